@@ -1,0 +1,152 @@
+// swift-tools-version: 6.1
+//
+// The rooms of the house, from the ground up. Arrows point down only:
+//
+//   C libraries <- Engines <- RaftLog <- RaftHost <- Sharding <- Server <- flotilla
+//   Keyspace, Wire <- Client <- Bench, flotilla
+//
+// FLOTILLA_CORE=1 leaves out everything that needs gRPC: the engines, Raft, sharding and the
+// simulator then build and test in about a minute.
+
+import PackageDescription
+
+let coreOnly = Context.environment["FLOTILLA_CORE"] == "1"
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+var products: [Product] = [
+    .library(name: "Engines", targets: ["Engines"]),
+    .library(name: "RaftLog", targets: ["RaftLog", "RaftHost"]),
+    .executable(name: "flotilla-sim", targets: ["flotilla-sim"]),
+]
+
+var dependencies: [Package.Dependency] = [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+]
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+
+var targets: [Target] = [
+    // The C libraries under the engines, and two checksums.
+    .systemLibrary(name: "CRocksDB", pkgConfig: "rocksdb", providers: [.apt(["librocksdb-dev"])]),
+    .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .target(name: "CChecksum"),
+
+    // Slots, shards, limits: what clients and servers must agree on about keys.
+    .target(name: "Keyspace", swiftSettings: settings),
+    .testTarget(name: "KeyspaceTests", dependencies: ["Keyspace"], swiftSettings: settings),
+
+    // One protocol, four engines.
+    .target(
+        name: "Engines",
+        dependencies: [
+            "CChecksum",
+            .target(name: "CRocksDB", condition: .when(traits: ["RocksDB"])),
+            .target(name: "CLMDB", condition: .when(traits: ["LMDB"])),
+            .target(name: "CSQLite", condition: .when(traits: ["SQLite"])),
+        ],
+        swiftSettings: settings),
+    .target(name: "EngineConformance", dependencies: ["Engines"], swiftSettings: settings),
+    .executableTarget(
+        name: "engine-crash-writer", dependencies: ["Engines"], path: "Tests/EngineCrashWriter",
+        swiftSettings: settings),
+    .testTarget(
+        name: "EnginesTests", dependencies: ["Engines", "EngineConformance", "engine-crash-writer"],
+        swiftSettings: settings),
+
+    // Raft: the pure core and replica driver, and the shell that runs them.
+    .target(name: "RaftLog", dependencies: ["Engines", deque], swiftSettings: settings),
+    .target(name: "RaftHost", dependencies: ["RaftLog", "Engines"], swiftSettings: settings),
+    .testTarget(
+        name: "RaftLogTests", dependencies: ["RaftLog", "RaftHost", "Engines"],
+        exclude: ["Transcripts"], swiftSettings: settings),
+
+    // The shard map, the group machine, sessions and migration, all pure.
+    .target(
+        name: "Sharding", dependencies: ["Keyspace", "RaftLog", "Engines"], swiftSettings: settings),
+    .testTarget(
+        name: "ShardingTests", dependencies: ["Sharding", "RaftLog", "Engines"], swiftSettings: settings),
+
+    // A seeded cluster of replica drivers under virtual time.
+    .target(
+        name: "Simulator", dependencies: ["RaftLog", "Sharding", "Engines"], swiftSettings: settings),
+    .executableTarget(
+        name: "flotilla-sim", dependencies: ["Simulator", argumentParser], swiftSettings: settings),
+    .testTarget(name: "SimulatorTests", dependencies: ["Simulator"], swiftSettings: settings),
+]
+
+if !coreOnly {
+    products += [
+        .executable(name: "flotilla", targets: ["flotilla"]),
+        .library(name: "FlotillaClient", targets: ["Client"]),
+    ]
+    dependencies += [
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    ]
+    let grpcCore: Target.Dependency = .product(name: "GRPCCore", package: "grpc-swift-2")
+    let grpcTransport: Target.Dependency = .product(
+        name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
+    let grpcProtobuf: Target.Dependency = .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
+    let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+    let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+    let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
+
+    targets += [
+        // Generated protobuf and gRPC code (scripts/generate-protos), committed.
+        .target(
+            name: "Wire", dependencies: [grpcCore, grpcProtobuf, protobuf],
+            swiftSettings: [.swiftLanguageMode(.v6)]),
+        .target(
+            name: "Client", dependencies: ["Keyspace", "Wire", grpcCore, grpcTransport, protobuf],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ClientTests", dependencies: ["Client", "Wire", "Keyspace", grpcCore, grpcTransport],
+            swiftSettings: settings),
+        .target(
+            name: "Server",
+            dependencies: [
+                "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", grpcCore, grpcTransport, protobuf,
+                logging,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ServerTests", dependencies: ["Server", "Client", "Wire", "Sharding", "Engines"],
+            swiftSettings: settings),
+        .target(
+            name: "Bench", dependencies: ["Client", "Keyspace", histogram], swiftSettings: settings),
+        .executableTarget(
+            name: "flotilla",
+            dependencies: [
+                "Bench", "Client", "Server", "Sharding", "Engines", "Keyspace", "Wire", argumentParser, logging,
+            ],
+            swiftSettings: settings),
+        .testTarget(name: "CommandTests", dependencies: ["flotilla"], swiftSettings: settings),
+    ]
+}
+
+let package = Package(
+    name: "flotilla",
+    platforms: [.macOS(.v15)],
+    products: products,
+    traits: [
+        .trait(name: "RocksDB", description: "The RocksDB engine (librocksdb)"),
+        .trait(name: "LMDB", description: "The LMDB engine (liblmdb)"),
+        .trait(name: "SQLite", description: "The SQLite engine (libsqlite3)"),
+        .default(enabledTraits: ["RocksDB", "LMDB", "SQLite"]),
+    ],
+    dependencies: dependencies,
+    targets: targets
+)

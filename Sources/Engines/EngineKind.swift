@@ -1,0 +1,79 @@
+/// Which library keeps an engine's bytes.
+public enum EngineKind: String, CaseIterable, Sendable, Codable, CustomStringConvertible {
+    case rocksdb
+    case lmdb
+    case sqlite
+    /// A sorted map in memory, with an exact model of what a crash loses. For tests and simulation.
+    case memory
+
+    public var description: String { rawValue }
+
+    /// The engines that keep data on a disk.
+    public static let durable: [EngineKind] = [.rocksdb, .lmdb, .sqlite]
+}
+
+/// When a write batch is safe from a crash.
+public enum Durability: Sendable {
+    /// Atomic, ordered and visible at once; after a process or system crash a prefix of the
+    /// buffered batches survives, and with it every synced batch before its end.
+    case buffered
+    /// On disk (fsync) before `write` returns, together with every buffered batch before it.
+    case synced
+}
+
+/// The physical identity of a column family: ours, never the engine's, and never reused within a directory.
+public struct FamilyID: RawRepresentable, Hashable, Comparable, Sendable, Codable, CustomStringConvertible {
+    public let rawValue: UInt64
+
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+    public init(_ rawValue: UInt64) { self.rawValue = rawValue }
+
+    public static func < (left: FamilyID, right: FamilyID) -> Bool { left.rawValue < right.rawValue }
+
+    public var description: String { "family \(rawValue)" }
+}
+
+/// What an engine can do beyond the floor that all share. Ask this, never which engine it is.
+public struct EngineCapabilities: Sendable, Equatable {
+    /// Names of the native formats in which it can export and ingest a family, best first.
+    public var nativeFormats: [String]
+    /// The engine checks every value that it returns; without it the log and records carry their own check.
+    public var checksValues: Bool
+
+    public init(nativeFormats: [String], checksValues: Bool) {
+        self.nativeFormats = nativeFormats
+        self.checksValues = checksValues
+    }
+}
+
+/// Approximate answers about one family.
+public struct FamilyStatistics: Sendable, Equatable {
+    public var keys: UInt64
+    public var bytes: UInt64
+
+    public init(keys: UInt64, bytes: UInt64) {
+        self.keys = keys
+        self.bytes = bytes
+    }
+}
+
+/// Answers about a whole engine.
+public struct EngineStatistics: Sendable, Equatable {
+    /// Bytes that the directory occupies on disk.
+    public var storageBytes: UInt64
+    /// The engine is holding writers back (compaction or checkpoint debt).
+    public var isStalled: Bool
+
+    public init(storageBytes: UInt64, isStalled: Bool) {
+        self.storageBytes = storageBytes
+        self.isStalled = isStalled
+    }
+}
+
+/// Limits shared by every engine, so that replicas on different engines accept the same data.
+public enum EngineLimits {
+    /// LMDB's hard limit is 511 bytes; everyone keeps it.
+    public static let keyBytesMax = 511
+    /// Enough for a value of 8 MiB, its record header, and a log entry that carries it.
+    public static let valueBytesMax = 64 << 20
+}

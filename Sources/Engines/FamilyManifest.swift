@@ -1,0 +1,46 @@
+/// The list of pieces into which a family was exported, and how to know that they are whole.
+public struct FamilyManifest: Sendable, Equatable, Codable {
+    /// One file of the export.
+    public struct File: Sendable, Equatable, Codable {
+        public var name: String
+        public var bytes: UInt64
+        /// CRC-32C of the file.
+        public var crc32c: UInt32
+
+        public init(name: String, bytes: UInt64, crc32c: UInt32) {
+            self.name = name
+            self.bytes = bytes
+            self.crc32c = crc32c
+        }
+    }
+
+    /// `ChunkFormat.portable` or an engine's native format.
+    public var format: String
+    public var files: [File]
+    public var keys: UInt64
+    /// Bytes of keys and values.
+    public var bytes: UInt64
+    public var firstKey: [UInt8]?
+    public var lastKey: [UInt8]?
+    /// `ContentHash.description` of all records.
+    public var contentHash: String
+
+    public init(
+        format: String, files: [File], keys: UInt64, bytes: UInt64, firstKey: [UInt8]?, lastKey: [UInt8]?,
+        contentHash: String
+    ) {
+        self.format = format
+        self.files = files
+        self.keys = keys
+        self.bytes = bytes
+        self.firstKey = firstKey
+        self.lastKey = lastKey
+        self.contentHash = contentHash
+    }
+}
+
+/// Names of export formats.
+public enum ChunkFormat {
+    /// Sorted runs of at most 1 MiB with a block CRC-32C, readable by every engine.
+    public static let portable = "portable-1"
+}

@@ -1,0 +1,107 @@
+/// Puts, deletes and range deletes over any families, applied in order and atomically.
+///
+/// Keys and values lie one after another in one buffer, so filling a batch allocates nothing per operation.
+public struct WriteBatch: Sendable {
+    @usableFromInline
+    enum Kind: UInt8, Sendable { case put, delete, deleteRange, deleteToEnd }
+
+    @usableFromInline
+    struct Operation: Sendable {
+        @usableFromInline var kind: Kind
+        @usableFromInline var family: FamilyID
+        @usableFromInline var offset: Int
+        @usableFromInline var keyCount: Int
+        @usableFromInline var valueCount: Int
+    }
+
+    /// One operation, as `forEach` shows it. The buffers live as long as the call.
+    public enum OperationView {
+        case put(FamilyID, key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer)
+        case delete(FamilyID, key: UnsafeRawBufferPointer)
+        /// Deletes `lower..<upper`; without `upper`, to the end of the family. Does nothing when `upper <= lower`.
+        case deleteRange(FamilyID, lower: UnsafeRawBufferPointer, upper: UnsafeRawBufferPointer?)
+    }
+
+    @usableFromInline var operations: [Operation] = []
+    @usableFromInline var bytes: [UInt8] = []
+
+    public init() {}
+
+    public var isEmpty: Bool { operations.isEmpty }
+    /// Operations in the batch.
+    public var count: Int { operations.count }
+    /// Bytes of keys and values in the batch.
+    public var byteCount: Int { bytes.count }
+
+    public mutating func put(_ family: FamilyID, key: some Collection<UInt8>, value: some Collection<UInt8>) {
+        add(.put, family, key, value)
+    }
+
+    public mutating func delete(_ family: FamilyID, key: some Collection<UInt8>) {
+        add(.delete, family, key, EmptyCollection())
+    }
+
+    /// Deletes every key in `lower..<upper`; without `upper`, every key from `lower` on.
+    public mutating func deleteRange(_ family: FamilyID, from lower: some Collection<UInt8>, to upper: [UInt8]?) {
+        if let upper {
+            add(.deleteRange, family, lower, upper)
+        } else {
+            add(.deleteToEnd, family, lower, EmptyCollection())
+        }
+    }
+
+    public mutating func append(_ other: WriteBatch) {
+        let base = bytes.count
+        bytes.append(contentsOf: other.bytes)
+        operations.reserveCapacity(operations.count + other.operations.count)
+        for var operation in other.operations {
+            operation.offset += base
+            operations.append(operation)
+        }
+    }
+
+    public mutating func removeAll(keepingCapacity: Bool = true) {
+        operations.removeAll(keepingCapacity: keepingCapacity)
+        bytes.removeAll(keepingCapacity: keepingCapacity)
+    }
+
+    /// The families that the batch writes to.
+    public var families: Set<FamilyID> { Set(operations.map(\.family)) }
+
+    private mutating func add(
+        _ kind: Kind, _ family: FamilyID, _ key: some Collection<UInt8>, _ value: some Collection<UInt8>
+    ) {
+        let offset = bytes.count
+        bytes.append(contentsOf: key)
+        let keyCount = bytes.count - offset
+        bytes.append(contentsOf: value)
+        operations.append(
+            Operation(
+                kind: kind, family: family, offset: offset, keyCount: keyCount,
+                valueCount: bytes.count - offset - keyCount))
+    }
+
+    /// Visits the operations in the order in which they were added.
+    public func forEach<Failure: Error>(_ body: (OperationView) throws(Failure) -> Void) throws(Failure) {
+        var failure: Failure?
+        bytes.withUnsafeBytes { all in
+            for operation in operations {
+                let key = UnsafeRawBufferPointer(rebasing: all[operation.offset..<operation.offset + operation.keyCount])
+                let valueStart = operation.offset + operation.keyCount
+                let value = UnsafeRawBufferPointer(rebasing: all[valueStart..<valueStart + operation.valueCount])
+                do throws(Failure) {
+                    switch operation.kind {
+                    case .put: try body(.put(operation.family, key: key, value: value))
+                    case .delete: try body(.delete(operation.family, key: key))
+                    case .deleteRange: try body(.deleteRange(operation.family, lower: key, upper: value))
+                    case .deleteToEnd: try body(.deleteRange(operation.family, lower: key, upper: nil))
+                    }
+                } catch {
+                    failure = error
+                    return
+                }
+            }
+        }
+        if let failure { throw failure }
+    }
+}
