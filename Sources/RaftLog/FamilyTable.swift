@@ -1,0 +1,99 @@
+public import Engines
+internal import Synchronization
+
+/// Hands out a directory's families: which groups live here, and physical numbers that are never used twice.
+///
+/// Row "next" of the node family is the lowest number that was never handed out; it grows in steps, ahead of
+/// use, so that a number that was given and lost in a crash is not given again.
+public final class FamilyTable: Sendable {
+    /// The family of the table itself.
+    public static let node = FamilyID(1)
+    private static let nextKey = Array("next".utf8)
+    private static let step: UInt64 = 64
+
+    private struct State {
+        var next: UInt64
+        var limit: UInt64
+        var spares: [FamilyID] = []
+    }
+
+    private let engine: any StorageEngine
+    private let state: Mutex<State>
+
+    public init(engine: any StorageEngine) throws(EngineError) {
+        self.engine = engine
+        try engine.createFamily(Self.node)
+        let snapshot = try engine.snapshot()
+        defer { snapshot.close() }
+        var next = Self.node.rawValue + 1
+        if let row = try snapshot.get(Self.node, key: Self.nextKey) {
+            guard let stored = row.withUnsafeBytes({ bigEndianNumber($0) }) else {
+                throw .corruption(place: "family table")
+            }
+            next = stored
+        }
+        state = Mutex(State(next: next, limit: next))
+    }
+
+    private static func groupKey(_ gid: UInt64) -> [UInt8] { Array("group/".utf8) + bigEndianBytes(gid) }
+
+    /// The group's layout; made, durably, if it doesn't exist.
+    public func layout(of gid: UInt64) throws(EngineError) -> GroupLayout {
+        let snapshot = try engine.snapshot()
+        defer { snapshot.close() }
+        if let row = try snapshot.get(Self.node, key: Self.groupKey(gid)) {
+            let numbers = row.withUnsafeBytes { bytes in
+                (bigEndianNumber(bytes), bigEndianNumber(UnsafeRawBufferPointer(rebasing: bytes.dropFirst(8))))
+            }
+            guard let log = numbers.0, let meta = numbers.1 else { throw .corruption(place: "family table") }
+            return GroupLayout(gid: gid, log: FamilyID(log), meta: FamilyID(meta))
+        }
+        let layout = GroupLayout(gid: gid, log: try take(), meta: try take())
+        var batch = WriteBatch()
+        batch.put(
+            Self.node, key: Self.groupKey(gid),
+            value: bigEndianBytes(layout.log.rawValue) + bigEndianBytes(layout.meta.rawValue))
+        try engine.write(batch, durability: .synced)
+        return layout
+    }
+
+    /// A new, empty family that exists in the engine.
+    public func take() throws(EngineError) -> FamilyID {
+        if let spare = state.withLock({ $0.spares.popLast() }) { return spare }
+        return try create()
+    }
+
+    /// Makes families ahead of need: some engines take tens of milliseconds for one.
+    public func stock(_ count: Int) throws(EngineError) {
+        while state.withLock({ $0.spares.count }) < count {
+            let family = try create()
+            state.withLock { $0.spares.append(family) }
+        }
+    }
+
+    private func create() throws(EngineError) -> FamilyID {
+        let (number, mustReserve) = state.withLock { state in
+            let number = state.next
+            state.next += 1
+            let mustReserve = number >= state.limit
+            if mustReserve { state.limit = number + Self.step }
+            return (number, mustReserve)
+        }
+        if mustReserve {
+            var batch = WriteBatch()
+            batch.put(Self.node, key: Self.nextKey, value: bigEndianBytes(number + Self.step))
+            try engine.write(batch, durability: .synced)
+        }
+        let family = FamilyID(number)
+        try engine.createFamily(family)
+        return family
+    }
+
+    /// Removes every family that nothing maps: what a crash left between creating and mapping, or between
+    /// unmapping and dropping. Only while opening.
+    public func sweep(mapped: Set<FamilyID>) throws(EngineError) {
+        for family in try engine.families() where family != Self.node && !mapped.contains(family) {
+            try engine.dropFamily(family)
+        }
+    }
+}

@@ -1,0 +1,42 @@
+/// Linearizable reads without the log: ReadIndex (dissertation, section 6.4).
+extension RaftCore {
+    /// Asks for confirmation that this replica still leads. The token comes back in `confirmedReads` or
+    /// `failedReads`; false if it can't be taken (not leader, or too many wait).
+    public mutating func read(token: UInt64) -> Bool {
+        guard role == .leader, reads.count < configuration.pendingReadsMax else { return false }
+        reads.append(PendingRead(token: token))
+        return true
+    }
+
+    /// Opens one round for all reads that have queued.
+    mutating func startReadRound() {
+        // Before its first entry is committed a leader doesn't know the newest commit index (etcd #7331).
+        guard hasCommittedInTerm, let first = reads.firstIndex(where: { $0.round == nil }) else { return }
+        readRound += 1
+        for position in first..<reads.count {
+            reads[position].round = readRound
+            reads[position].index = commit
+        }
+        for peer in progress.keys.sorted() where membership.isVoter(peer) {
+            guard let follower = progress[peer] else { continue }
+            send(.heartbeat(commit: min(follower.match, commit), round: readRound), to: peer)
+        }
+        confirmReads()
+    }
+
+    mutating func confirmReads() {
+        guard !reads.isEmpty else { return }
+        let rounds = membership.voters
+            .map { $0 == id ? readRound : progress[$0]?.confirmedRound ?? 0 }
+            .sorted(by: >)
+        guard membership.quorum > 0, rounds.count >= membership.quorum else { return }
+        let confirmed = rounds[membership.quorum - 1]
+        var count = 0
+        for read in reads {
+            guard let round = read.round, round <= confirmed else { break }
+            output.confirmedReads.append((token: read.token, index: read.index))
+            count += 1
+        }
+        if count > 0 { reads.removeFirst(count) }
+    }
+}

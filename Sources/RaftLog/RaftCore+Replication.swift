@@ -1,0 +1,270 @@
+/// Replication: section 5.3 of the paper, with pipelining.
+extension RaftCore {
+    /// Why a proposal was not taken.
+    public enum Refusal: Sendable, Equatable {
+        case notLeader(hint: ReplicaID?)
+        /// Too much is waiting to be applied; try again soon.
+        case busy
+    }
+
+    /// Appends a command to the leader's log. It is sent with the next `flush`.
+    public mutating func propose(_ payload: [UInt8], stamp: Milliseconds) -> Result<LogPosition, RefusalError> {
+        guard role == .leader else { return .failure(RefusalError(.notLeader(hint: leader))) }
+        if transferTarget != nil { return .failure(RefusalError(.busy)) }
+        if unappliedBytes > configuration.unappliedBytesMax { return .failure(RefusalError(.busy)) }
+        return .success(appendToOwnLog(kind: .command, payload: payload, stamp: stamp))
+    }
+
+    /// A refusal as an error.
+    public struct RefusalError: Error, Sendable, Equatable {
+        public let refusal: Refusal
+        init(_ refusal: Refusal) { self.refusal = refusal }
+    }
+
+    @discardableResult
+    mutating func appendToOwnLog(kind: Entry.Kind, payload: [UInt8], stamp: Milliseconds) -> LogPosition {
+        let entry = Entry(index: log.last.index + 1, term: term, kind: kind, stamp: stamp, payload: payload)
+        appendToLog(entry)
+        return LogPosition(index: entry.index, term: entry.term)
+    }
+
+    private mutating func appendToLog(_ entry: Entry) {
+        log.append(entry)
+        unappliedBytes += entry.size
+        if entry.kind == .membership { unappliedMemberships.append(entry.index) }
+        firstUnsaved = min(firstUnsaved ?? entry.index, entry.index)
+    }
+
+    // MARK: - Follower
+
+    mutating func handleAppend(_ message: Message, previous: LogPosition, entries: [Entry], leaderCommit: LogIndex) {
+        let lastNew = previous.index + LogIndex(entries.count)
+        if previous.index < commit {
+            // Everything up to our commit agrees by the Log Matching property.
+            if lastNew <= commit {
+                send(.appended(match: commit), to: message, held: true)
+                return
+            }
+        } else if log.term(at: previous.index) != previous.term {
+            let hint = log.newestPosition(atMost: previous.index, term: previous.term)
+            send(.appendRejected(previous: previous.index, hint: hint), to: message)
+            return
+        }
+        for entry in entries where entry.index > commit {
+            if entry.index <= log.last.index {
+                if log.term(at: entry.index) == entry.term { continue }
+                truncateLog(after: entry.index - 1)
+            }
+            appendToLog(entry)
+        }
+        advanceCommit(to: min(leaderCommit, lastNew))
+        send(.appended(match: lastNew), to: message, held: true)
+    }
+
+    private mutating func truncateLog(after index: LogIndex) {
+        precondition(index >= commit, "truncation after \(index) would remove committed entries (commit \(commit))")
+        log.truncate(after: index)
+        durable = min(durable, index)
+        unappliedMemberships.removeAll { $0 > index }
+        if let first = firstUnsaved, first > index { firstUnsaved = nil }
+    }
+
+    mutating func advanceCommit(to index: LogIndex) {
+        guard index > commit else { return }
+        precondition(index <= log.last.index, "commit \(index) is beyond the log's end \(log.last)")
+        commit = index
+    }
+
+    // MARK: - Leader
+
+    mutating func advanceLeaderCommit() {
+        let matches = membership.voters
+            .map { $0 == id ? durable : progress[$0]?.match ?? 0 }
+            .sorted(by: >)
+        guard matches.count >= membership.quorum, membership.quorum > 0 else { return }
+        let agreed = matches[membership.quorum - 1]
+        // Only entries of the current term are committed by counting (section 5.4.2, Figure 8).
+        guard agreed > commit, log.term(at: agreed) == term else { return }
+        commit = agreed
+    }
+
+    mutating func handleAppended(_ peer: ReplicaID, match: LogIndex) {
+        guard role == .leader, var follower = progress[peer] else { return }
+        follower.isActive = true
+        guard match <= log.last.index else { return progress[peer] = follower }
+        follower.isPaused = false
+        follower.acknowledged(match)
+        // Answers may arrive out of order: match only grows.
+        if match > follower.match { follower.match = match }
+        follower.next = max(follower.next, follower.match + 1)
+        switch follower.state {
+        case .probe: follower.become(.replicate, next: follower.match + 1)
+        case .snapshot(let index):
+            if follower.match >= index || follower.match >= log.base.index {
+                follower.become(.replicate, next: follower.match + 1)
+            }
+        case .replicate: break
+        }
+        progress[peer] = follower
+        advanceLeaderCommit()
+        if peer == transferTarget { finishTransferIfCaughtUp() }
+    }
+
+    mutating func handleRejected(_ peer: ReplicaID, previous: LogIndex, hint: LogPosition) {
+        guard role == .leader, var follower = progress[peer] else { return }
+        follower.isActive = true
+        defer { progress[peer] = follower }
+        // A rejection of something below what is known to match is old news.
+        guard previous > follower.match, previous < follower.next else { return }
+        if case .snapshot = follower.state { return }
+        // Where our log has the hint's term or an older one, at or before the hint: nothing after it can agree.
+        let guess = log.newestPosition(atMost: hint.index, term: hint.term)
+        follower.become(.probe, next: max(follower.match, min(guess.index, previous - 1)) + 1)
+    }
+
+    mutating func handleHeartbeatReply(_ peer: ReplicaID, round: UInt64) {
+        guard role == .leader, var follower = progress[peer] else { return }
+        follower.isActive = true
+        follower.confirmedRound = max(follower.confirmedRound, min(round, readRound))
+        follower.isPaused = false
+        progress[peer] = follower
+        confirmReads()
+    }
+
+    mutating func sendHeartbeats() {
+        heartbeatDeadline = now + configuration.heartbeatInterval
+        for peer in progress.keys.sorted() {
+            guard var follower = progress[peer] else { continue }
+            send(.heartbeat(commit: min(follower.match, commit), round: readRound), to: peer)
+            // An interval without progress while something is unanswered: the last append may be lost.
+            // The next one is a probe; its rejection or acceptance tells where the follower stands.
+            if follower.state == .replicate, follower.match < log.last.index,
+                follower.match == follower.matchAtHeartbeat, !follower.inflight.isEmpty
+            {
+                follower.become(.probe, next: follower.match + 1)
+            }
+            follower.matchAtHeartbeat = follower.match
+            progress[peer] = follower
+        }
+    }
+
+    /// Sends whatever followers lack, as far as flow control allows. Called once per round of inputs, so that
+    /// everything that has queued goes into one message per follower.
+    public mutating func flush() {
+        guard role == .leader else { return }
+        startReadRound()
+        for peer in progress.keys.sorted() {
+            while sendAppend(to: peer) {}
+        }
+    }
+
+    /// Sends one append; true if another may follow.
+    private mutating func sendAppend(to peer: ReplicaID) -> Bool {
+        guard var follower = progress[peer] else { return false }
+        defer { progress[peer] = follower }
+        switch follower.state {
+        case .snapshot: return false
+        case .probe: if follower.isPaused || follower.awaitsEntries { return false }
+        case .replicate:
+            if follower.next > log.last.index || follower.awaitsEntries { return announceCommit(peer, &follower) }
+            if follower.inflight.count >= configuration.inflightMessagesMax { return false }
+            if follower.inflightBytes >= configuration.inflightBytesMax { return false }
+        }
+        let previousIndex = follower.next - 1
+        guard let previousTerm = log.term(at: previousIndex) else {
+            needSnapshot(peer, &follower)
+            return false
+        }
+        let isProbe = follower.state == .probe
+        let upper = log.last.index
+        guard
+            let entries = log.entries(
+                from: follower.next, through: upper, bytesMax: isProbe ? 1 : configuration.appendBytesMax)
+        else {
+            follower.awaitsEntries = true
+            let through = min(upper, log.firstInMemory - 1)
+            output.neededEntries.append((peer: peer, from: follower.next, through: through))
+            return false
+        }
+        sendEntries(entries, after: LogPosition(index: previousIndex, term: previousTerm), to: peer, &follower)
+        return !isProbe
+    }
+
+    private mutating func sendEntries(
+        _ entries: [Entry], after previous: LogPosition, to peer: ReplicaID, _ follower: inout Progress
+    ) {
+        send(.append(previous: previous, entries: entries, commit: commit), to: peer)
+        follower.announcedCommit = commit
+        if follower.state == .probe {
+            follower.isPaused = true
+        } else if let last = entries.last {
+            follower.sent(through: last.index, bytes: entries.reduce(0) { $0 + $1.size })
+            follower.next = last.index + 1
+        }
+    }
+
+    /// Followers apply only what they know to be committed; with nothing else to send, an empty append says so,
+    /// once per commit index that they could apply.
+    private mutating func announceCommit(_ peer: ReplicaID, _ follower: inout Progress) -> Bool {
+        guard follower.announcedCommit < commit, follower.match >= commit, !follower.awaitsEntries else { return false }
+        follower.announcedCommit = commit
+        send(.heartbeat(commit: commit, round: readRound), to: peer)
+        return false
+    }
+
+    private mutating func needSnapshot(_ peer: ReplicaID, _ follower: inout Progress) {
+        // The snapshot that will be made includes at least what is applied now.
+        follower.become(.snapshot(index: log.base.index), next: follower.next)
+        output.neededSnapshots.append(peer)
+    }
+
+    /// The entries that `neededEntries` asked for. Empty: they have been compacted meanwhile.
+    mutating func provideEntries(_ entries: [Entry], to peer: ReplicaID) {
+        guard role == .leader, var follower = progress[peer] else { return }
+        follower.awaitsEntries = false
+        if let first = entries.first, first.index == follower.next,
+            let previousTerm = log.term(at: first.index - 1), log.term(at: first.index) == first.term
+        {
+            let previous = LogPosition(index: first.index - 1, term: previousTerm)
+            sendEntries(entries, after: previous, to: peer, &follower)
+        }
+        progress[peer] = follower
+    }
+
+    /// A snapshot to `peer` has been handed over (`delivered`) or has failed.
+    mutating func snapshotEnded(_ peer: ReplicaID, index: LogIndex?) {
+        guard role == .leader, var follower = progress[peer], case .snapshot = follower.state else { return }
+        if let index {
+            // The follower's own acknowledgement follows; until then probe from behind the snapshot.
+            follower.become(.probe, next: max(follower.match, index) + 1)
+        } else {
+            follower.become(.probe, next: follower.match + 1)
+            follower.isPaused = true
+        }
+        progress[peer] = follower
+    }
+
+    // MARK: - Snapshots and compaction
+
+    /// Replaces log and state by a snapshot that is newer than our commit; false if it isn't.
+    mutating func restore(_ position: LogPosition, membership newMembership: Membership) -> Bool {
+        guard position.index > commit else { return false }
+        precondition(role != .leader, "a leader was given a snapshot at \(position)")
+        // Whatever the log holds beyond may conflict with the snapshot (hashicorp/raft #697).
+        log.reset(to: position)
+        commit = position.index
+        applied = position.index
+        durable = position.index
+        firstUnsaved = nil
+        unappliedMemberships = []
+        unappliedBytes = 0
+        membership = newMembership
+        return true
+    }
+
+    /// Forgets the log up to `index`.
+    mutating func compact(through index: LogIndex) {
+        precondition(index <= applied, "compaction at \(index) beyond what is applied (\(applied))")
+        log.compact(through: index)
+    }
+}

@@ -1,0 +1,351 @@
+public import Engines
+
+/// One replica of one group: the core, and the order in which its disk, its network and its clients hear of
+/// things. Pure like the core; production and the simulator run this very code.
+///
+/// Inputs change the core; `effects()` then hands out, in one go, everything that has become due:
+///  - messages that may leave at once (appends go out while the own disk still writes them);
+///  - at most one `WriteRequest`, with everything that has queued since the last, so one batch and one fsync
+///    serve many entries;
+///  - messages that had to wait for a write leave with the effects after its completion.
+///
+/// Completions of write requests must come back in the order of their serials.
+public struct ReplicaDriver: Sendable {
+    /// The knobs beyond the core's.
+    public struct Configuration: Sendable {
+        public var core = RaftCore.Configuration()
+        /// Applied entries kept for followers that are behind.
+        public var retainedEntries: LogIndex = 10_000
+        /// Bytes of applied entries kept, whatever their number.
+        public var retainedBytes = 64 << 20
+        /// Committed entries in one write request, in bytes (one entry always fits).
+        public var applyBytesMax = 4 << 20
+
+        public init() {}
+    }
+
+    /// What is to be done now.
+    public struct Effects: Sendable {
+        public var messages: [Message] = []
+        public var write: WriteRequest?
+        /// Reads whose answer may be read from the state as it is now.
+        public var readyReads: [UInt64] = []
+        public var failedReads: [UInt64] = []
+        /// Proposals that this replica can't see through: executed or not, it doesn't know.
+        public var unknownProposals: [UInt64] = []
+        /// Read these from the log and call `provideEntries`.
+        public var neededEntries: [(peer: ReplicaID, from: LogIndex, through: LogIndex)] = []
+        /// Make a snapshot for these and call `snapshotStarted`, then `snapshotEnded`.
+        public var neededSnapshots: [Member] = []
+        /// Families of snapshots that came too late.
+        public var discardedFamilies: [FamilyID] = []
+
+        public var isEmpty: Bool {
+            messages.isEmpty && write == nil && readyReads.isEmpty && failedReads.isEmpty && unknownProposals.isEmpty
+                && neededEntries.isEmpty && neededSnapshots.isEmpty && discardedFamilies.isEmpty
+        }
+    }
+
+    private struct PendingWrite: Sendable {
+        var serial: UInt64
+        var hardState: HardState?
+        var lastEntry: LogIndex?
+        var appliedBytes = 0
+        var needsSync: Bool
+        var issuedAt: Milliseconds
+        var held: [Message] = []
+    }
+
+    public let id: ReplicaID
+    public let incarnation: Incarnation
+    private let configuration: Configuration
+    public private(set) var core: RaftCore
+    private var serial: UInt64 = 0
+    private var pending: [PendingWrite] = []
+    /// A completed write counts only up to where a later one cut the log: the late completion of an entry that
+    /// was replaced must not vouch for its successor (etcd's append ABA race).
+    private var cuts: [(serial: UInt64, index: LogIndex)] = []
+    private var lastIssuedEntry: LogIndex
+    private var nextToApply: LogIndex
+    private var proposals: [LogIndex: (term: Term, token: UInt64)] = [:]
+    private var waitingReads: [(index: LogIndex, token: UInt64)] = []
+    private var install: SnapshotInstall?
+    private var discardedFamilies: [FamilyID] = []
+    private var sendingSnapshots: [ReplicaID: LogIndex] = [:]
+    /// Bytes applied so far, at some indexes: how far back `retainedBytes` reaches.
+    private var sizeMarks: [(index: LogIndex, bytes: Int)] = []
+    private var appliedBytesTotal = 0
+    public private(set) var snapshotsInstalled: UInt64 = 0
+
+    public init(
+        id: ReplicaID, incarnation: Incarnation, configuration: Configuration, state: RestoredState, seed: UInt64,
+        now: Milliseconds
+    ) {
+        self.id = id
+        self.incarnation = incarnation
+        self.configuration = configuration
+        core = RaftCore(
+            id: id, configuration: configuration.core, hardState: state.hardState, base: state.base,
+            stored: state.stored, unapplied: state.unapplied, applied: state.applied.index,
+            membership: state.membership, seed: seed, now: now)
+        nextToApply = state.applied.index + 1
+        lastIssuedEntry = core.lastPosition.index
+    }
+
+    /// Writes that are not completed.
+    public var pendingWrites: Int { pending.count }
+
+    // MARK: - Inputs
+
+    /// Time passes. Call it at least once per heartbeat interval.
+    public mutating func tick(now: Milliseconds) {
+        core.tick(now: now)
+        // A leader that can't write must not go on being believed (etcd #15247).
+        if core.isLeader, let oldest = pending.first(where: { $0.needsSync }),
+            core.now > oldest.issuedAt + configuration.core.electionTimeout
+        {
+            core.stepDown()
+        }
+        if core.isLeader, let promotion = core.duePromotion() { _ = core.propose(promotion) }
+    }
+
+    /// A message from the network. One that was meant for an earlier life of this replica, or an answer from
+    /// an earlier life of the sender, is dropped.
+    public mutating func receive(_ message: Message, now: Milliseconds) {
+        guard message.to == id, message.toIncarnation == incarnation else { return }
+        switch message.body {
+        case .vote, .appended, .appendRejected, .heartbeatReply:
+            if let known = core.membership[message.from], known.incarnation != message.fromIncarnation { return }
+        case .requestVote, .append, .heartbeat, .timeoutNow: break
+        }
+        core.receive(message, now: now)
+    }
+
+    /// Proposes a command; `token` comes back with the reply, or in `unknownProposals`.
+    public mutating func propose(
+        _ payload: [UInt8], token: UInt64?, stamp: Milliseconds
+    ) -> Result<LogPosition, RaftCore.RefusalError> {
+        let result = core.propose(payload, stamp: stamp)
+        if case .success(let position) = result, let token { proposals[position.index] = (position.term, token) }
+        return result
+    }
+
+    public mutating func propose(_ change: MembershipChange) -> Result<LogPosition, RaftCore.ChangeRefusal> {
+        core.propose(change)
+    }
+
+    /// Asks for a linearizable read; false if this replica doesn't lead or too many reads wait.
+    public mutating func read(token: UInt64) -> Bool { core.read(token: token) }
+
+    public mutating func transferLeadership(to target: ReplicaID) -> Bool { core.transferLeadership(to: target) }
+
+    /// The oldest write request is done.
+    public mutating func completed(_ completion: WriteCompletion) {
+        precondition(
+            pending.first?.serial == completion.serial,
+            "write \(completion.serial) completed out of order, expected \(String(describing: pending.first?.serial))")
+        let write = pending.removeFirst()
+        if let last = write.lastEntry {
+            let cut = cuts.filter { $0.serial > write.serial }.map(\.index).min()
+            core.saved(through: min(last, (cut ?? .max) - (cut == nil ? 0 : 1)))
+        }
+        cuts.removeAll { $0.serial <= write.serial }
+        if let hardState = write.hardState { core.hardStateSaved(hardState) }
+        if let applied = completion.applied, applied.index >= core.applied {
+            core.didApply(through: applied.index, bytes: write.appliedBytes, membership: completion.membership)
+            appliedBytesTotal += write.appliedBytes
+            if appliedBytesTotal - (sizeMarks.last?.bytes ?? 0) > 256 << 10 {
+                sizeMarks.append((applied.index, appliedBytesTotal))
+            }
+        }
+        released += write.held
+    }
+
+    private var released: [Message] = []
+
+    /// Entries from the log for a follower that is behind; empty if they are gone.
+    public mutating func provideEntries(_ entries: [Entry], to peer: ReplicaID) {
+        core.provideEntries(entries, to: peer)
+    }
+
+    /// A snapshot at `index` is on its way; the log after it is kept meanwhile.
+    public mutating func snapshotStarted(to peer: ReplicaID, index: LogIndex) { sendingSnapshots[peer] = index }
+
+    /// The snapshot at `index` was accepted, or, without an index, failed.
+    public mutating func snapshotEnded(to peer: ReplicaID, index: LogIndex?) {
+        sendingSnapshots[peer] = nil
+        core.snapshotEnded(peer, index: index)
+    }
+
+    /// A snapshot was received and its families are loaded and durable.
+    public mutating func install(_ snapshot: SnapshotInstall, now: Milliseconds) {
+        guard core.role != .leader, install == nil,
+            core.restore(snapshot.header.applied.position, membership: snapshot.header.membership)
+        else {
+            discardedFamilies += snapshot.families
+            return
+        }
+        install = snapshot
+        nextToApply = core.applied + 1
+        lastIssuedEntry = core.applied
+        sizeMarks = []
+    }
+
+    // MARK: - Effects
+
+    public mutating func effects(now: Milliseconds) -> Effects {
+        core.flush()
+        var effects = Effects()
+        var output = core.takeOutput()
+        effects.messages = output.messages
+        if output.leadershipLost {
+            effects.unknownProposals += proposals.values.map(\.token).sorted()
+            proposals = [:]
+        }
+        effects.neededEntries = output.neededEntries
+        effects.neededSnapshots = output.neededSnapshots.compactMap { core.membership[$0] }
+        effects.discardedFamilies = discardedFamilies
+        discardedFamilies = []
+
+        if let write = nextWrite(held: &output.held, now: now, &effects) { effects.write = write }
+        // Nothing to write and nothing being written: the promise is already kept.
+        if !output.held.isEmpty {
+            if let last = pending.lastIndex(where: { $0.needsSync }) {
+                pending[last].held += output.held
+            } else {
+                released += output.held
+            }
+        }
+        effects.messages += released
+        released = []
+
+        effects.failedReads = output.failedReads
+        collectReads(output, &effects)
+        stamp(&effects.messages)
+        return effects
+    }
+
+    private mutating func nextWrite(
+        held: inout [Message], now: Milliseconds, _ effects: inout Effects
+    ) -> WriteRequest? {
+        let unsaved = core.takeUnsaved()
+        var request = WriteRequest(serial: serial + 1)
+        request.hardState = unsaved.hardState
+        request.entries = unsaved.entries
+        request.install = install
+        var write = PendingWrite(serial: request.serial, needsSync: false, issuedAt: now)
+        if install != nil {
+            cuts.append((request.serial, core.applied + 1))
+            snapshotsInstalled += 1
+            install = nil
+            // The leader learns that it may go on with the log.
+            if let leader = core.leader, leader != id {
+                held.append(core.envelope(.appended(match: core.applied), to: leader))
+            }
+        }
+        if let first = unsaved.entries.first, let last = unsaved.entries.last {
+            if first.index <= lastIssuedEntry {
+                request.truncatesLog = true
+                cuts.append((request.serial, first.index))
+            }
+            lastIssuedEntry = last.index
+            write.lastEntry = last.index
+        }
+        request.commands = nextCommands(&write, &effects)
+        request.compactThrough = nextCompaction()
+        write.needsSync = request.needsSync
+        guard request.needsSync || !request.commands.isEmpty || request.compactThrough != nil else { return nil }
+        serial += 1
+        write.hardState = request.hardState
+        if request.needsSync {
+            write.held = held
+            held = []
+        }
+        pending.append(write)
+        return request
+    }
+
+    private mutating func nextCommands(_ write: inout PendingWrite, _ effects: inout Effects) -> [WriteRequest.Command] {
+        guard nextToApply <= core.commit else { return [] }
+        guard
+            let entries = core.log.entries(
+                from: nextToApply, through: core.commit, bytesMax: configuration.applyBytesMax)
+        else { preconditionFailure("entries from \(nextToApply) are committed, not applied, and not in memory") }
+        var commands: [WriteRequest.Command] = []
+        commands.reserveCapacity(entries.count)
+        for entry in entries {
+            var token: UInt64?
+            if !proposals.isEmpty, let proposal = proposals.removeValue(forKey: entry.index) {
+                if proposal.term == entry.term { token = proposal.token } else {
+                    effects.unknownProposals.append(proposal.token)
+                }
+            }
+            commands.append(WriteRequest.Command(entry: entry, token: token))
+            write.appliedBytes += entry.size
+        }
+        nextToApply += LogIndex(entries.count)
+        return commands
+    }
+
+    /// More is committed than went into the last write request: `effects` has more to give.
+    public var hasMoreToApply: Bool { nextToApply <= core.commit }
+
+    private mutating func nextCompaction() -> LogPosition? {
+        let base = core.log.base.index
+        var floor = core.applied > configuration.retainedEntries ? core.applied - configuration.retainedEntries : 0
+        while let mark = sizeMarks.first, appliedBytesTotal - mark.bytes > configuration.retainedBytes {
+            floor = max(floor, mark.index)
+            sizeMarks.removeFirst()
+        }
+        // A follower that is receiving a snapshot needs what comes after it, within reason.
+        if let snapshot = sendingSnapshots.values.min(), core.applied - min(core.applied, snapshot) < 4 * configuration.retainedEntries {
+            floor = min(floor, snapshot)
+        }
+        floor = min(floor, core.durable)
+        // A quarter of slack, so that a compaction removes many entries at once.
+        guard floor > base, floor - base > configuration.retainedEntries / 4 || floor - base > 4096,
+            let term = core.log.term(at: floor)
+        else { return nil }
+        core.compact(through: floor)
+        return LogPosition(index: floor, term: term)
+    }
+
+    private mutating func collectReads(_ output: RaftCore.Output, _ effects: inout Effects) {
+        for read in output.confirmedReads { waitingReads.append((index: read.index, token: read.token)) }
+        guard !waitingReads.isEmpty else { return }
+        let applied = core.applied
+        var still: [(index: LogIndex, token: UInt64)] = []
+        for read in waitingReads {
+            if read.index <= applied { effects.readyReads.append(read.token) } else { still.append(read) }
+        }
+        waitingReads = still
+    }
+
+    private func stamp(_ messages: inout [Message]) {
+        for index in messages.indices {
+            messages[index].fromIncarnation = incarnation
+            if let member = core.membership[messages[index].to], messages[index].isFirstWord {
+                messages[index].toIncarnation = member.incarnation
+            }
+        }
+    }
+}
+
+extension Message {
+    /// Not an answer: goes to the incarnation that the membership names, not to the one that asked.
+    var isFirstWord: Bool {
+        switch body {
+        case .requestVote, .append, .heartbeat, .timeoutNow: true
+        case .appended, .vote, .appendRejected, .heartbeatReply:
+            toIncarnation == Incarnation(high: 0, low: 0)
+        }
+    }
+}
+
+extension RaftCore {
+    mutating func takeOutput() -> Output {
+        let taken = output
+        output = Output()
+        return taken
+    }
+}
