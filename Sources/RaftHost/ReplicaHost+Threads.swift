@@ -1,6 +1,6 @@
-internal import Engines
+public import Engines
 internal import Glibc
-internal import RaftLog
+public import RaftLog
 internal import Synchronization
 
 extension ReplicaHost {

@@ -43,10 +43,16 @@ public struct BootstrapRecord: Sendable, Equatable {
         try reader.finish()
     }
 
-    /// The identity of the cluster that this (controller's) record founds: 16 bytes.
+    /// The identity of the cluster that this (controller's) record founds: 16 bytes, from the founders' ids
+    /// and incarnations (an address may be spelled in more than one way).
     public var hash: [UInt8] {
+        var founders = ByteWriter()
+        for member in membership.members {
+            founders.varint(member.id.rawValue)
+            founders.bytes += member.incarnation.bytes
+        }
         var hash = ContentHash()
-        encoded.withUnsafeBytes { hash.add(key: UnsafeRawBufferPointer(start: nil, count: 0), value: $0) }
+        founders.bytes.withUnsafeBytes { hash.add(key: UnsafeRawBufferPointer(start: nil, count: 0), value: $0) }
         return bigEndianBytes(hash.high) + bigEndianBytes(hash.low)
     }
 

@@ -1,0 +1,338 @@
+public import Engines
+public import RaftLog
+
+/// What the controller's log carries.
+public enum ControllerCommand: Sendable, Equatable {
+    /// By the first leader, once.
+    case initialize(shardCount: Int, clusterID: [UInt8])
+    case join([UInt64: [String]])
+    case leave([UInt64])
+    case move(shard: Int, to: UInt64)
+    case report(shard: Int, epoch: UInt64, event: MoveEvent)
+
+    /// What a group says of a move.
+    public enum MoveEvent: UInt8, Sendable {
+        case activated = 1
+        case rejected = 2
+        /// The source is done: collected after an activation, or serving again after a rejection.
+        case collected = 3
+    }
+
+    /// The command with the id under which a retry is recognised.
+    public func encoded(requestID: [UInt8]) -> [UInt8] {
+        var writer = ByteWriter()
+        writer.blob(requestID)
+        switch self {
+        case .initialize(let shardCount, let clusterID):
+            writer.byte(1)
+            writer.varint(shardCount)
+            writer.blob(clusterID)
+        case .join(let groups):
+            writer.byte(2)
+            writer.varint(groups.count)
+            for (gid, addresses) in groups.sorted(by: { $0.key < $1.key }) {
+                writer.varint(gid)
+                writer.varint(addresses.count)
+                for address in addresses { writer.string(address) }
+            }
+        case .leave(let gids):
+            writer.byte(3)
+            writer.varint(gids.count)
+            for gid in gids { writer.varint(gid) }
+        case .move(let shard, let gid):
+            writer.byte(4)
+            writer.varint(shard)
+            writer.varint(gid)
+        case .report(let shard, let epoch, let event):
+            writer.byte(5)
+            writer.varint(shard)
+            writer.varint(epoch)
+            writer.byte(event.rawValue)
+        }
+        return writer.bytes
+    }
+
+    static func decode(_ bytes: [UInt8]) throws(CodingError) -> (requestID: [UInt8], command: ControllerCommand) {
+        var reader = ByteReader(bytes, place: "controller command")
+        let requestID = try reader.blob()
+        let command: ControllerCommand
+        switch try reader.byte() {
+        case 1: command = .initialize(shardCount: Int(clamping: try reader.varint()), clusterID: try reader.blob())
+        case 2:
+            var groups: [UInt64: [String]] = [:]
+            for _ in 0..<(try reader.count()) {
+                let gid = try reader.varint()
+                var addresses: [String] = []
+                for _ in 0..<(try reader.count()) { addresses.append(try reader.string()) }
+                groups[gid] = addresses
+            }
+            command = .join(groups)
+        case 3:
+            var gids: [UInt64] = []
+            for _ in 0..<(try reader.count()) { gids.append(try reader.varint()) }
+            command = .leave(gids)
+        case 4: command = .move(shard: Int(clamping: try reader.varint()), to: try reader.varint())
+        case 5:
+            let (shard, epoch) = (Int(clamping: try reader.varint()), try reader.varint())
+            guard let event = MoveEvent(rawValue: try reader.byte()) else { throw CodingError("controller command") }
+            command = .report(shard: shard, epoch: epoch, event: event)
+        default: throw CodingError("controller command")
+        }
+        try reader.finish()
+        return (requestID, command)
+    }
+}
+
+/// Why the controller changed nothing. The sentence names the thing and the remedy.
+public struct ControllerRefusal: Error, Sendable, Equatable, CustomStringConvertible {
+    public enum Kind: UInt8, Sendable {
+        case invalid = 1
+        case notFound = 2
+        case precondition = 3
+        case busy = 4
+    }
+
+    public var kind: Kind
+    public var description: String
+
+    init(_ kind: Kind, _ sentence: String) {
+        self.kind = kind
+        description = sentence
+    }
+}
+
+/// The controller: the owner of the shard map.
+///
+/// Every version of the map is kept (family "configs", by number), so that any can be asked for. The answers
+/// of the last requests are kept by request id; a retry gets the first answer and changes nothing.
+public struct ControllerMachine: StateMachine {
+    public enum Reply: Sendable, Equatable {
+        case map(ShardMap)
+        case refused(ControllerRefusal)
+    }
+
+    static let configsFamily = "configs"
+    static let currentKey = Array("current".utf8)
+    static let requestPrefix = Array("request/".utf8)
+    static let requestOrderPrefix = Array("order/".utf8)
+    /// Requests whose answers are kept.
+    static let requestsKept: UInt64 = 1024
+
+    /// The newest map; `nil` until the first leader has initialised it.
+    public private(set) var map: ShardMap?
+
+    public init() {}
+
+    public mutating func load(in context: inout ApplyContext) throws(EngineError) {
+        map = nil
+        guard let row = try context.stateRow(Self.currentKey) else { return }
+        do throws(CodingError) { map = try ShardMap(encoded: row) } catch {
+            throw .corruption(place: "controller: \(error.place)")
+        }
+    }
+
+    public mutating func apply(_ entry: Entry, in context: inout ApplyContext) throws(EngineError) -> Reply {
+        let decoded: (requestID: [UInt8], command: ControllerCommand)
+        do throws(CodingError) { decoded = try ControllerCommand.decode(entry.payload) } catch {
+            return .refused(ControllerRefusal(.invalid, error.description))
+        }
+        if !decoded.requestID.isEmpty, let earlier = try earlierAnswer(decoded.requestID, in: context) {
+            return earlier
+        }
+        var reply: Reply
+        do throws(ControllerRefusal) {
+            let next = try Self.execute(decoded.command, on: map)
+            if var next {
+                if next != map {
+                    next.number = (map?.number).map { $0 + 1 } ?? 0
+                    try record(next, in: &context)
+                }
+                reply = .map(next)
+            } else {
+                reply = .refused(ControllerRefusal(.busy, "the controller is not initialised yet; try again"))
+            }
+        } catch {
+            reply = .refused(error)
+        }
+        if !decoded.requestID.isEmpty { keepAnswer(reply, decoded.requestID, at: entry.index, in: &context) }
+        return reply
+    }
+
+    private mutating func record(_ next: ShardMap, in context: inout ApplyContext) throws(ControllerRefusal) {
+        do throws(EngineError) {
+            let family: FamilyID
+            if let mapped = context.families[Self.configsFamily] {
+                family = mapped
+            } else {
+                family = try context.mapFamily(Self.configsFamily)
+            }
+            context.put(family, bigEndianBytes(next.number), next.encoded)
+        } catch {
+            // Every replica must do the same, so a failing disk can't be an answer.
+            preconditionFailure("the controller can't write its map: \(error)")
+        }
+        context.setStateRow(Self.currentKey, next.encoded)
+        map = next
+    }
+
+    /// The map that follows from a command; `nil` before initialisation. Unchanged if the command asks for
+    /// what is so already.
+    static func execute(
+        _ command: ControllerCommand, on map: ShardMap?
+    ) throws(ControllerRefusal) -> ShardMap? {
+        if case .initialize(let shardCount, let clusterID) = command {
+            if let map { return map }
+            let rows = [ShardMap.Row](repeating: .init(gid: 0, epoch: 0), count: shardCount)
+            return ShardMap(number: 0, clusterID: clusterID, groups: [:], shards: rows)
+        }
+        guard var next = map else { return nil }
+        switch command {
+        case .initialize: break
+        case .join(let groups): try next.join(groups)
+        case .leave(let gids): try next.leave(gids)
+        case .move(let shard, let gid): try next.move(shard, to: gid)
+        case .report(let shard, let epoch, let event): next.report(shard, epoch: epoch, event)
+        }
+        return next
+    }
+
+    // MARK: - Retries
+
+    private func earlierAnswer(_ id: [UInt8], in context: ApplyContext) throws(EngineError) -> Reply? {
+        guard let row = try context.stateRow(Self.requestPrefix + id) else { return nil }
+        do throws(CodingError) {
+            var reader = ByteReader(row, place: "controller answer")
+            switch try reader.byte() {
+            case 0:
+                guard let map else { return nil }
+                return .map(map)
+            default:
+                guard let kind = ControllerRefusal.Kind(rawValue: try reader.byte()) else { return nil }
+                return .refused(ControllerRefusal(kind, try reader.string()))
+            }
+        } catch {
+            throw .corruption(place: "controller: \(error.place)")
+        }
+    }
+
+    private func keepAnswer(_ reply: Reply, _ id: [UInt8], at index: LogIndex, in context: inout ApplyContext) {
+        var writer = ByteWriter()
+        switch reply {
+        case .map: writer.byte(0)
+        case .refused(let refusal):
+            writer.byte(1)
+            writer.byte(refusal.kind.rawValue)
+            writer.string(refusal.description)
+        }
+        context.setStateRow(Self.requestPrefix + id, writer.bytes)
+        context.setStateRow(Self.requestOrderPrefix + bigEndianBytes(index), id)
+        if let rows = try? context.stateRows(prefix: Self.requestOrderPrefix), rows.count > Int(Self.requestsKept) {
+            for row in rows.prefix(rows.count - Int(Self.requestsKept)) {
+                context.setStateRow(row.key, nil)
+                context.setStateRow(Self.requestPrefix + row.value, nil)
+            }
+        }
+    }
+
+    /// The map of any number, read from a view of the engine.
+    public static func map(
+        number: UInt64?, layout: GroupLayout, in view: any ReadView
+    ) throws(EngineError) -> ShardMap? {
+        let row: [UInt8]?
+        if let number {
+            guard let family = try GroupStorageRows.load(layout, in: view).families[configsFamily] else { return nil }
+            row = try view.get(family, key: bigEndianBytes(number))
+        } else {
+            row = try view.get(layout.meta, key: [GroupLayout.statePrefix] + currentKey)
+        }
+        guard let row else { return nil }
+        do throws(CodingError) { return try ShardMap(encoded: row) } catch {
+            throw .corruption(place: "controller: \(error.place)")
+        }
+    }
+}
+
+extension ShardMap {
+    mutating func join(_ joining: [UInt64: [String]]) throws(ControllerRefusal) {
+        guard !joining.isEmpty else { throw ControllerRefusal(.invalid, "join names no group") }
+        for (gid, addresses) in joining.sorted(by: { $0.key < $1.key }) {
+            guard gid != 0 else { throw ControllerRefusal(.invalid, "gid 0 means \"no group\"; choose another") }
+            guard !addresses.isEmpty, addresses.allSatisfy({ !$0.isEmpty }) else {
+                throw ControllerRefusal(.invalid, "group \(gid) names no address; give GID=HOST:PORT,…")
+            }
+            guard Set(addresses).count == addresses.count else {
+                throw ControllerRefusal(.invalid, "group \(gid) names an address twice")
+            }
+            for (other, theirs) in joining.merging(groups.mapValues(\.addresses), uniquingKeysWith: { mine, _ in mine })
+                .sorted(by: { $0.key < $1.key }) where other != gid
+            {
+                if let shared = addresses.first(where: theirs.contains) {
+                    throw ControllerRefusal(
+                        .precondition, "group \(gid) shares the address \(shared) with group \(other)")
+                }
+            }
+            if let present = groups[gid], !present.isLeaving, Set(present.addresses) != Set(addresses) {
+                throw ControllerRefusal(
+                    .precondition,
+                    "group \(gid) has joined already with \(present.addresses.joined(separator: ",")); "
+                        + "change its nodes with `group member`")
+            }
+        }
+        let before = self
+        for (gid, addresses) in joining { groups[gid] = Group(addresses: addresses) }
+        if groups != before.groups { rebalance() }
+    }
+
+    mutating func leave(_ gids: [UInt64]) throws(ControllerRefusal) {
+        guard !gids.isEmpty else { throw ControllerRefusal(.invalid, "leave names no group") }
+        for gid in gids where groups[gid] == nil {
+            throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
+        }
+        for gid in gids { groups[gid]?.isLeaving = true }
+        if openGroups.isEmpty, shards.contains(where: { $0.gid != 0 }) {
+            throw ControllerRefusal(
+                .precondition, "group \(gids[0]) is the last one and holds data; join another group first")
+        }
+        rebalance()
+        removeEmptiedGroups()
+    }
+
+    mutating func move(_ shard: Int, to gid: UInt64) throws(ControllerRefusal) {
+        guard shards.indices.contains(shard) else {
+            throw ControllerRefusal(.invalid, "shard \(shard) is out of range; there are shards 0 to \(shards.count - 1)")
+        }
+        guard let group = groups[gid] else {
+            throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
+        }
+        if group.isLeaving { throw ControllerRefusal(.precondition, "group \(gid) is leaving") }
+        let row = shards[shard]
+        if destination(shard) == gid { return }
+        if let move = row.move {
+            throw ControllerRefusal(
+                .busy, "shard \(shard) is on its way from group \(move.from) to group \(move.to); try again later")
+        }
+        send(shard, to: gid)
+    }
+
+    mutating func report(_ shard: Int, epoch: UInt64, _ event: ControllerCommand.MoveEvent) {
+        // A report about anything but the move in progress is old news.
+        guard shards.indices.contains(shard), var move = shards[shard].move, move.epoch == epoch else { return }
+        switch (event, move.phase) {
+        case (.activated, .moving):
+            move.phase = .collecting
+            shards[shard] = Row(gid: move.to, epoch: epoch, move: move)
+        case (.rejected, .moving):
+            move.phase = .rejected
+            shards[shard].move = move
+        case (.collected, .collecting): shards[shard].move = nil
+        case (.collected, .rejected):
+            // The epoch is used up: a next move must have a higher one.
+            shards[shard] = Row(gid: move.from, epoch: epoch)
+        default: return
+        }
+        if shards[shard].move == nil {
+            placeOrphans()
+            removeEmptiedGroups()
+        }
+    }
+}
