@@ -104,4 +104,17 @@ public struct WriteBatch: Sendable {
         }
         if let failure { throw failure }
     }
+
+    /// Refuses what no engine may be given: empty or oversized keys, oversized values.
+    func validate() throws(EngineError) {
+        for operation in operations where operation.kind == .put || operation.kind == .delete {
+            if operation.keyCount == 0 { throw .unsupported("an empty key") }
+            if operation.keyCount > EngineLimits.keyBytesMax {
+                throw .tooLarge(what: "key", bytes: operation.keyCount, limit: EngineLimits.keyBytesMax)
+            }
+            if operation.valueCount > EngineLimits.valueBytesMax {
+                throw .tooLarge(what: "value", bytes: operation.valueCount, limit: EngineLimits.valueBytesMax)
+            }
+        }
+    }
 }

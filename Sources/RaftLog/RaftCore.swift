@@ -300,3 +300,8 @@ public struct RaftCore: Sendable {
         return (state, entries)
     }
 }
+
+extension RaftCore {
+    /// The term of the entry at `index`, if it is in the log (for invariants and status).
+    public func termOfLog(at index: LogIndex) -> Term? { log.term(at: index) }
+}

@@ -139,38 +139,30 @@ public struct ControllerMachine: StateMachine {
         if !decoded.requestID.isEmpty, let earlier = try earlierAnswer(decoded.requestID, in: context) {
             return earlier
         }
-        var reply: Reply
-        do throws(ControllerRefusal) {
-            let next = try Self.execute(decoded.command, on: map)
-            if var next {
-                if next != map {
-                    next.number = (map?.number).map { $0 + 1 } ?? 0
-                    try record(next, in: &context)
-                }
-                reply = .map(next)
-            } else {
-                reply = .refused(ControllerRefusal(.busy, "the controller is not initialised yet; try again"))
+        let reply: Reply
+        switch Result(catching: { () throws(ControllerRefusal) in try Self.execute(decoded.command, on: map) }) {
+        case .failure(let refusal): reply = .refused(refusal)
+        case .success(nil):
+            reply = .refused(ControllerRefusal(.busy, "the controller is not initialised yet; try again"))
+        case .success(var next?):
+            if next != map {
+                next.number = (map?.number).map { $0 + 1 } ?? 0
+                try record(next, in: &context)
             }
-        } catch {
-            reply = .refused(error)
+            reply = .map(next)
         }
-        if !decoded.requestID.isEmpty { keepAnswer(reply, decoded.requestID, at: entry.index, in: &context) }
+        if !decoded.requestID.isEmpty { try keepAnswer(reply, decoded.requestID, at: entry.index, in: &context) }
         return reply
     }
 
-    private mutating func record(_ next: ShardMap, in context: inout ApplyContext) throws(ControllerRefusal) {
-        do throws(EngineError) {
-            let family: FamilyID
-            if let mapped = context.families[Self.configsFamily] {
-                family = mapped
-            } else {
-                family = try context.mapFamily(Self.configsFamily)
-            }
-            context.put(family, bigEndianBytes(next.number), next.encoded)
-        } catch {
-            // Every replica must do the same, so a failing disk can't be an answer.
-            preconditionFailure("the controller can't write its map: \(error)")
+    private mutating func record(_ next: ShardMap, in context: inout ApplyContext) throws(EngineError) {
+        let family: FamilyID
+        if let mapped = context.families[Self.configsFamily] {
+            family = mapped
+        } else {
+            family = try context.mapFamily(Self.configsFamily)
         }
+        context.put(family, bigEndianBytes(next.number), next.encoded)
         context.setStateRow(Self.currentKey, next.encoded)
         map = next
     }
@@ -215,7 +207,9 @@ public struct ControllerMachine: StateMachine {
         }
     }
 
-    private func keepAnswer(_ reply: Reply, _ id: [UInt8], at index: LogIndex, in context: inout ApplyContext) {
+    private func keepAnswer(
+        _ reply: Reply, _ id: [UInt8], at index: LogIndex, in context: inout ApplyContext
+    ) throws(EngineError) {
         var writer = ByteWriter()
         switch reply {
         case .map: writer.byte(0)
@@ -226,7 +220,8 @@ public struct ControllerMachine: StateMachine {
         }
         context.setStateRow(Self.requestPrefix + id, writer.bytes)
         context.setStateRow(Self.requestOrderPrefix + bigEndianBytes(index), id)
-        if let rows = try? context.stateRows(prefix: Self.requestOrderPrefix), rows.count > Int(Self.requestsKept) {
+        let rows = try context.stateRows(prefix: Self.requestOrderPrefix)
+        if rows.count > Int(Self.requestsKept) {
             for row in rows.prefix(rows.count - Int(Self.requestsKept)) {
                 context.setStateRow(row.key, nil)
                 context.setStateRow(Self.requestPrefix + row.value, nil)

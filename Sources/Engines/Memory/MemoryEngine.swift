@@ -1,0 +1,204 @@
+internal import Synchronization
+
+/// A storage engine in memory, with an exact model of what a crash loses.
+///
+/// It keeps the state as of the last sync and every buffered batch since; `crash(keepingUnsynced:)` returns to
+/// the former plus a prefix of the latter, which is all that the contract of durability promises.
+public final class MemoryEngine: StorageEngine {
+    typealias Family = SortedMap<[UInt8]>
+
+    private struct State {
+        var families: [FamilyID: Family] = [:]
+        var durable: [FamilyID: Family] = [:]
+        var unsynced: [WriteBatch] = []
+        var isClosed = false
+        var failure: EngineError?
+    }
+
+    private let state = Mutex(State())
+
+    public init() {}
+
+    public var kind: EngineKind { .memory }
+    public var capabilities: EngineCapabilities { EngineCapabilities(nativeFormats: [], checksValues: false) }
+
+    // MARK: - Faults
+
+    /// Buffered batches that a crash may lose.
+    public var unsyncedCount: Int { state.withLock { $0.unsynced.count } }
+
+    /// Power fails: of the batches since the last sync only the first `count` survive.
+    public func crash(keepingUnsynced count: Int) {
+        state.withLock { state in
+            state.families = state.durable
+            for batch in state.unsynced.prefix(count) { Self.apply(batch, to: &state.families) }
+            state.durable = state.families
+            state.unsynced = []
+            state.failure = nil
+        }
+    }
+
+    /// What a crash at this moment is sure to leave.
+    public func durableSnapshot() -> any ReadSnapshot { MemorySnapshot(state.withLock { $0.durable }) }
+
+    /// The next write throws this; anything but `noSpace` poisons the engine.
+    public func failNextWrite(_ error: EngineError) { state.withLock { $0.failure = error } }
+
+    // MARK: - StorageEngine
+
+    private func withOpen<Result>(_ body: (inout State) throws(EngineError) -> Result) throws(EngineError) -> Result {
+        try state.withLock { (state) throws(EngineError) -> Result in
+            if state.isClosed { throw .closed }
+            return try body(&state)
+        }
+    }
+
+    public func families() throws(EngineError) -> [FamilyID] {
+        try withOpen { (state) throws(EngineError) in state.families.keys.sorted() }
+    }
+
+    public func createFamily(_ family: FamilyID) throws(EngineError) {
+        try withOpen { (state) throws(EngineError) in
+            if state.families[family] != nil { return }
+            Self.settle(&state)
+            state.families[family] = Family()
+            state.durable[family] = Family()
+        }
+    }
+
+    public func dropFamily(_ family: FamilyID) throws(EngineError) {
+        try withOpen { (state) throws(EngineError) in
+            Self.settle(&state)
+            state.families[family] = nil
+            state.durable[family] = nil
+        }
+    }
+
+    /// Creating and dropping are durable at once, and so is everything before them.
+    private static func settle(_ state: inout State) {
+        state.durable = state.families
+        state.unsynced = []
+    }
+
+    public func write(_ batch: WriteBatch, durability: Durability) throws(EngineError) {
+        try withOpen { (state) throws(EngineError) in
+            if let failure = state.failure {
+                if case .noSpace = failure { state.failure = nil } else {
+                    state.failure = .poisoned(failure.description)
+                }
+                throw failure
+            }
+            try Self.check(batch) { state.families[$0] != nil }
+            Self.apply(batch, to: &state.families)
+            if durability == .synced { Self.settle(&state) } else { state.unsynced.append(batch) }
+        }
+    }
+
+    static func check(_ batch: WriteBatch, exists: (FamilyID) -> Bool) throws(EngineError) {
+        try batch.validate()
+        for family in batch.families where !exists(family) { throw .familyMissing(family) }
+    }
+
+    private static func apply(_ batch: WriteBatch, to families: inout [FamilyID: Family]) {
+        batch.forEach { (operation) throws(Never) in
+            switch operation {
+            case .put(let family, let key, let value): families[family]?.set(Array(key), Array(value))
+            case .delete(let family, let key): families[family]?.remove(Array(key))
+            case .deleteRange(let family, let lower, let upper):
+                families[family]?.remove(from: Array(lower), to: upper.map { Array($0) })
+            }
+        }
+    }
+
+    public func snapshot() throws(EngineError) -> any ReadSnapshot {
+        try withOpen { (state) throws(EngineError) in MemorySnapshot(state.families) }
+    }
+
+    public func export(
+        _ family: FamilyID, from snapshot: any ReadSnapshot, format: String, to directory: String
+    ) throws(EngineError) -> FamilyManifest {
+        try PortableExport.write(family, from: snapshot, format: format, to: directory)
+    }
+
+    public func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID) throws(EngineError) {
+        try PortableExport.load(manifest, from: directory, into: family, engine: self)
+    }
+
+    public func checkpoint(to directory: String) throws(EngineError) {
+        throw .unsupported("checkpoint of an engine in memory")
+    }
+
+    public func statistics(of family: FamilyID) throws(EngineError) -> FamilyStatistics {
+        try withOpen { (state) throws(EngineError) in
+            guard let rows = state.families[family] else { throw .familyMissing(family) }
+            let bytes = rows.runs.joined().reduce(0) { $0 + $1.key.count + $1.value.count }
+            return FamilyStatistics(keys: UInt64(rows.count), bytes: UInt64(bytes))
+        }
+    }
+
+    public func statistics() throws(EngineError) -> EngineStatistics {
+        try withOpen { (state) throws(EngineError) in EngineStatistics(storageBytes: 0, isStalled: false) }
+    }
+
+    public func sync() throws(EngineError) {
+        try withOpen { (state) throws(EngineError) in Self.settle(&state) }
+    }
+
+    public func compact() throws(EngineError) {}
+
+    public func close() throws(EngineError) {
+        state.withLock { $0.isClosed = true }
+    }
+}
+
+final class MemorySnapshot: ReadSnapshot {
+    private let families: [FamilyID: MemoryEngine.Family]
+
+    init(_ families: [FamilyID: MemoryEngine.Family]) { self.families = families }
+
+    private func rows(_ family: FamilyID) throws(EngineError) -> MemoryEngine.Family {
+        guard let rows = families[family] else { throw .familyMissing(family) }
+        return rows
+    }
+
+    func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? { try rows(family)[key] }
+
+    func cursor(
+        _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
+    ) throws(EngineError) -> any Cursor {
+        MemoryCursor(try rows(family), lower: lower, upper: upper, reverse: reverse)
+    }
+
+    func close() {}
+}
+
+private final class MemoryCursor: Cursor {
+    private let rows: MemoryEngine.Family
+    private let lower: [UInt8]
+    private let upper: [UInt8]?
+    private let reverse: Bool
+    private var position: MemoryEngine.Family.Position?
+
+    init(_ rows: MemoryEngine.Family, lower: [UInt8], upper: [UInt8]?, reverse: Bool) {
+        self.rows = rows
+        self.lower = lower
+        self.upper = upper
+        self.reverse = reverse
+        let end = upper.map { rows.lowerBound($0) } ?? MemoryEngine.Family.Position(run: rows.runs.count, offset: 0)
+        position = reverse ? rows.position(before: end) : rows.lowerBound(lower)
+    }
+
+    func next<Result>(
+        _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
+    ) throws(EngineError) -> Result? {
+        guard let position, let pair = rows[position] else { return nil }
+        if reverse {
+            if compareKeys(pair.key, lower) < 0 { return nil }
+            self.position = rows.position(before: position)
+        } else {
+            if let upper, compareKeys(pair.key, upper) >= 0 { return nil }
+            self.position = rows.position(after: position)
+        }
+        return pair.key.withUnsafeBytes { key in pair.value.withUnsafeBytes { body(key, $0) } }
+    }
+}

@@ -1,0 +1,238 @@
+public import Engines
+public import RaftLog
+
+/// A write to one key.
+public enum KeyOperation: Sendable, Equatable {
+    case put(value: [UInt8])
+    case append(value: [UInt8])
+    case delete
+    /// `expected` nil: only if the key is absent. `value` nil: delete.
+    case compareAndSet(expected: [UInt8]?, value: [UInt8]?)
+}
+
+/// Whose write it is, so that a retry executes once.
+public struct SessionStamp: Sendable, Equatable {
+    /// 16 random bytes.
+    public var token: [UInt8]
+    /// The session's end, in log time.
+    public var end: Milliseconds
+    /// The number of this write in the session.
+    public var sequence: UInt64
+    /// Answers below this one are no longer needed.
+    public var lowestUnanswered: UInt64
+
+    public init(token: [UInt8], end: Milliseconds, sequence: UInt64, lowestUnanswered: UInt64) {
+        self.token = token
+        self.end = end
+        self.sequence = sequence
+        self.lowestUnanswered = lowestUnanswered
+    }
+}
+
+/// A shard under an epoch: the key of every step of a move.
+public struct ShardEpoch: Sendable, Hashable {
+    public var shard: Int
+    public var epoch: UInt64
+
+    public init(shard: Int, epoch: UInt64) {
+        self.shard = shard
+        self.epoch = epoch
+    }
+}
+
+/// The fingerprints of a shard: user records and session rows apart.
+public struct ShardHashes: Sendable, Equatable {
+    public var user: ContentHash
+    public var session: ContentHash
+
+    public init(user: ContentHash = ContentHash(), session: ContentHash = ContentHash()) {
+        self.user = user
+        self.session = session
+    }
+
+    func encode(to writer: inout ByteWriter) {
+        for hash in [user, session] {
+            writer.varint(hash.count)
+            writer.fixed64(hash.high)
+            writer.fixed64(hash.low)
+        }
+    }
+
+    init(from reader: inout ByteReader) throws(CodingError) {
+        user = ContentHash(count: try reader.varint(), high: try reader.fixed64(), low: try reader.fixed64())
+        session = ContentHash(count: try reader.varint(), high: try reader.fixed64(), low: try reader.fixed64())
+    }
+}
+
+/// What a shard group's log carries.
+public enum GroupCommand: Sendable, Equatable {
+    case write(key: [UInt8], KeyOperation, SessionStamp?)
+    /// The controller has given this group a shard that nobody had before.
+    case adopt(ShardEpoch, shardCount: Int)
+    /// Source: no more writes to the shard; it goes to group `to`.
+    case freeze(ShardEpoch, to: UInt64)
+    /// Source: the target has rejected the move.
+    case unfreeze(ShardEpoch)
+    /// Source: the target has activated; remove the copy.
+    case collect(ShardEpoch)
+    /// Target: one piece of the shard, the rows after `after`. `last`: nothing follows.
+    case stage(ShardEpoch, shardCount: Int, from: UInt64, after: [UInt8], chunk: [UInt8], last: Bool)
+    /// Target: serve, if what is staged has these hashes. `logTime`: the source's at the freeze.
+    case activate(ShardEpoch, ShardHashes, logTime: Milliseconds)
+    /// Target: never serve this shard under this epoch.
+    case reject(ShardEpoch)
+    /// Nothing but its stamp: expired sessions go.
+    case passTime
+
+    public var encoded: [UInt8] {
+        var writer = ByteWriter(reserving: 64)
+        func epoch(_ tag: UInt8, _ value: ShardEpoch) {
+            writer.byte(tag)
+            writer.varint(value.shard)
+            writer.varint(value.epoch)
+        }
+        switch self {
+        case .write(let key, let operation, let stamp):
+            writer.byte(1)
+            writer.blob(key)
+            writer.optional(stamp) { writer, stamp in
+                writer.blob(stamp.token)
+                writer.varint(stamp.end)
+                writer.varint(stamp.sequence)
+                writer.varint(stamp.lowestUnanswered)
+            }
+            switch operation {
+            case .put(let value):
+                writer.byte(1)
+                writer.blob(value)
+            case .append(let value):
+                writer.byte(2)
+                writer.blob(value)
+            case .delete: writer.byte(3)
+            case .compareAndSet(let expected, let value):
+                writer.byte(4)
+                writer.optional(expected) { $0.blob($1) }
+                writer.optional(value) { $0.blob($1) }
+            }
+        case .adopt(let shard, let shardCount):
+            epoch(2, shard)
+            writer.varint(shardCount)
+        case .freeze(let shard, let target):
+            epoch(3, shard)
+            writer.varint(target)
+        case .unfreeze(let shard): epoch(4, shard)
+        case .collect(let shard): epoch(5, shard)
+        case .stage(let shard, let shardCount, let source, let after, let chunk, let last):
+            epoch(6, shard)
+            writer.varint(shardCount)
+            writer.varint(source)
+            writer.blob(after)
+            writer.byte(last ? 1 : 0)
+            writer.blob(chunk)
+        case .activate(let shard, let hashes, let logTime):
+            epoch(7, shard)
+            hashes.encode(to: &writer)
+            writer.varint(logTime)
+        case .reject(let shard): epoch(8, shard)
+        case .passTime: writer.byte(9)
+        }
+        return writer.bytes
+    }
+
+    public init(encoded: [UInt8]) throws(CodingError) {
+        var reader = ByteReader(encoded, place: "group command")
+        func epoch(_ reader: inout ByteReader) throws(CodingError) -> ShardEpoch {
+            ShardEpoch(shard: Int(clamping: try reader.varint()), epoch: try reader.varint())
+        }
+        func blob(_ reader: inout ByteReader) throws(CodingError) -> [UInt8] { try reader.blob() }
+        switch try reader.byte() {
+        case 1:
+            let key = try reader.blob()
+            let stamp = try reader.optional { (reader) throws(CodingError) in
+                SessionStamp(
+                    token: try reader.blob(), end: try reader.varint(), sequence: try reader.varint(),
+                    lowestUnanswered: try reader.varint())
+            }
+            let operation: KeyOperation
+            switch try reader.byte() {
+            case 1: operation = .put(value: try reader.blob())
+            case 2: operation = .append(value: try reader.blob())
+            case 3: operation = .delete
+            case 4: operation = .compareAndSet(expected: try reader.optional(blob), value: try reader.optional(blob))
+            default: throw CodingError("group command")
+            }
+            self = .write(key: key, operation, stamp)
+        case 2: self = .adopt(try epoch(&reader), shardCount: Int(clamping: try reader.varint()))
+        case 3: self = .freeze(try epoch(&reader), to: try reader.varint())
+        case 4: self = .unfreeze(try epoch(&reader))
+        case 5: self = .collect(try epoch(&reader))
+        case 6:
+            let shard = try epoch(&reader)
+            let shardCount = Int(clamping: try reader.varint())
+            let (source, after) = (try reader.varint(), try reader.blob())
+            let last = try reader.byte() == 1
+            self = .stage(shard, shardCount: shardCount, from: source, after: after, chunk: try reader.blob(), last: last)
+        case 7:
+            self = .activate(try epoch(&reader), try ShardHashes(from: &reader), logTime: try reader.varint())
+        case 8: self = .reject(try epoch(&reader))
+        case 9: self = .passTime
+        default: throw CodingError("group command")
+        }
+        try reader.finish()
+    }
+}
+
+/// What a write answers.
+public enum KeyReply: Sendable, Equatable {
+    case put
+    /// Bytes of the value afterwards.
+    case appended(length: Int)
+    case deleted(existed: Bool)
+    case compared(succeeded: Bool)
+
+    func encode(to writer: inout ByteWriter) {
+        switch self {
+        case .put: writer.byte(0)
+        case .appended(let length):
+            writer.byte(1)
+            writer.varint(length)
+        case .deleted(let existed): writer.byte(existed ? 3 : 2)
+        case .compared(let succeeded): writer.byte(succeeded ? 5 : 4)
+        }
+    }
+
+    init(from reader: inout ByteReader) throws(CodingError) {
+        switch try reader.byte() {
+        case 0: self = .put
+        case 1: self = .appended(length: Int(clamping: try reader.varint()))
+        case 2: self = .deleted(existed: false)
+        case 3: self = .deleted(existed: true)
+        case 4: self = .compared(succeeded: false)
+        case 5: self = .compared(succeeded: true)
+        default: throw CodingError("session row")
+        }
+    }
+}
+
+/// Why a write changed nothing.
+public enum KeyRefusal: Error, Sendable, Equatable {
+    /// This group doesn't serve the shard.
+    case wrongGroup(shard: Int)
+    /// The shard is frozen for a move.
+    case frozen(shard: Int)
+    /// The session's end has passed: a retry can't be told from a new write any more.
+    case sessionExpired
+    /// Too many sessions, or too many unanswered writes in one.
+    case busy(String)
+    case invalid(String)
+}
+
+/// What the group's log answers.
+public enum GroupReply: Sendable, Equatable {
+    case key(KeyReply)
+    case refused(KeyRefusal)
+    /// A step of a move was taken, now or before.
+    case stepped
+    /// A step of a move doesn't fit what the log has decided.
+    case outOfStep(String)
+}

@@ -1,0 +1,161 @@
+public import Engines
+public import RaftLog
+
+/// What a group's log says of one shard. Kept after the shard has gone, so that an old order can't bring it back.
+public struct ShardRecord: Sendable, Equatable {
+    public enum State: Sendable, Equatable {
+        case serving
+        /// Frozen for a move to `to` under `epoch`; the target has the last word.
+        case frozen(to: UInt64, epoch: UInt64)
+        /// Handed over under the record's epoch.
+        case gone
+    }
+
+    public var state: State
+    /// Serving, frozen: the epoch under which it serves. Gone: under which it went.
+    public var epoch: UInt64
+    /// Moves up to this epoch were rejected; freezing for them is refused.
+    public var rejectedEpoch: UInt64 = 0
+    /// Session rows in the shard.
+    public var sessions: Int = 0
+
+    public init(state: State, epoch: UInt64) {
+        self.state = state
+        self.epoch = epoch
+    }
+
+    static let prefix: UInt8 = UInt8(ascii: "s")
+    static func key(_ shard: Int) -> [UInt8] { [prefix] + bigEndianBytes(UInt64(shard)) }
+    static func family(_ shard: Int) -> String { "shard/\(shard)" }
+
+    var encoded: [UInt8] {
+        var writer = ByteWriter()
+        switch state {
+        case .serving: writer.byte(1)
+        case .frozen(let target, let moveEpoch):
+            writer.byte(2)
+            writer.varint(target)
+            writer.varint(moveEpoch)
+        case .gone: writer.byte(3)
+        }
+        writer.varint(epoch)
+        writer.varint(rejectedEpoch)
+        writer.varint(sessions)
+        return writer.bytes
+    }
+
+    init(encoded: [UInt8]) throws(CodingError) {
+        var reader = ByteReader(encoded, place: "shard record")
+        switch try reader.byte() {
+        case 1: state = .serving
+        case 2: state = .frozen(to: try reader.varint(), epoch: try reader.varint())
+        case 3: state = .gone
+        default: throw CodingError("shard record")
+        }
+        epoch = try reader.varint()
+        rejectedEpoch = try reader.varint()
+        sessions = Int(clamping: try reader.varint())
+        try reader.finish()
+    }
+}
+
+/// A shard that is being copied into this group.
+public struct StagedShard: Sendable, Equatable {
+    public var from: UInt64
+    /// The last key that is staged; the next piece begins after it.
+    public var lastKey: [UInt8] = []
+    public var isComplete = false
+    public var hashes = ShardHashes()
+    public var sessions = 0
+
+    static let prefix: UInt8 = UInt8(ascii: "t")
+    static func key(_ shard: ShardEpoch) -> [UInt8] {
+        [prefix] + bigEndianBytes(UInt64(shard.shard)) + bigEndianBytes(shard.epoch)
+    }
+    static func family(_ shard: ShardEpoch) -> String { "stage/\(shard.shard)/\(shard.epoch)" }
+
+    init(from: UInt64) { self.from = from }
+
+    var encoded: [UInt8] {
+        var writer = ByteWriter()
+        writer.varint(from)
+        writer.blob(lastKey)
+        writer.byte(isComplete ? 1 : 0)
+        hashes.encode(to: &writer)
+        writer.varint(sessions)
+        return writer.bytes
+    }
+
+    init(encoded: [UInt8]) throws(CodingError) {
+        var reader = ByteReader(encoded, place: "staged shard")
+        from = try reader.varint()
+        lastKey = try reader.blob()
+        isComplete = try reader.byte() == 1
+        hashes = try ShardHashes(from: &reader)
+        sessions = Int(clamping: try reader.varint())
+        try reader.finish()
+    }
+}
+
+/// The last word on a move, in the target's log. The first decision stands.
+public enum ShardDecision: Sendable, Equatable {
+    case activated(ShardHashes)
+    case rejected
+
+    static let prefix: UInt8 = UInt8(ascii: "d")
+    static func key(_ shard: ShardEpoch) -> [UInt8] {
+        [prefix] + bigEndianBytes(UInt64(shard.shard)) + bigEndianBytes(shard.epoch)
+    }
+
+    var encoded: [UInt8] {
+        var writer = ByteWriter()
+        switch self {
+        case .activated(let hashes):
+            writer.byte(1)
+            hashes.encode(to: &writer)
+        case .rejected: writer.byte(2)
+        }
+        return writer.bytes
+    }
+
+    init(encoded: [UInt8]) throws(CodingError) {
+        var reader = ByteReader(encoded, place: "shard decision")
+        switch try reader.byte() {
+        case 1: self = .activated(try ShardHashes(from: &reader))
+        case 2: self = .rejected
+        default: throw CodingError("shard decision")
+        }
+        try reader.finish()
+    }
+}
+
+/// The rows of a shard's family, by the first byte of their key.
+public enum ShardRows {
+    /// Token (16 bytes) -> `SessionRow`.
+    static let session: UInt8 = 0x01
+    /// End (8 bytes, big-endian), token -> nothing: which sessions end first.
+    static let sessionEnd: UInt8 = 0x02
+    /// User key -> record.
+    static let user: UInt8 = 0x10
+
+    public static func userKey(_ key: [UInt8]) -> [UInt8] { [user] + key }
+
+    /// A record is a byte of flags, 0 for now, and the value.
+    static func record(_ value: [UInt8]) -> [UInt8] { [0] + value }
+
+    static func value(ofRecord record: [UInt8]) -> [UInt8] { Array(record.dropFirst()) }
+
+    static func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, to hashes: inout ShardHashes) {
+        if key.first == user { hashes.user.add(key: key, value: value) } else { hashes.session.add(key: key, value: value) }
+    }
+
+    /// The fingerprints of a whole family, by a scan.
+    public static func hashes(of family: FamilyID, in view: any ReadView) throws(EngineError) -> ShardHashes {
+        var hashes = ShardHashes()
+        try view.scan(family) { key, value in
+            add(key: key, value: value, to: &hashes)
+            return true
+        }
+        return hashes
+    }
+}

@@ -1,0 +1,175 @@
+internal import Engines
+internal import RaftLog
+
+/// What goes wrong, and what clients and the operator do meanwhile.
+extension Simulation {
+    mutating func fault() throws {
+        guard !isHealed else { return }
+        queue.schedule(.fault, at: now + UInt64.random(in: 100...900, using: &random))
+        let node = Int.random(in: nodes.indices, using: &random)
+        switch Int.random(in: 0..<12, using: &random) {
+        case 0, 1, 2: try crash(node)
+        case 3:
+            let pause = UInt64.random(in: 50...1_500, using: &random)
+            note(node, "pause \(pause) ms")
+            nodes[node].pausedUntil = now + pause
+        case 4:
+            for other in nodes.indices where other != node { sever(node, other, bothWays: true) }
+            note(node, "isolate")
+        case 5:
+            let other = Int.random(in: nodes.indices, using: &random)
+            if other != node { sever(node, other, bothWays: chance(50)) }
+            note(node, "cut towards n\(nodes[other].id)")
+        case 6, 7:
+            cut = []
+            note(nil, "network whole again")
+        case 8:
+            lossPercent = [0, 2, 10, 30][Int.random(in: 0..<4, using: &random)]
+            repeatPercent = [0, 5, 30][Int.random(in: 0..<3, using: &random)]
+            delayMax = [2, 10, 60][Int.random(in: 0..<3, using: &random)]
+            note(nil, "network loses \(lossPercent) %, repeats \(repeatPercent) %, delays up to \(delayMax) ms")
+        case 9:
+            diskDelayMax = [1, 5, 80][Int.random(in: 0..<3, using: &random)]
+            note(nil, "disks take up to \(diskDelayMax) ms")
+        case 10:
+            let target = ReplicaID(UInt64(Int.random(in: nodes.indices, using: &random)))
+            if nodes[node].process?.driver.transferLeadership(to: target) == true {
+                note(node, "hand leadership to n\(target)")
+                try settle(node)
+            }
+        default: try wipe(node)
+        }
+    }
+
+    private mutating func sever(_ node: Int, _ other: Int, bothWays: Bool) {
+        cut.insert(Link(from: nodes[node].id, to: nodes[other].id))
+        if bothWays { cut.insert(Link(from: nodes[other].id, to: nodes[node].id)) }
+    }
+
+    /// The process dies. The write that the disk was at may have happened or not; of what was not synced a
+    /// prefix survives.
+    mutating func crash(_ node: Int) throws {
+        guard nodes[node].process != nil else { return }
+        report.crashes += 1
+        if nodes[node].process?.isWriting == true, chance(50) { try write(node, reportCompletion: false) }
+        let unsynced = nodes[node].engine.unsyncedCount
+        let kept = Int.random(in: 0...unsynced, using: &random)
+        note(node, "crash, \(kept) of \(unsynced) unsynced batches survive")
+        nodes[node].engine.crash(keepingUnsynced: kept)
+        nodes[node].process = nil
+        queue.schedule(.restart(node: node), at: now + UInt64.random(in: 10...2_000, using: &random))
+    }
+
+    /// The disk is lost. One at a time, and only from a group that is whole otherwise: losing a majority of
+    /// disks loses data in any system.
+    private mutating func wipe(_ node: Int) throws {
+        guard knowledge.wiped == nil, options.plant == .wipedDiskVotes || chance(40) else { return }
+        guard let leader = currentLeader, let membership = nodes[leader].process?.driver.core.membership,
+            membership.voters.count == nodes.count
+        else { return }
+        report.wipes += 1
+        note(node, "lose the disk")
+        let old = nodes[node].incarnation
+        nodes[node].process = nil
+        nodes[node].engine = MemoryEngine()
+        if options.plant == .wipedDiskVotes {
+            let families = try FamilyTable(engine: nodes[node].engine)
+            let record = BootstrapRecord(clusterID: [1], gid: layoutGroup, membership: knowledge.firstMembership ?? membership)
+            var batch = WriteBatch()
+            record.write(to: try families.layout(of: layoutGroup), in: &batch)
+            try nodes[node].engine.write(batch, durability: .synced)
+        } else {
+            nodes[node].incarnation = Incarnation(high: random.next(), low: random.next())
+            knowledge.wiped = node
+        }
+        _ = old
+        queue.schedule(.restart(node: node), at: now + UInt64.random(in: 10...500, using: &random))
+    }
+
+    var currentLeader: Int? {
+        nodes.indices.filter { nodes[$0].process?.driver.core.isLeader == true && nodes[$0].pausedUntil <= now }
+            .max { nodes[$0].process?.driver.core.term ?? 0 < nodes[$1].process?.driver.core.term ?? 0 }
+    }
+
+    /// The operator replaces the node that lost its disk, as the log of that node says.
+    mutating func operate() throws {
+        queue.schedule(.operator, at: now + 150)
+        guard let wiped = knowledge.wiped, let leader = currentLeader,
+            let membership = nodes[leader].process?.driver.core.membership
+        else { return }
+        let member = membership[nodes[wiped].id]
+        if member?.incarnation == nodes[wiped].incarnation {
+            if member?.standing == .voter { knowledge.wiped = nil }
+            return
+        }
+        let change = MembershipChange.replace(
+            nodes[wiped].id, address: "n\(nodes[wiped].id)", incarnation: nodes[wiped].incarnation)
+        if case .success(let position)? = nodes[leader].process?.driver.propose(change) {
+            note(leader, "replace n\(nodes[wiped].id) at \(position)")
+            try settle(leader)
+        }
+    }
+
+    mutating func client() throws {
+        if now < options.faultyTime + options.healingTime * 3 / 4 {
+            queue.schedule(.client, at: now + UInt64.random(in: 5...120, using: &random))
+        }
+        // Clients ask whoever they believe to lead; often that is somebody who no longer does.
+        let believers = nodes.indices.filter { nodes[$0].process?.driver.core.isLeader == true }
+        guard let node = believers.randomElement(using: &random) else { return }
+        for _ in 0..<Int.random(in: 1...4, using: &random) {
+            if chance(30) {
+                let token = takeNumber()
+                knowledge.reads[token] = knowledge.acknowledgedIndex
+                if nodes[node].process?.driver.read(token: token) != true { knowledge.reads[token] = nil }
+                if options.plant == .unconfirmedReads, knowledge.reads[token] != nil {
+                    try readIsReady(node, token)
+                }
+            } else {
+                let number = takeNumber()
+                let payload = bigEndianBytes(number)
+                if case .success? = nodes[node].process?.driver.propose(payload, token: number, stamp: now) {
+                    knowledge.proposals[number] = number
+                }
+            }
+        }
+        // A paused process takes requests only when it wakes; its queue is the network's, see `deliver`.
+        try settle(node)
+    }
+
+    private mutating func takeNumber() -> UInt64 {
+        defer { nextNumber += 1 }
+        return nextNumber
+    }
+
+    mutating func heal() throws {
+        note(nil, "heal")
+        isHealed = true
+        cut = []
+        lossPercent = 0
+        repeatPercent = 0
+        delayMax = 5
+        diskDelayMax = 3
+        for node in nodes.indices {
+            nodes[node].pausedUntil = 0
+            if nodes[node].process == nil { queue.schedule(.restart(node: node), at: now + 10) }
+        }
+    }
+
+    func describe(_ message: Message) -> String {
+        let head = "n\(message.from)->n\(message.to) t\(message.term) "
+        switch message.body {
+        case .requestVote(let last, let isPreVote, let force):
+            return head + (isPreVote ? "pre-vote? " : "vote? ") + "last \(last)" + (force ? " forced" : "")
+        case .vote(let granted, let isPreVote):
+            return head + (isPreVote ? "pre-vote " : "vote ") + (granted ? "granted" : "refused")
+        case .append(let previous, let entries, let commit):
+            return head + "append \(entries.count) after \(previous) commit \(commit)"
+        case .appended(let match): return head + "appended \(match)"
+        case .appendRejected(let previous, let hint): return head + "rejected \(previous), try \(hint)"
+        case .heartbeat(let commit, let round): return head + "heartbeat commit \(commit) round \(round)"
+        case .heartbeatReply(let round): return head + "heartbeat-reply round \(round)"
+        case .timeoutNow: return head + "timeout-now"
+        }
+    }
+}
