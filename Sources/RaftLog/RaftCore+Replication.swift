@@ -249,6 +249,12 @@ extension RaftCore {
     /// Replaces log and state by a snapshot that is newer than our commit; false if it isn't.
     mutating func restore(_ position: LogPosition, membership newMembership: Membership) -> Bool {
         guard position.index > commit else { return false }
+        if log.term(at: position.index) == position.term {
+            // The log holds all of it, and perhaps entries beyond that this replica has already acknowledged:
+            // nothing may be thrown away (Figure 13, rule 6). The snapshot only tells what is committed.
+            advanceCommit(to: position.index)
+            return false
+        }
         precondition(role != .leader, "a leader was given a snapshot at \(position)")
         // Whatever the log holds beyond may conflict with the snapshot (hashicorp/raft #697).
         log.reset(to: position)
