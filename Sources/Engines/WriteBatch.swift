@@ -105,6 +105,9 @@ public struct WriteBatch: Sendable {
         if let failure { throw failure }
     }
 
+    /// No range deletes.
+    var isPointwise: Bool { !operations.contains { $0.kind == .deleteRange || $0.kind == .deleteToEnd } }
+
     /// Refuses what no engine may be given: empty or oversized keys, oversized values.
     func validate() throws(EngineError) {
         for operation in operations where operation.kind == .put || operation.kind == .delete {

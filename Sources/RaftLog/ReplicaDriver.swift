@@ -51,6 +51,7 @@ public struct ReplicaDriver: Sendable {
         var hardState: HardState?
         var lastEntry: LogIndex?
         var appliedBytes = 0
+        var installed: LogIndex?
         var needsSync: Bool
         var issuedAt: Milliseconds
         var held: [Message] = []
@@ -68,6 +69,9 @@ public struct ReplicaDriver: Sendable {
     private var lastIssuedEntry: LogIndex
     private var nextToApply: LogIndex
     private var proposals: [LogIndex: (term: Term, token: UInt64)] = [:]
+    /// What a reader of the engine sees: after a snapshot was accepted this lags behind the core's `applied`
+    /// until the snapshot is flipped in.
+    private var visible: LogIndex
     private var waitingReads: [(index: LogIndex, token: UInt64)] = []
     private var install: SnapshotInstall?
     private var discardedFamilies: [FamilyID] = []
@@ -89,6 +93,7 @@ public struct ReplicaDriver: Sendable {
             stored: state.stored, unapplied: state.unapplied, applied: state.applied.index,
             membership: state.membership, seed: seed, now: now)
         nextToApply = state.applied.index + 1
+        visible = state.applied.index
         lastIssuedEntry = core.lastPosition.index
     }
 
@@ -151,6 +156,7 @@ public struct ReplicaDriver: Sendable {
         }
         cuts.removeAll { $0.serial <= write.serial }
         if let hardState = write.hardState { core.hardStateSaved(hardState) }
+        visible = max(visible, completion.applied?.index ?? 0, write.installed ?? 0)
         if let applied = completion.applied, applied.index >= core.applied {
             core.didApply(through: applied.index, bytes: write.appliedBytes, membership: completion.membership)
             appliedBytesTotal += write.appliedBytes
@@ -236,6 +242,7 @@ public struct ReplicaDriver: Sendable {
         var write = PendingWrite(serial: request.serial, needsSync: false, issuedAt: now)
         if install != nil {
             cuts.append((request.serial, core.applied + 1))
+            write.installed = core.applied
             snapshotsInstalled += 1
             install = nil
             // The leader learns that it may go on with the log.
@@ -313,10 +320,9 @@ public struct ReplicaDriver: Sendable {
     private mutating func collectReads(_ output: RaftCore.Output, _ effects: inout Effects) {
         for read in output.confirmedReads { waitingReads.append((index: read.index, token: read.token)) }
         guard !waitingReads.isEmpty else { return }
-        let applied = core.applied
         var still: [(index: LogIndex, token: UInt64)] = []
         for read in waitingReads {
-            if read.index <= applied { effects.readyReads.append(read.token) } else { still.append(read) }
+            if read.index <= visible { effects.readyReads.append(read.token) } else { still.append(read) }
         }
         waitingReads = still
     }
