@@ -1,0 +1,180 @@
+internal import Foundation
+internal import Synchronization
+
+/// Who a directory belongs to: the file `FLOTILLA`, read before anything else is touched.
+public struct DirectoryIdentity: Codable, Sendable, Equatable {
+    /// The newest layout of a node directory that this program writes and reads.
+    public static let formatNewest = 1
+
+    public var format: Int
+    public var engine: EngineKind
+    /// "controller" or "group".
+    public var role: String
+    public var groupId: UInt64
+    public var nodeId: UInt64
+    /// 32 hexadecimal digits, drawn when the directory was made.
+    public var incarnation: String
+    /// 32 hexadecimal digits; absent until the node has joined a cluster.
+    public var clusterId: String?
+
+    var summary: String {
+        let owner = role == "controller" ? "controller node \(nodeId)" : "node \(nodeId) of group \(groupId)"
+        return "\(owner) on \(engine)" + (clusterId.map { ", cluster \($0)" } ?? "")
+    }
+}
+
+/// A node's directory:
+///
+///     FLOTILLA   identity, JSON
+///     LOCK       held while a process works here
+///     engine/    the storage engine's files
+///     staging/   snapshots being put together; emptied at every start
+public final class NodeDirectory: Sendable {
+    public let path: String
+    private let identityBox: Mutex<DirectoryIdentity>
+    private let lock: Int32
+
+    public var identity: DirectoryIdentity { identityBox.withLock { $0 } }
+    public var stagingPath: String { "\(path)/staging" }
+    public var enginePath: String { "\(path)/engine" }
+
+    private init(path: String, identity: DirectoryIdentity, lock: Int32) {
+        self.path = path
+        identityBox = Mutex(identity)
+        self.lock = lock
+    }
+
+    deinit { close(lock) }
+
+    /// Reads a directory's identity without locking it; `nil` if there is none.
+    public static func identity(at path: String) throws(EngineError) -> DirectoryIdentity? {
+        let file = "\(path)/FLOTILLA"
+        guard fileExists(file) else { return nil }
+        let bytes = try readFile(file, limit: 65_536)
+        struct Format: Decodable { var format: Int }
+        guard let format = try? JSONDecoder().decode(Format.self, from: Data(bytes)) else {
+            throw .corruption(place: "\(file): not an identity in JSON; restore the file from a copy")
+        }
+        if format.format > DirectoryIdentity.formatNewest {
+            throw .mismatch(
+                "\(path) has format \(format.format), and this program knows formats up to "
+                    + "\(DirectoryIdentity.formatNewest); use the newer program that made it")
+        }
+        guard let identity = try? JSONDecoder().decode(DirectoryIdentity.self, from: Data(bytes)) else {
+            throw .corruption(place: "\(file): not an identity in JSON; restore the file from a copy")
+        }
+        return identity
+    }
+
+    /// Opens the directory of a node, or makes it if it is absent or empty. A directory that belongs to
+    /// something else is refused before a byte of it changes.
+    ///
+    /// - Parameter incarnation: 32 hexadecimal digits for a new directory.
+    public static func open(
+        _ path: String, engine: EngineKind, role: String, groupId: UInt64, nodeId: UInt64, incarnation: String
+    ) throws(EngineError) -> NodeDirectory {
+        var present = try identity(at: path)
+        if let present {
+            let wanted = DirectoryIdentity(
+                format: present.format, engine: engine, role: role, groupId: groupId, nodeId: nodeId,
+                incarnation: present.incarnation, clusterId: nil)
+            if (present.engine, present.role, present.groupId, present.nodeId) != (engine, role, groupId, nodeId) {
+                throw .mismatch(
+                    "\(path) holds \(present.summary), not \(wanted.summary); start it with the options that "
+                        + "made it, or choose another directory")
+            }
+            guard fileExists("\(path)/engine") else {
+                throw .corruption(place: "\(path): engine/ is missing; restore the directory from a backup, or remove "
+                    + "it and replace the member")
+            }
+        } else {
+            if let entries = directoryEntries(path) {
+                // What an interrupted first start leaves may be made again.
+                let foreign = entries.filter { !["LOCK", "engine", "staging", "FLOTILLA.new"].contains($0) }
+                if let first = foreign.first {
+                    throw .mismatch(
+                        "\(path) is not empty and not a node directory (it holds \(first)); choose another directory")
+                }
+                if let used = directoryEntries("\(path)/engine"), !used.isEmpty {
+                    throw .mismatch(
+                        "\(path) holds engine files but no FLOTILLA file; restore that file, or choose another directory")
+                }
+            } else {
+                try makeDirectories(path)
+            }
+        }
+        let lock = try acquireLock(path)
+        do throws(EngineError) {
+            // Somebody else may have made it while we waited for nothing.
+            present = try identity(at: path)
+            let identity: DirectoryIdentity
+            if let present { identity = present } else {
+                try makeDirectories("\(path)/engine")
+                identity = DirectoryIdentity(
+                    format: DirectoryIdentity.formatNewest, engine: engine, role: role, groupId: groupId,
+                    nodeId: nodeId, incarnation: incarnation, clusterId: nil)
+                try store(identity, path)
+            }
+            removeTree("\(path)/staging", itself: false)
+            try makeDirectories("\(path)/staging")
+            return NodeDirectory(path: path, identity: identity, lock: lock)
+        } catch {
+            Glibc.close(lock)
+            throw error
+        }
+    }
+
+    /// Opens the engine that the identity names.
+    public func openEngine() throws(EngineError) -> any StorageEngine { try identity.engine.open(enginePath) }
+
+    /// Notes the cluster once and for all.
+    public func record(clusterId: String) throws(EngineError) {
+        var next = identity
+        if let known = next.clusterId {
+            guard known == clusterId else {
+                throw .mismatch(
+                    "\(path) belongs to cluster \(known), and the controllers answer for cluster \(clusterId); "
+                        + "name the right controllers, or choose another directory")
+            }
+            return
+        }
+        next.clusterId = clusterId
+        try Self.store(next, path)
+        identityBox.withLock { $0 = next }
+    }
+
+    private static func store(_ identity: DirectoryIdentity, _ path: String) throws(EngineError) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        guard let data = try? encoder.encode(identity) else { throw .unsupported("identity") }
+        try writeFile("\(path)/FLOTILLA.new", Array(data) + [10], sync: true)
+        guard rename("\(path)/FLOTILLA.new", "\(path)/FLOTILLA") == 0 else { throw ioError("naming \(path)/FLOTILLA") }
+        try syncDirectory(path)
+    }
+
+    private static func acquireLock(_ path: String) throws(EngineError) -> Int32 {
+        let file = "\(path)/LOCK"
+        let descriptor = Glibc.open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw ioError("opening \(file)") }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            var buffer = [UInt8](repeating: 0, count: 32)
+            let count = pread(descriptor, &buffer, buffer.count, 0)
+            Glibc.close(descriptor)
+            let holder = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+                .trimmingCharacters(in: .whitespacesAndNewlines)
+            throw .locked(path: path, holder: holder.isEmpty ? "another process" : "process \(holder)")
+        }
+        let pid = "\(getpid())\n"
+        _ = ftruncate(descriptor, 0)
+        _ = pwrite(descriptor, pid, pid.utf8.count, 0)
+        return descriptor
+    }
+
+    private static func makeDirectories(_ path: String) throws(EngineError) {
+        var partial = path.hasPrefix("/") ? "/" : ""
+        for part in path.split(separator: "/") {
+            partial += (partial.isEmpty || partial.hasSuffix("/") ? "" : "/") + part
+            if mkdir(partial, 0o700) != 0, errno != EEXIST { throw ioError("creating \(partial)") }
+        }
+    }
+}
