@@ -107,10 +107,10 @@ if !coreOnly {
     targets += [
         // Generated protobuf and gRPC code (scripts/generate-protos), committed.
         .target(
-            name: "Wire", dependencies: [grpcCore, grpcProtobuf, protobuf],
+            name: "Wire", dependencies: [grpcCore, grpcProtobuf, grpcTransport, protobuf],
             swiftSettings: [.swiftLanguageMode(.v6)]),
         .target(
-            name: "Client", dependencies: ["Keyspace", "Wire", grpcCore, grpcTransport, protobuf],
+            name: "Client", dependencies: ["Keyspace", "Wire", grpcCore, grpcTransport, grpcProtobuf, protobuf],
             swiftSettings: settings),
         .testTarget(
             name: "ClientTests", dependencies: ["Client", "Wire", "Keyspace", grpcCore, grpcTransport],
@@ -118,8 +118,8 @@ if !coreOnly {
         .target(
             name: "Server",
             dependencies: [
-                "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", grpcCore, grpcTransport, protobuf,
-                logging,
+                "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", grpcCore, grpcTransport, grpcProtobuf,
+                protobuf, logging,
             ],
             swiftSettings: settings),
         .testTarget(

@@ -124,3 +124,19 @@ public struct AppliedState: Sendable, Equatable {
         try reader.finish()
     }
 }
+
+extension GroupLayout {
+    /// The physical family of a logical name, as `view` sees it.
+    public func family(_ name: String, in view: any ReadView) throws(EngineError) -> FamilyID? {
+        guard let row = try view.get(meta, key: Self.familyKey(name)) else { return nil }
+        return row.withUnsafeBytes { bigEndianNumber($0) }.map { FamilyID($0) }
+    }
+
+    /// The record with which the group began here, if this replica is one of its founders.
+    public func bootstrapRecord(in view: any ReadView) throws(EngineError) -> BootstrapRecord? {
+        guard let row = try view.get(meta, key: Self.bootstrapKey) else { return nil }
+        do throws(CodingError) { return try BootstrapRecord(encoded: row) } catch {
+            throw .corruption(place: "bootstrap record of group \(gid)")
+        }
+    }
+}

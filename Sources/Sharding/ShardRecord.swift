@@ -132,11 +132,11 @@ public enum ShardDecision: Sendable, Equatable {
 /// The rows of a shard's family, by the first byte of their key.
 public enum ShardRows {
     /// Token (16 bytes) -> `SessionRow`.
-    static let session: UInt8 = 0x01
+    public static let session: UInt8 = 0x01
     /// End (8 bytes, big-endian), token -> nothing: which sessions end first.
-    static let sessionEnd: UInt8 = 0x02
+    public static let sessionEnd: UInt8 = 0x02
     /// User key -> record.
-    static let user: UInt8 = 0x10
+    public static let user: UInt8 = 0x10
 
     public static func userKey(_ key: [UInt8]) -> [UInt8] { [user] + key }
 

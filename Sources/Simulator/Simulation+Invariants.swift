@@ -8,6 +8,8 @@ extension Simulation {
         var leaders: [Term: ReplicaID] = [:]
         /// Every entry that some replica has applied, by index: the committed log.
         var committed: [LogIndex: Entry] = [:]
+        /// The term in which some replica first applied it: it was committed in that term or before.
+        var committedBy: [LogIndex: Term] = [:]
         var commitMax: LogIndex = 0
         /// Proposals that are not answered yet.
         var proposals: [UInt64: UInt64] = [:]
@@ -46,10 +48,12 @@ extension Simulation {
         if core.commit > knowledge.commitMax { try checkCommittedOnQuorum(node) }
     }
 
-    /// Leader Completeness: whoever leads has every entry that was ever committed.
+    /// Leader Completeness: whoever leads has every entry that was committed in an earlier term. (A delayed vote
+    /// may still elect a leader of a term that is long over; it owes nothing of later terms, and finds out.)
     private func checkLeaderCompleteness(_ node: Int) throws {
         guard let core = nodes[node].process?.driver.core else { return }
         for (index, entry) in knowledge.committed where index >= core.firstIndex {
+            guard let committedBy = knowledge.committedBy[index], committedBy < core.term else { continue }
             guard let term = core.termOfLog(at: index) else {
                 try violate("leader n\(core.id) of term \(core.term) lacks committed entry \(index)@\(entry.term)")
             }
@@ -128,6 +132,7 @@ extension Simulation {
             }
         } else {
             knowledge.committed[entry.index] = entry
+            knowledge.committedBy[entry.index] = nodes[node].process?.driver.core.term ?? entry.term
         }
     }
 

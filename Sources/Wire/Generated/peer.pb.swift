@@ -260,11 +260,15 @@ public nonisolated struct Flotilla_V1_ShardEpoch: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The group that is asked.
   public var gid: UInt64 = 0
 
   public var shard: UInt32 = 0
 
   public var epoch: UInt64 = 0
+
+  /// Freezing: the group that the shard goes to.
+  public var to: UInt64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -797,7 +801,7 @@ nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, Swift
 
 nonisolated extension Flotilla_V1_ShardEpoch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ShardEpoch"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}shard\0\u{1}epoch\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}shard\0\u{1}epoch\0\u{1}to\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -808,6 +812,7 @@ nonisolated extension Flotilla_V1_ShardEpoch: SwiftProtobuf.Message, SwiftProtob
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.shard) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.to) }()
       default: break
       }
     }
@@ -823,6 +828,9 @@ nonisolated extension Flotilla_V1_ShardEpoch: SwiftProtobuf.Message, SwiftProtob
     if self.epoch != 0 {
       try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 3)
     }
+    if self.to != 0 {
+      try visitor.visitSingularUInt64Field(value: self.to, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -830,6 +838,7 @@ nonisolated extension Flotilla_V1_ShardEpoch: SwiftProtobuf.Message, SwiftProtob
     if lhs.gid != rhs.gid {return false}
     if lhs.shard != rhs.shard {return false}
     if lhs.epoch != rhs.epoch {return false}
+    if lhs.to != rhs.to {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,277 @@
+internal import Engines
+internal import Foundation
+internal import GRPCCore
+public import Logging
+internal import RaftHost
+internal import RaftLog
+internal import Synchronization
+internal import Wire
+
+/// What controller and group nodes have in common: a directory, an engine, one replica, and how it comes to
+/// take part. See `docs/architecture.md`, "Life of a node".
+final class Node<Machine: StateMachine>: Sendable {
+    let options: ServeOptions
+    let directory: NodeDirectory
+    let engine: any StorageEngine
+    let families: FamilyTable
+    let layout: GroupLayout
+    let links: PeerLinks
+    let log: Logger
+    let id: ReplicaID
+    let incarnation: Incarnation
+    private let makeMachine: @Sendable () -> Machine
+    private let state = Mutex(State())
+    /// Addresses of peers that the membership doesn't name (yet): whom a new member answers.
+    private let learned = Mutex<[ReplicaID: String]>([:])
+    let connections = ConnectionPool()
+
+    private struct State {
+        var host: ReplicaHost<Machine>?
+        var record: BootstrapRecord?
+        var condition: String? = "starting"
+        var clusterID: [UInt8] = []
+        var isReceivingSnapshot = false
+        var failure: EngineError?
+    }
+
+    init(_ options: ServeOptions, log: Logger, makeMachine: @escaping @Sendable () -> Machine) throws(EngineError) {
+        self.options = options
+        self.makeMachine = makeMachine
+        var random = SystemRandomNumberGenerator()
+        let fresh = Incarnation(high: random.next(), low: random.next())
+        directory = try NodeDirectory.open(
+            options.directory, engine: options.engine, role: options.role, groupId: options.gid, nodeId: options.id,
+            incarnation: fresh.description)
+        guard let incarnation = Incarnation(hex: directory.identity.incarnation) else {
+            throw .corruption(place: "\(options.directory)/FLOTILLA: incarnation")
+        }
+        self.incarnation = incarnation
+        id = ReplicaID(options.id)
+        engine = try directory.openEngine()
+        families = try FamilyTable(engine: engine)
+        layout = try families.layout(of: options.gid)
+        links = PeerLinks(gid: options.gid, ownAddress: options.address)
+        var log = log
+        log[metadataKey: "node"] = "\(options.role) \(options.gid)/\(options.id)"
+        self.log = log
+    }
+
+    var host: ReplicaHost<Machine>? { state.withLock { $0.host } }
+    var clusterID: [UInt8] { state.withLock { $0.clusterID } }
+    var condition: String? { state.withLock { $0.condition } ?? host?.status.condition }
+    /// Set when the replica has stopped for good.
+    var failure: EngineError? { state.withLock { $0.failure } }
+
+    // MARK: - Coming to life
+
+    /// Finds out who the group is and starts the replica. Returns when it runs; waits for as long as it takes.
+    func start(clusterID known: [UInt8]) async throws {
+        let snapshot = try engine.snapshot()
+        let record = try layout.bootstrapRecord(in: snapshot)
+        let rows = try GroupStorageRows.load(layout, in: snapshot)
+        snapshot.close()
+        if let record {
+            try become(record)
+        } else if rows.membership.members.isEmpty {
+            try await bootstrap(clusterID: known)
+        } else {
+            // Came in by a snapshot in an earlier life of the process.
+            try setCluster(known)
+        }
+        try run()
+    }
+
+    private func become(_ record: BootstrapRecord) throws(EngineError) {
+        state.withLock { $0.record = record }
+        try setCluster(options.isController ? record.hash : record.clusterID)
+    }
+
+    private func setCluster(_ id: [UInt8]) throws(EngineError) {
+        guard !id.isEmpty else { return }
+        try directory.record(clusterId: id.map { byte in
+            let digits = String(byte, radix: 16)
+            return digits.count == 1 ? "0" + digits : digits
+        }.joined())
+        links.setCluster(id)
+        state.withLock { $0.clusterID = id }
+    }
+
+    private func bootstrap(clusterID: [UInt8]) async throws {
+        var addresses: [ReplicaID: String] = [:]
+        for (number, address) in options.cluster.enumerated() { addresses[ReplicaID(UInt64(number))] = address }
+        var core = BootstrapCore(
+            own: id, incarnation: incarnation, addresses: addresses, clusterID: clusterID, gid: options.gid,
+            parameters: [])
+        var decision = core.decision
+        var announced: [ReplicaID] = []
+        while true {
+            switch decision {
+            case .adopt(let record):
+                var batch = WriteBatch()
+                record.write(to: layout, in: &batch)
+                try engine.write(batch, durability: .synced)
+                log.info("founded the group with nodes \(record.membership.members.map { "\($0.id)" }.joined(separator: ", "))")
+                state.withLock { $0.condition = nil }
+                return try become(record)
+            case .waitForReplacement(let record):
+                let command =
+                    "flotilla group member replace \(id) \(options.address) --node "
+                    + (record.membership.members.first { $0.id != id }?.address ?? "HOST:PORT")
+                let sentence =
+                    "this directory is not the one that founded the group (its disk was lost, or the node is new); "
+                    + "it takes no part until it is made a member: \(command)"
+                log.warning("\(sentence)")
+                state.withLock { $0.condition = sentence }
+                return try setCluster(options.isController ? record.hash : record.clusterID)
+            case .await(let missing):
+                if missing != announced {
+                    announced = missing
+                    let names = missing.map { "\($0) (\(addresses[$0] ?? "?"))" }.joined(separator: ", ")
+                    log.info("waiting for node \(names)")
+                    state.withLock { $0.condition = "waiting for node \(names)" }
+                }
+                for peer in missing {
+                    guard let address = addresses[peer], let answer = await identify(address) else { continue }
+                    decision = core.answered(peer, answer)
+                    if case .await = decision { continue }
+                    break
+                }
+                if case .await = decision { try await Task.sleep(for: .milliseconds(100)) }
+            }
+        }
+    }
+
+    /// Asks the node at an address who it is; `nil` if it doesn't answer.
+    func identify(_ address: String) async -> BootstrapCore.Answer? {
+        guard let endpoint = Address(address), let connection = try? connections.connection(to: endpoint) else { return nil }
+        let peer = Flotilla_V1_Peer.Client(wrapping: connection.client)
+        var request = Flotilla_V1_IdentifyRequest()
+        request.gid = options.gid
+        request.from = options.id
+        request.incarnation = Data(incarnation.bytes)
+        var call = CallOptions.defaults
+        call.timeout = .seconds(1)
+        guard let response = try? await peer.identify(request, options: call),
+            let found = Incarnation(bytes: response.incarnation.array)
+        else { return nil }
+        let record = response.bootstrap.isEmpty ? nil : try? BootstrapRecord(encoded: response.bootstrap.array)
+        return BootstrapCore.Answer(incarnation: found, record: record)
+    }
+
+    private func run() throws(EngineError) {
+        var configuration = ReplicaHost<Machine>.Configuration(stagingDirectory: directory.stagingPath)
+        configuration.driver.retainedEntries = options.retainedEntries
+        var random = SystemRandomNumberGenerator()
+        let host = try ReplicaHost(
+            configuration: configuration, engine: engine, families: families, layout: layout,
+            machine: makeMachine(), id: id, incarnation: incarnation, seed: random.next(), transport: self,
+            observe: { [weak self] event in self?.observe(event) })
+        state.withLock { $0.host = host }
+    }
+
+    private func observe(_ event: ReplicaEvent) {
+        switch event {
+        case .roleChanged(let role, let term, let leader):
+            log.info("\(role) in term \(term)", metadata: ["leader": "\(leader.map { "\($0)" } ?? "none")"])
+        case .snapshotSending(let peer, let position): log.info("sending a snapshot at \(position) to node \(peer)")
+        case .snapshotInstalled(let position):
+            log.info("installed a snapshot at \(position)")
+            state.withLock { $0.condition = nil }
+        case .membershipChanged(let membership):
+            log.info("members: \(membership.members.map { "\($0.id) \($0.address) \($0.standing)" }.joined(separator: "; "))")
+            if membership[id]?.incarnation == incarnation { state.withLock { $0.condition = nil } }
+        case .noSpace(let place): log.error("no space left: \(place); writes wait until there is room")
+        case .failed(let error):
+            log.critical("the replica has stopped: \(error)")
+            state.withLock { $0.failure = error }
+        }
+    }
+
+    func stop() {
+        if let host {
+            if host.status.role == .leader, let next = host.status.membership.voters.first(where: { $0 != id }) {
+                host.transferLeadership(to: next)
+            }
+            host.stop()
+        }
+        links.stop()
+        do throws(EngineError) { try engine.close() } catch { log.error("closing the engine: \(error)") }
+    }
+
+    // MARK: - What peers ask
+
+    func identity(_ request: Flotilla_V1_IdentifyRequest) -> Flotilla_V1_IdentifyResponse {
+        var response = Flotilla_V1_IdentifyResponse()
+        response.id = options.id
+        response.incarnation = Data(incarnation.bytes)
+        if let record = state.withLock({ $0.record }) { response.bootstrap = Data(record.encoded) }
+        return response
+    }
+
+    func receive(_ frame: Flotilla_V1_RaftFrame) throws {
+        let own = clusterID
+        let theirs = frame.clusterID.array
+        guard own.isEmpty || theirs.isEmpty || own == theirs else {
+            throw RPCError(code: .failedPrecondition, message: "this node belongs to another cluster")
+        }
+        guard let host else { return }
+        var messages: [Message] = []
+        messages.reserveCapacity(frame.envelopes.count)
+        for envelope in frame.envelopes where envelope.gid == options.gid {
+            guard let message = try? Message(encoded: envelope.message.array) else {
+                throw RPCError(code: .invalidArgument, message: "malformed Raft message")
+            }
+            messages.append(message)
+        }
+        if let first = messages.first, host.status.membership[first.from] == nil {
+            learned.withLock { $0[first.from] = frame.fromAddress }
+        }
+        host.receive(messages)
+    }
+
+    func address(of peer: ReplicaID, in membership: Membership) -> String? {
+        membership[peer]?.address ?? learned.withLock { $0[peer] }
+    }
+
+    var leaderAddress: String {
+        guard let host else { return "" }
+        let status = host.status
+        guard let leader = status.leader else { return "" }
+        return address(of: leader, in: status.membership) ?? ""
+    }
+
+    /// One snapshot at a time; false if one is being received.
+    func beginReceiving() -> Bool {
+        state.withLock { state in
+            guard !state.isReceivingSnapshot, state.host != nil else { return false }
+            state.isReceivingSnapshot = true
+            return true
+        }
+    }
+
+    func endReceiving() { state.withLock { $0.isReceivingSnapshot = false } }
+}
+
+extension Node: ReplicaTransport {
+    func send(_ messages: [Message], membership: Membership) {
+        for message in messages {
+            guard let address = address(of: message.to, in: membership) else { continue }
+            links.send(message, to: address)
+        }
+    }
+
+    func sendSnapshot(_ snapshot: OutgoingSnapshot, to member: Member, done: @escaping @Sendable (Bool) -> Void) {
+        Task {
+            do {
+                let accepted = try await SnapshotTransfer.send(
+                    snapshot, gid: options.gid, clusterID: clusterID, to: member.address)
+                done(accepted)
+            } catch {
+                log.warning("snapshot to node \(member.id) failed: \(error)")
+                // The peer may be down: not again at once.
+                try? await Task.sleep(for: .milliseconds(500))
+                done(false)
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+internal import Engines
+internal import Foundation
+internal import GRPCCore
+internal import Logging
+internal import RaftHost
+internal import RaftLog
+internal import Sharding
+internal import Synchronization
+internal import Wire
+
+/// Follows the shard map, and, in the leader of a group, brings home the shards that the map gives it.
+///
+/// The target drives a move. Everything that must survive is in the logs; a new leader begins at the top and
+/// every step that was taken already answers so at once.
+final class ShardMover: Sendable {
+    private static let movesAtOnce = 4
+
+    private let node: Node<GroupMachine>
+    private let controllers: ControllerLink
+    private let front: GroupFront
+    private let caller: LeaderCaller
+    private let config = Mutex<Flotilla_V1_Config?>(nil)
+    private let running = Mutex<Set<ShardEpoch>>([])
+
+    init(node: Node<GroupMachine>, controllers: ControllerLink, front: GroupFront) {
+        self.node = node
+        self.controllers = controllers
+        self.front = front
+        caller = LeaderCaller(connections: node.connections)
+    }
+
+    func run() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.watch() }
+            group.addTask { await self.passTime() }
+            while !Task.isCancelled {
+                if isLeading, let config = config.withLock({ $0 }) { await step(config, &group) }
+                try? await Task.sleep(for: .milliseconds(30))
+            }
+        }
+    }
+
+    private var isLeading: Bool {
+        guard let status = node.host?.status else { return false }
+        return status.role == .leader && status.hasCommittedInTerm
+    }
+
+    private func watch() async {
+        while !Task.isCancelled {
+            do {
+                let next = try await controllers.config(newerThan: config.withLock { $0?.number })
+                front.noteConfig(next.number)
+                config.withLock { $0 = next }
+            } catch {
+                // Without a controller the group serves what it has.
+                try? await Task.sleep(for: .milliseconds(200))
+            }
+        }
+    }
+
+    /// Lets log time pass while a session is due to end, so that its rows go without waiting for a write.
+    private func passTime() async {
+        while !Task.isCancelled {
+            try? await Task.sleep(for: .seconds(10))
+            guard isLeading else { continue }
+            let node = node
+            let isDue = try? await offload { () -> Bool in
+                let snapshot = try node.engine.snapshot()
+                defer { snapshot.close() }
+                let reader = GroupReader(node.layout, in: snapshot)
+                let now = HostClock.wall()
+                for (shard, record) in try reader.records() where record.state == .serving && record.sessions > 0 {
+                    if let end = try reader.firstSessionEnd(shard), end <= now { return true }
+                }
+                return false
+            }
+            if isDue == true { _ = try? await node.propose(GroupCommand.passTime.encoded) }
+        }
+    }
+
+    private func step(_ config: Flotilla_V1_Config, _ group: inout DiscardingTaskGroup) async {
+        let own = node.options.gid
+        let node = node
+        let records = try? await offload { () -> [Int: ShardRecord] in
+            let snapshot = try node.engine.snapshot()
+            defer { snapshot.close() }
+            return try GroupReader(node.layout, in: snapshot).records()
+        }
+        guard let records else { return }
+        await adopt(config, records)
+        for move in config.moves where move.to == own && move.phase != .rejected {
+            let shard = ShardEpoch(shard: Int(move.shard), epoch: move.epoch)
+            let begins = running.withLock { running in
+                running.count < Self.movesAtOnce && running.insert(shard).inserted
+            }
+            guard begins else { continue }
+            group.addTask {
+                do {
+                    try await self.bring(shard, from: move.from, config)
+                } catch {
+                    if !Task.isCancelled {
+                        self.node.log.info("move of shard \(shard.shard) from group \(move.from) waits: \(Self.reason(error))")
+                        try? await Task.sleep(for: .milliseconds(200))
+                    }
+                }
+                _ = self.running.withLock { $0.remove(shard) }
+            }
+        }
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        if let refusal = Flotilla_V1_Error(error) { return refusal.message }
+        if let error = error as? MoveObstacle { return error.text }
+        return "\(error)"
+    }
+
+    /// Shards that nobody had before: nothing to copy. Only under the first epoch; later ones come by a move.
+    private func adopt(_ config: Flotilla_V1_Config, _ records: [Int: ShardRecord]) async {
+        guard let host = node.host else { return }
+        var proposals: [([UInt8], @Sendable (ProposalResult<GroupReply>) -> Void)] = []
+        for (shard, gid) in config.shards.enumerated()
+        where gid == node.options.gid && config.epochs[shard] == 1 && records[shard] == nil {
+            let command = GroupCommand.adopt(
+                ShardEpoch(shard: shard, epoch: 1), shardCount: Int(config.shardCount))
+            proposals.append((command.encoded, { _ in }))
+        }
+        if !proposals.isEmpty {
+            host.submit(proposals: proposals, reads: [])
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    // MARK: - One move
+
+    private func state(
+        _ shard: ShardEpoch
+    ) async throws -> (decision: ShardDecision?, staged: StagedShard?) {
+        let layout = node.layout
+        return try await node.read { snapshot in
+            let reader = GroupReader(layout, in: snapshot)
+            return (try reader.decision(shard), try reader.staged(shard))
+        }
+    }
+
+    private func source<Result: Sendable>(
+        _ addresses: [String], timeout: Duration = .seconds(30),
+        _ body: @Sendable (Flotilla_V1_Peer.Client<Connection.Transport>, CallOptions) async throws -> Result
+    ) async throws -> Result {
+        try await caller.call(addresses, timeout: timeout) { client, options in
+            try await body(Flotilla_V1_Peer.Client(wrapping: client), options)
+        }.result
+    }
+
+    private func bring(_ shard: ShardEpoch, from gid: UInt64, _ config: Flotilla_V1_Config) async throws {
+        guard let addresses = config.groups.first(where: { $0.gid == gid })?.addresses else { return }
+        var request = Flotilla_V1_ShardEpoch()
+        request.gid = gid
+        request.shard = UInt32(shard.shard)
+        request.epoch = shard.epoch
+        request.to = node.options.gid
+
+        var known = try await state(shard)
+        if known.decision == nil {
+            node.log.info("bringing shard \(shard.shard) from group \(gid)", metadata: ["epoch": "\(shard.epoch)"])
+            let frozen = try await source(addresses) { [request] in try await $0.freezeShard(request, options: $1) }
+            guard let user = ContentHash(frozen.userHash), let session = ContentHash(frozen.sessionHash) else {
+                throw MoveObstacle(text: "group \(gid) sent a malformed hash")
+            }
+            try await stage(shard, from: gid, addresses, staged: known.staged, shardCount: Int(config.shardCount))
+            let command = GroupCommand.activate(
+                shard, ShardHashes(user: user, session: session), logTime: frozen.logTimeMs)
+            switch try await node.propose(command.encoded) {
+            case .stepped: break
+            case .outOfStep(let why): throw MoveObstacle(text: why)
+            default: throw MoveObstacle(text: "the log answered another question")
+            }
+            known = try await state(shard)
+        }
+        switch known.decision {
+        case .activated(let hashes):
+            try await controllers.report(shard: shard.shard, epoch: shard.epoch, .activated)
+            try await collect(request, .activated, hashes, addresses)
+            try await controllers.report(shard: shard.shard, epoch: shard.epoch, .collected)
+            node.log.info("shard \(shard.shard) is here: \(hashes.user)")
+        case .rejected:
+            try await controllers.report(shard: shard.shard, epoch: shard.epoch, .rejected)
+            try await collect(request, .rejected, ShardHashes(), addresses)
+            try await controllers.report(shard: shard.shard, epoch: shard.epoch, .collected)
+        case nil: throw MoveObstacle(text: "the activation is not visible yet")
+        }
+    }
+
+    /// Copies piece by piece through the own log, from where the log stands.
+    private func stage(
+        _ shard: ShardEpoch, from gid: UInt64, _ addresses: [String], staged: StagedShard?, shardCount: Int
+    ) async throws {
+        var after = staged?.lastKey ?? []
+        if staged?.isComplete == true { return }
+        while true {
+            var request = Flotilla_V1_ReadShardRequest()
+            request.gid = gid
+            request.shard = UInt32(shard.shard)
+            request.epoch = shard.epoch
+            request.after = Data(after)
+            request.bytesMax = 256 << 10
+            let piece = try await source(addresses) { [request] in try await $0.readShard(request, options: $1) }
+            let chunk = piece.chunk.array
+            var lastKey = after
+            // Damage on the way is found here, before it reaches the log.
+            try PortableChunk.decode(chunk) { key, _ in lastKey = Array(key) }
+            let command = GroupCommand.stage(
+                shard, shardCount: shardCount, from: gid, after: after, chunk: chunk, last: piece.last)
+            switch try await node.propose(command.encoded) {
+            case .stepped: break
+            case .outOfStep(let why): throw MoveObstacle(text: why)
+            default: throw MoveObstacle(text: "the log answered another question")
+            }
+            if piece.last { return }
+            after = lastKey
+        }
+    }
+
+    private func collect(
+        _ shard: Flotilla_V1_ShardEpoch, _ decision: Flotilla_V1_Decision, _ hashes: ShardHashes, _ addresses: [String]
+    ) async throws {
+        var request = Flotilla_V1_CollectShardRequest()
+        request.gid = shard.gid
+        request.shard = shard.shard
+        request.epoch = shard.epoch
+        request.decision = decision
+        request.userHash = hashes.user.description
+        request.sessionHash = hashes.session.description
+        _ = try await source(addresses) { [request] in try await $0.collectShard(request, options: $1) }
+    }
+}
+
+/// Why a step of a move couldn't be taken now.
+struct MoveObstacle: Error {
+    var text: String
+}

@@ -1,0 +1,136 @@
+internal import Engines
+internal import Foundation
+internal import GRPCCore
+internal import Logging
+internal import RaftHost
+internal import RaftLog
+internal import Sharding
+internal import Wire
+
+/// The Status service: what a node says of itself, and changes of its group's membership.
+struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServiceProtocol {
+    let node: Node<Machine>
+    /// Adds what only this kind of node knows.
+    let complete: @Sendable (inout Flotilla_V1_NodeStatus, _ exact: Bool) throws -> Void
+
+    func node(request: Flotilla_V1_NodeStatusRequest, context: ServerContext) async throws -> Flotilla_V1_NodeStatus {
+        var status = Flotilla_V1_NodeStatus()
+        status.gid = node.options.gid
+        status.id = node.options.id
+        status.address = node.options.address
+        status.engine = node.engine.kind.rawValue
+        status.version = ServerVersion.current
+        status.clusterID = Data(node.clusterID)
+        status.condition = node.condition ?? ""
+        status.storageBytes = (try? node.engine.statistics().storageBytes) ?? 0
+        guard let host = node.host else { return status }
+        let replica = host.status
+        status.role =
+            switch replica.role {
+            case .leader: .leader
+            case .candidate, .preCandidate: .candidate
+            case .follower: replica.membership.isVoter(node.id) ? .follower : .learner
+            }
+        status.term = replica.term
+        status.commitIndex = replica.commit
+        status.lastApplied = replica.applied
+        status.firstIndex = replica.firstIndex
+        status.lastIndex = replica.last.index
+        if let leader = replica.leader { status.leaderID = leader.rawValue }
+        status.leaderAddress = node.leaderAddress
+        status.snapshotsInstalled = replica.snapshotsInstalled
+        status.snapshotsSent = replica.snapshotsSent
+        status.members = members(replica)
+        var filled = status
+        let exact = request.exact
+        let complete = complete
+        filled = try await offload { [filled] in
+            var status = filled
+            try complete(&status, exact)
+            return status
+        }
+        return filled
+    }
+
+    private func members(_ replica: ReplicaStatus) -> [Flotilla_V1_Member] {
+        replica.membership.members.map { member in
+            var row = Flotilla_V1_Member()
+            row.id = member.id.rawValue
+            row.address = member.address
+            row.voter = member.standing == .voter
+            row.matchIndex = replica.matches[member.id] ?? 0
+            return row
+        }
+    }
+
+    func members(
+        request: Flotilla_V1_MembersRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_MembersResponse {
+        guard let host = node.host else { throw node.unavailable().status }
+        let replica = host.status
+        var response = Flotilla_V1_MembersResponse()
+        response.members = members(replica)
+        if let leader = replica.leader { response.leaderID = leader.rawValue }
+        return response
+    }
+
+    func changeMembers(
+        request: Flotilla_V1_ChangeMembersRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_MembersResponse {
+        guard let host = node.host else { throw node.unavailable().status }
+        guard host.status.role == .leader else { throw node.notLeader().status }
+        let change: MembershipChange
+        let target: ReplicaID
+        var isArriving = true
+        switch request.change {
+        case .add(let add):
+            target = ReplicaID(add.id)
+            change = .add(target, address: add.address, incarnation: try await incarnation(at: add.address, target))
+        case .replace(let replace):
+            target = ReplicaID(replace.id)
+            let address = replace.address.isEmpty ? host.status.membership[target]?.address ?? "" : replace.address
+            change = .replace(target, address: address, incarnation: try await incarnation(at: address, target))
+        case .remove(let remove):
+            target = ReplicaID(remove.id)
+            change = .remove(target)
+            isArriving = false
+        case nil: throw Flotilla_V1_Error(.invalidArgument, "the request names no change").status
+        }
+        switch await host.change(change) {
+        case .success: break
+        case .failure(.notLeader): throw node.notLeader().status
+        case .failure(.busy):
+            throw Flotilla_V1_Error(
+                .busy, "another membership change is under way; try again", retryAfterMilliseconds: 200).status
+        case .failure(.invalid(let error)): throw Flotilla_V1_Error(.failedPrecondition, error.description).status
+        }
+        // Bounded: a member that is down can't catch up, and the caller should hear so.
+        for _ in 0..<600 {
+            try await Task.sleep(for: .milliseconds(50))
+            let membership = host.status.membership
+            if isArriving ? membership.isVoter(target) : membership[target] == nil {
+                return try await members(request: Flotilla_V1_MembersRequest(), context: context)
+            }
+            guard host.status.role == .leader || !isArriving else { throw node.notLeader().status }
+        }
+        throw Flotilla_V1_Error(
+            .unavailable,
+            "member \(target) is a member but has not caught up after 30 s; see `member list` and the node's log").status
+    }
+
+    private func incarnation(at address: String, _ id: ReplicaID) async throws -> Incarnation {
+        guard Address(address) != nil else {
+            throw Flotilla_V1_Error(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT").status
+        }
+        guard let answer = await node.identify(address) else {
+            throw Flotilla_V1_Error(
+                .unavailable, "no node of this group answers at \(address); start it first, then repeat the command").status
+        }
+        return answer.incarnation
+    }
+}
+
+/// The version of the programs.
+public enum ServerVersion {
+    public static let current = "0.1.0"
+}

@@ -1,0 +1,163 @@
+public import Engines
+internal import Keyspace
+public import RaftLog
+
+/// Reads a group's state from one engine snapshot: a shard's record and its data always belong together.
+public struct GroupReader {
+    private let layout: GroupLayout
+    private let view: any ReadView
+
+    public init(_ layout: GroupLayout, in view: any ReadView) {
+        self.layout = layout
+        self.view = view
+    }
+
+    private func stateRow(_ key: [UInt8]) throws(EngineError) -> [UInt8]? {
+        try view.get(layout.meta, key: [GroupLayout.statePrefix] + key)
+    }
+
+    private func decode<Value>(
+        _ bytes: [UInt8], _ make: ([UInt8]) throws(CodingError) -> Value
+    ) throws(EngineError) -> Value {
+        do throws(CodingError) { return try make(bytes) } catch {
+            throw .corruption(place: "group \(layout.gid): \(error.place)")
+        }
+    }
+
+    /// Fixed once it is known.
+    public func shardCount() throws(EngineError) -> Int? {
+        try stateRow(GroupMachine.shardCountKey).flatMap { $0.withUnsafeBytes { bigEndianNumber($0) } }
+            .map { Int(clamping: $0) }
+    }
+
+    public func record(_ shard: Int) throws(EngineError) -> ShardRecord? {
+        guard let row = try stateRow(ShardRecord.key(shard)) else { return nil }
+        return try decode(row, ShardRecord.init(encoded:))
+    }
+
+    /// Every shard that the group has or has had.
+    public func records() throws(EngineError) -> [Int: ShardRecord] {
+        var rows: [(key: [UInt8], value: [UInt8])] = []
+        let prefix = [GroupLayout.statePrefix, ShardRecord.prefix]
+        try view.scan(layout.meta, lower: prefix, upper: successor(ofPrefix: prefix)) { key, value in
+            rows.append((Array(key), Array(value)))
+            return true
+        }
+        var records: [Int: ShardRecord] = [:]
+        for row in rows where row.key.count == 10 {
+            guard let shard = row.key.dropFirst(2).withUnsafeBytes({ bigEndianNumber($0) }) else { continue }
+            records[Int(shard)] = try decode(row.value, ShardRecord.init(encoded:))
+        }
+        return records
+    }
+
+    public func decision(_ shard: ShardEpoch) throws(EngineError) -> ShardDecision? {
+        guard let row = try stateRow(ShardDecision.key(shard)) else { return nil }
+        return try decode(row, ShardDecision.init(encoded:))
+    }
+
+    public func staged(_ shard: ShardEpoch) throws(EngineError) -> StagedShard? {
+        guard let row = try stateRow(StagedShard.key(shard)) else { return nil }
+        return try decode(row, StagedShard.init(encoded:))
+    }
+
+    /// Shards that are being staged here.
+    public func stagedShards() throws(EngineError) -> Set<Int> {
+        var shards: Set<Int> = []
+        let prefix = [GroupLayout.statePrefix, StagedShard.prefix]
+        try view.scan(layout.meta, lower: prefix, upper: successor(ofPrefix: prefix)) { key, _ in
+            if let shard = bigEndianNumber(UnsafeRawBufferPointer(rebasing: key.dropFirst(2))) { shards.insert(Int(shard)) }
+            return true
+        }
+        return shards
+    }
+
+    public func applied() throws(EngineError) -> AppliedState { try GroupStorageRows.load(layout, in: view).applied }
+
+    /// The shard's family; `nil` while it has no rows.
+    public func family(_ shard: Int) throws(EngineError) -> FamilyID? {
+        try layout.family(ShardRecord.family(shard), in: view)
+    }
+
+    /// The family of a shard that is served here.
+    private func serving(_ shard: Int) throws(EngineError) -> Result<FamilyID?, KeyRefusal> {
+        switch try record(shard)?.state {
+        case .serving: return .success(try family(shard))
+        case .frozen: return .failure(.frozen(shard: shard))
+        case .gone, nil: return .failure(.wrongGroup(shard: shard))
+        }
+    }
+
+    public func get(_ key: [UInt8], shardCount: Int) throws(EngineError) -> Result<[UInt8]?, KeyRefusal> {
+        switch try serving(Slot.shard(of: key, shardCount: shardCount)) {
+        case .failure(let refusal): return .failure(refusal)
+        case .success(nil): return .success(nil)
+        case .success(let family?):
+            return .success(try view.get(family, key: ShardRows.userKey(key)).map(ShardRows.value(ofRecord:)))
+        }
+    }
+
+    /// One page of a shard: pairs from `start` on, below `end` if that is not empty.
+    public func scan(
+        _ shard: Int, start: [UInt8], end: [UInt8], limit: Int, keysOnly: Bool, bytesMax: Int
+    ) throws(EngineError) -> Result<(pairs: [(key: [UInt8], value: [UInt8])], more: Bool), KeyRefusal> {
+        let family: FamilyID
+        switch try serving(shard) {
+        case .failure(let refusal): return .failure(refusal)
+        case .success(nil): return .success((pairs: [], more: false))
+        case .success(let found?): family = found
+        }
+        var pairs: [(key: [UInt8], value: [UInt8])] = []
+        var bytes = 0
+        var more = false
+        let upper = end.isEmpty ? [ShardRows.user + 1] : ShardRows.userKey(end)
+        try view.scan(family, lower: ShardRows.userKey(start), upper: upper) { key, value in
+            if pairs.count >= limit || (bytes >= bytesMax && !pairs.isEmpty) {
+                more = true
+                return false
+            }
+            let record = keysOnly ? [] : ShardRows.value(ofRecord: Array(value))
+            pairs.append((Array(key.dropFirst()), record))
+            bytes += key.count + record.count
+            return true
+        }
+        return .success((pairs: pairs, more: more))
+    }
+
+    /// One piece of a frozen shard: every row after `after`, up to about `bytesMax`. `nil` if it isn't frozen so.
+    public func piece(
+        _ shard: ShardEpoch, after: [UInt8], bytesMax: Int
+    ) throws(EngineError) -> (chunk: [UInt8], last: Bool)? {
+        guard case .frozen(_, let epoch)? = try record(shard.shard)?.state, epoch == shard.epoch else { return nil }
+        var builder = ChunkBuilder()
+        guard let family = try family(shard.shard) else { return (builder.finish(), true) }
+        var last = true
+        let lower = after.isEmpty ? [] : after + [0]
+        try view.scan(family, lower: lower) { key, value in
+            if builder.byteCount >= bytesMax {
+                last = false
+                return false
+            }
+            builder.add(key: key, value: value)
+            return true
+        }
+        return (builder.finish(), last)
+    }
+
+    /// The fingerprints of a shard as it is in this view.
+    public func hashes(_ shard: Int) throws(EngineError) -> ShardHashes {
+        guard let family = try family(shard) else { return ShardHashes() }
+        return try ShardRows.hashes(of: family, in: view)
+    }
+
+    /// The end, in log time, of the session that ends first.
+    public func firstSessionEnd(_ shard: Int) throws(EngineError) -> Milliseconds? {
+        guard let family = try family(shard) else { return nil }
+        var end: Milliseconds?
+        try view.scan(family, lower: [ShardRows.sessionEnd], upper: [ShardRows.sessionEnd + 1]) { key, _ in
+            end = bigEndianNumber(UnsafeRawBufferPointer(rebasing: key.dropFirst()))
+            return false
+        }
+        return end
+    }
+}
