@@ -1,0 +1,36 @@
+# Flotilla: every target only calls a script or swift.
+#
+#   make build      the programs, release, into output/
+#   make test       installs what is missing, runs every test and scripts/accept
+#   make demo       a cluster on this machine, with a short tour
+#   make sim        200 seeds of the simulator
+#   make protos     regenerates Sources/Wire/Generated
+#   make format     formats the sources
+#   make clean      removes build output (not data/)
+
+.PHONY: help build test demo sim protos format clean
+
+help:
+	@sed -n '3,10s/^# \{0,1\}//p' Makefile
+
+build:
+	@scripts/bootstrap
+	@scripts/build
+
+test:
+	@scripts/test
+
+demo:
+	@scripts/demo
+
+sim: build
+	@output/flotilla-sim --seeds 1..200
+
+protos:
+	@scripts/generate-protos
+
+format:
+	@swift format --in-place --recursive Sources Tests Examples Package.swift
+
+clean:
+	@rm -rf .build .build-release .build-protoc output

@@ -1,0 +1,155 @@
+internal import Foundation
+internal import GRPCCore
+internal import Synchronization
+public import Wire
+
+/// The controller's clients' side: follows the leader, retries with the same request id.
+public final class ControllerClient: Sendable {
+    public let endpoints: [String]
+    private let connections = ConnectionPool()
+    private let leader = Mutex<String?>(nil)
+    private let deadline: Duration
+
+    public init(endpoints: [String], deadline: Duration = .seconds(10)) {
+        self.endpoints = endpoints
+        self.deadline = deadline
+    }
+
+    public func join(_ groups: [UInt64: [String]]) async throws(ClientError) -> Flotilla_V1_Config {
+        var request = Flotilla_V1_JoinRequest()
+        request.requestID = Self.requestID()
+        request.groups = groups.sorted { $0.key < $1.key }.map { gid, addresses in
+            var group = Flotilla_V1_GroupAddresses()
+            group.gid = gid
+            group.addresses = addresses
+            return group
+        }
+        return try await call { [request] in try await $0.join(request, options: $1).config }
+    }
+
+    public func leave(_ gids: [UInt64]) async throws(ClientError) -> Flotilla_V1_Config {
+        var request = Flotilla_V1_LeaveRequest()
+        request.requestID = Self.requestID()
+        request.gids = gids
+        return try await call { [request] in try await $0.leave(request, options: $1).config }
+    }
+
+    public func move(shard: UInt32, to gid: UInt64) async throws(ClientError) -> Flotilla_V1_Config {
+        var request = Flotilla_V1_MoveRequest()
+        request.requestID = Self.requestID()
+        request.shard = shard
+        request.gid = gid
+        return try await call { [request] in try await $0.move(request, options: $1).config }
+    }
+
+    /// The config of a number, or the newest.
+    public func query(_ number: UInt64? = nil) async throws(ClientError) -> Flotilla_V1_Config {
+        var request = Flotilla_V1_QueryRequest()
+        if let number { request.number = number }
+        return try await call { [request] in try await $0.query(request, options: $1).config }
+    }
+
+    private static func requestID() -> Data {
+        var random = SystemRandomNumberGenerator()
+        return Data((0..<16).map { _ in UInt8.random(in: .min ... .max, using: &random) })
+    }
+
+    private func call<Result: Sendable>(
+        _ body: @Sendable (Flotilla_V1_Controller.Client<Connection.Transport>, CallOptions) async throws -> Result
+    ) async throws(ClientError) -> Result {
+        let end = ContinuousClock.now + deadline
+        var last = "no controller address is known; give --endpoints HOST:PORT,… or set FLOTILLA_ENDPOINTS"
+        var turn = 0
+        while ContinuousClock.now < end, !endpoints.isEmpty {
+            let address = leader.withLock { $0 } ?? endpoints[turn % endpoints.count]
+            turn += 1
+            guard let endpoint = Address(address) else {
+                throw ClientError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
+            }
+            var options = CallOptions.defaults
+            options.timeout = .seconds(3)
+            do {
+                let connection = try connections.connection(to: endpoint)
+                let result = try await body(Flotilla_V1_Controller.Client(wrapping: connection.client), options)
+                leader.withLock { $0 = address }
+                return result
+            } catch {
+                if let refusal = Flotilla_V1_Error(error) {
+                    last = refusal.message
+                    switch refusal.code {
+                    case .invalidArgument: throw ClientError(.invalidArgument, refusal.message)
+                    case .notFound: throw ClientError(.notFound, refusal.message)
+                    case .failedPrecondition: throw ClientError(.failedPrecondition, refusal.message)
+                    case .notLeader:
+                        let hint = refusal.leaderAddress
+                        leader.withLock { $0 = hint.isEmpty || hint == address ? nil : hint }
+                        continue
+                    default: break
+                    }
+                } else {
+                    last = "no controller answers at \(endpoints.joined(separator: ", "))"
+                }
+                leader.withLock { $0 = nil }
+                try? await Task.sleep(for: .milliseconds(turn < endpoints.count ? 5 : 100))
+            }
+        }
+        throw ClientError(.unavailable, last)
+    }
+}
+
+/// Asks single nodes about themselves and their group's membership.
+public final class StatusClient: Sendable {
+    private let connections = ConnectionPool()
+    private let timeout: Duration
+
+    public init(timeout: Duration = .seconds(3)) { self.timeout = timeout }
+
+    private func call<Result: Sendable>(
+        _ address: String, timeout: Duration,
+        _ body: @Sendable (Flotilla_V1_Status.Client<Connection.Transport>, CallOptions) async throws -> Result
+    ) async throws(ClientError) -> Result {
+        guard let endpoint = Address(address) else {
+            throw ClientError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
+        }
+        var options = CallOptions.defaults
+        options.timeout = timeout
+        do {
+            let connection = try connections.connection(to: endpoint)
+            return try await body(Flotilla_V1_Status.Client(wrapping: connection.client), options)
+        } catch {
+            if let refusal = Flotilla_V1_Error(error) {
+                switch refusal.code {
+                case .invalidArgument: throw ClientError(.invalidArgument, refusal.message)
+                case .failedPrecondition: throw ClientError(.failedPrecondition, refusal.message)
+                default:
+                    let hint = refusal.leaderAddress.isEmpty ? "" : "; the leader is \(refusal.leaderAddress)"
+                    throw ClientError(.unavailable, refusal.message + hint)
+                }
+            }
+            throw ClientError(.unavailable, "no node answers at \(address)")
+        }
+    }
+
+    public func node(_ address: String, exact: Bool = false) async throws(ClientError) -> Flotilla_V1_NodeStatus {
+        var request = Flotilla_V1_NodeStatusRequest()
+        request.exact = exact
+        return try await call(address, timeout: exact ? .seconds(120) : timeout) { [request] in
+            try await $0.node(request, options: $1)
+        }
+    }
+
+    public func members(_ address: String) async throws(ClientError) -> Flotilla_V1_MembersResponse {
+        try await call(address, timeout: timeout) {
+            try await $0.members(Flotilla_V1_MembersRequest(), options: $1)
+        }
+    }
+
+    /// Asks the leader: `address` may be any node of the group.
+    public func change(
+        _ request: Flotilla_V1_ChangeMembersRequest, at address: String
+    ) async throws(ClientError) -> Flotilla_V1_MembersResponse {
+        let status = try await node(address)
+        let leader = status.leaderAddress.isEmpty ? address : status.leaderAddress
+        return try await call(leader, timeout: .seconds(40)) { try await $0.changeMembers(request, options: $1) }
+    }
+}

@@ -1,0 +1,329 @@
+internal import Foundation
+internal import Keyspace
+internal import Synchronization
+internal import Wire
+
+/// A client of a Flotilla cluster.
+///
+/// Operations are linearizable per key. A write is executed once, however often it had to be sent: every
+/// attempt carries the same session token and number. When time runs out after a write may have reached a
+/// server, the error is `outcomeUnknown`; before that it is `unavailable`, and nothing was done.
+///
+/// One client serves any number of concurrent callers; their requests to one node share one stream.
+public final class FlotillaClient: Sendable {
+    /// Times and sizes of a client.
+    public struct Options: Sendable {
+        /// Operations fail after this long.
+        public var deadline: Duration = .seconds(10)
+        /// One attempt is given up, and another node tried, after this long.
+        public var attemptPatience: Duration = .milliseconds(1_500)
+        /// Streams to each node; callers are spread over them.
+        public var streamsPerNode = 1
+
+        public init() {}
+    }
+
+    /// A pair of a scan.
+    public typealias Pair = (key: [UInt8], value: [UInt8])
+
+    private let options: Options
+    private let controller: ControllerClient
+    private let connections = Mutex<[String: [SessionStream?]]>([:])
+    private let routes = Mutex(RoutingTable())
+    private let refreshedAt = Mutex<ContinuousClock.Instant?>(nil)
+    private let session = Mutex<WriteSession?>(nil)
+    private let spread = Atomic<Int>(0)
+
+    /// - Parameter endpoints: addresses of the controller's nodes, HOST:PORT.
+    public init(endpoints: [String], options: Options = Options()) {
+        self.options = options
+        controller = ControllerClient(endpoints: endpoints, deadline: options.deadline)
+    }
+
+    public func close() {
+        for stream in connections.withLock({ $0.values.joined() }) { stream?.close() }
+    }
+
+    // MARK: - Operations
+
+    /// The value of a key, or `nil`.
+    public func get(_ key: [UInt8]) async throws(ClientError) -> [UInt8]? {
+        try check(key)
+        var request = Flotilla_V1_Request()
+        request.get.key = Data(key)
+        guard case .get(let found)? = try await route(request, key: key).result else { throw Self.confused }
+        return found.found ? found.value.array : nil
+    }
+
+    public func put(_ key: [UInt8], _ value: [UInt8]) async throws(ClientError) {
+        try check(key, value)
+        var request = Flotilla_V1_Request()
+        request.put.key = Data(key)
+        request.put.value = Data(value)
+        guard case .put? = try await write(request, key: key).result else { throw Self.confused }
+    }
+
+    /// Appends to the value, an absent one counting as empty; returns its length afterwards.
+    public func append(_ key: [UInt8], _ value: [UInt8]) async throws(ClientError) -> Int {
+        try check(key, value)
+        var request = Flotilla_V1_Request()
+        request.append.key = Data(key)
+        request.append.value = Data(value)
+        guard case .append(let result)? = try await write(request, key: key).result else { throw Self.confused }
+        return Int(clamping: result.length)
+    }
+
+    /// Returns whether the key existed.
+    public func delete(_ key: [UInt8]) async throws(ClientError) -> Bool {
+        try check(key)
+        var request = Flotilla_V1_Request()
+        request.delete.key = Data(key)
+        guard case .delete(let result)? = try await write(request, key: key).result else { throw Self.confused }
+        return result.existed
+    }
+
+    /// Replaces the value if it is `expected` (`nil`: absent) by `value` (`nil`: nothing); returns whether it was.
+    public func compareAndSet(
+        _ key: [UInt8], expected: [UInt8]?, value: [UInt8]?
+    ) async throws(ClientError) -> Bool {
+        try check(key, value ?? [])
+        var request = Flotilla_V1_Request()
+        request.compareAndSet.key = Data(key)
+        if let expected { request.compareAndSet.expected = Data(expected) }
+        if let value { request.compareAndSet.value = Data(value) }
+        guard case .compareAndSet(let result)? = try await write(request, key: key).result else { throw Self.confused }
+        return result.succeeded
+    }
+
+    /// Pairs with `start <= key < end` in key order over all shards, at most `limit`. An empty `end` means no end.
+    ///
+    /// Each page of a shard is consistent in itself. A shard that moves meanwhile is read on at its new place,
+    /// from after the last key.
+    public func scan(
+        start: [UInt8] = [], end: [UInt8] = [], limit: Int, keysOnly: Bool = false
+    ) async throws(ClientError) -> [Pair] {
+        try await refresh(beyond: nil)
+        let shardCount = routes.withLock { $0.shardCount }
+        var cursors: [ShardCursor] = []
+        for shard in 0..<shardCount { cursors.append(ShardCursor(shard: shard, next: start)) }
+        var merged: [Pair] = []
+        let page = UInt32(clamping: min(limit, 1_000))
+        // The first pages of all shards at once; later ones as the merge uses them up.
+        try await fill(&cursors, end: end, page: page, keysOnly: keysOnly)
+        while merged.count < limit {
+            for index in cursors.indices where cursors[index].needsPage {
+                try await fill(&cursors[index], end: end, page: page, keysOnly: keysOnly)
+            }
+            let heads = cursors.indices.filter { cursors[$0].head != nil }
+            guard let least = heads.min(by: { left, right in
+                (cursors[left].head?.key ?? []).lexicographicallyPrecedes(cursors[right].head?.key ?? [])
+            }), let pair = cursors[least].takeHead() else { break }
+            merged.append(pair)
+        }
+        return merged
+    }
+
+    // MARK: - Scans
+
+    private struct ShardCursor: Sendable {
+        let shard: Int
+        var next: [UInt8]
+        var page: [Pair] = []
+        var position = 0
+        var isDone = false
+
+        init(shard: Int, next: [UInt8]) {
+            self.shard = shard
+            self.next = next
+        }
+
+        var head: Pair? { position < page.count ? page[position] : nil }
+        var needsPage: Bool { position >= page.count && !isDone }
+
+        mutating func takeHead() -> Pair? {
+            defer { position += 1 }
+            return head
+        }
+    }
+
+    private func fill(
+        _ cursors: inout [ShardCursor], end: [UInt8], page: UInt32, keysOnly: Bool
+    ) async throws(ClientError) {
+        let copies = cursors
+        let filled = await withTaskGroup(of: (Int, Result<ShardCursor, ClientError>).self) { group in
+            for (index, cursor) in copies.enumerated() {
+                group.addTask {
+                    var cursor = cursor
+                    do throws(ClientError) {
+                        try await self.fill(&cursor, end: end, page: page, keysOnly: keysOnly)
+                        return (index, .success(cursor))
+                    } catch {
+                        return (index, .failure(error))
+                    }
+                }
+            }
+            var filled: [(Int, Result<ShardCursor, ClientError>)] = []
+            for await result in group { filled.append(result) }
+            return filled
+        }
+        for (index, result) in filled { cursors[index] = try result.get() }
+    }
+
+    private func fill(
+        _ cursor: inout ShardCursor, end: [UInt8], page: UInt32, keysOnly: Bool
+    ) async throws(ClientError) {
+        var request = Flotilla_V1_Request()
+        request.scan.shard = UInt32(cursor.shard)
+        request.scan.start = Data(cursor.next)
+        request.scan.end = Data(end)
+        request.scan.limit = page
+        request.scan.keysOnly = keysOnly
+        let shard = cursor.shard
+        guard case .scan(let result)? = try await attempts(request, shard: { _ in shard }).result else { throw Self.confused }
+        cursor.page = result.pairs.map { ($0.key.array, $0.value.array) }
+        cursor.position = 0
+        cursor.isDone = !result.more
+        // The smallest key after the last one.
+        if let last = cursor.page.last { cursor.next = last.key + [0] }
+    }
+
+    // MARK: - Attempts
+
+    private static var confused: ClientError { ClientError(.internal, "the server answered another question") }
+
+    private func check(_ key: [UInt8], _ value: [UInt8] = []) throws(ClientError) {
+        do throws(KeyspaceError) {
+            try Limits.check(key: key)
+            try Limits.check(value: value)
+        } catch {
+            throw ClientError(.invalidArgument, error.description)
+        }
+    }
+
+    private static func wallMilliseconds() -> UInt64 { UInt64(max(0, Date().timeIntervalSince1970 * 1000)) }
+
+    /// The session for new writes: a fresh one well before the old one ends.
+    private func currentSession() -> WriteSession {
+        let now = Self.wallMilliseconds()
+        return session.withLock { session in
+            if let session, session.end > now + WriteSession.lifetimeMilliseconds / 2 { return session }
+            let fresh = WriteSession(now: now)
+            session = fresh
+            return fresh
+        }
+    }
+
+    private func write(_ request: Flotilla_V1_Request, key: [UInt8]) async throws(ClientError) -> Flotilla_V1_Response {
+        let session = currentSession()
+        let sequence = session.begin()
+        defer { session.finish(sequence) }
+        var request = request
+        request.session = Data(session.token)
+        request.sessionEndMs = session.end
+        request.sequence = sequence
+        return try await attempts(request, isWrite: true, session: session) { $0.shard(of: key) }
+    }
+
+    private func route(_ request: Flotilla_V1_Request, key: [UInt8]) async throws(ClientError) -> Flotilla_V1_Response {
+        try await attempts(request) { $0.shard(of: key) }
+    }
+
+    /// Sends until there is an answer or no more time.
+    private func attempts(
+        _ request: Flotilla_V1_Request, isWrite: Bool = false, session: WriteSession? = nil,
+        shard: (RoutingTable) -> Int
+    ) async throws(ClientError) -> Flotilla_V1_Response {
+        let end = ContinuousClock.now + options.deadline
+        var request = request
+        var mayHaveRun = false
+        var reason = "no answer in time"
+        var failures = 0
+        if routes.withLock({ $0.isEmpty }) { try await refresh(beyond: nil) }
+        while true {
+            let target = routes.withLock { routes -> (gid: UInt64, address: String)? in
+                guard let gid = routes.group(of: shard(routes)), let address = routes.node(of: gid) else { return nil }
+                request.config = routes.number
+                return (gid, address)
+            }
+            var pause = min(200, 2 << min(failures, 6))
+            if let target {
+                if let session { request.lowestUnanswered = session.lowestUnanswered }
+                switch await stream(target.address)?.send(request, bytes: request.payloadBytes) {
+                case .answered(let response):
+                    guard case .error(let error)? = response.result else {
+                        routes.withLock { $0.leads(target.address, in: target.gid) }
+                        return response
+                    }
+                    reason = error.message
+                    switch error.code {
+                    case .invalidArgument: throw ClientError(.invalidArgument, error.message)
+                    case .sessionExpired:
+                        throw ClientError(.outcomeUnknown, "the session ended before the write was answered")
+                    case .internal: throw ClientError(.internal, error.message)
+                    case .notLeader:
+                        routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: error.leaderAddress) }
+                        if !error.leaderAddress.isEmpty, failures < 3 { pause = 0 }
+                    case .wrongGroup:
+                        try? await refresh(beyond: request.config)
+                        pause = max(pause, Int(error.retryAfterMs))
+                    case .busy:
+                        pause = max(pause, Int(error.retryAfterMs))
+                        if error.config > request.config { try? await refresh(beyond: request.config) }
+                    case .outcomeUnknown: mayHaveRun = true
+                    default: routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: "") }
+                    }
+                case .lost:
+                    mayHaveRun = true
+                    reason = "\(target.address) doesn't answer"
+                    routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: "") }
+                case .notSent, nil:
+                    reason = "\(target.address) can't be reached"
+                    routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: "") }
+                }
+            } else {
+                reason = "no group serves the key's shard yet; join one with `controller join`"
+                try? await refresh(beyond: nil)
+                pause = 50
+            }
+            failures += 1
+            // A group may have moved as a whole while its nodes can't be reached.
+            if failures % 8 == 0 { try? await refresh(beyond: nil) }
+            guard ContinuousClock.now + .milliseconds(pause) < end else { break }
+            if pause > 0 {
+                let jitter = Int.random(in: 0...max(1, pause / 2))
+                try? await Task.sleep(for: .milliseconds(pause + jitter))
+            }
+        }
+        if isWrite, mayHaveRun {
+            throw ClientError(.outcomeUnknown, "the write may or may not have been executed: \(reason)")
+        }
+        throw ClientError(.unavailable, reason)
+    }
+
+    private func stream(_ address: String) -> SessionStream? {
+        let place = spread.add(1, ordering: .relaxed).oldValue % max(1, options.streamsPerNode)
+        return connections.withLock { connections in
+            var streams = connections[address] ?? Array(repeating: nil, count: max(1, options.streamsPerNode))
+            if let stream = streams[place], !stream.isBroken { return stream }
+            guard let endpoint = Address(address), let connection = try? Connection(endpoint) else { return nil }
+            let stream = SessionStream(connection, patience: options.attemptPatience)
+            streams[place] = stream
+            connections[address] = streams
+            return stream
+        }
+    }
+
+    /// Asks the controller for the newest map, unless one above `number` (or a young one) is here already.
+    private func refresh(beyond number: UInt64?) async throws(ClientError) {
+        let now = ContinuousClock.now
+        let isDue = refreshedAt.withLock { last -> Bool in
+            if let last, now - last < .milliseconds(20), !routes.withLock({ $0.isEmpty }) { return false }
+            last = now
+            return true
+        }
+        if let number, routes.withLock({ $0.number }) > number { return }
+        guard isDue else { return }
+        let config = try await controller.query()
+        routes.withLock { $0.adopt(config) }
+    }
+}

@@ -1,0 +1,121 @@
+import ArgumentParser
+import Client
+import Foundation
+
+/// Exit codes, as README documents them.
+enum Exit {
+    static let failed = ExitCode(1)
+    static let notFound = ExitCode(2)
+    static let usage = ExitCode(64)
+    static let unavailable = ExitCode(69)
+    static let outcomeUnknown = ExitCode(75)
+}
+
+enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
+    case table, json
+}
+
+struct ClusterOptions: ParsableArguments {
+    @Option(help: "The controllers' addresses, HOST:PORT,… (default: FLOTILLA_ENDPOINTS, else localhost:50051 to 50053).")
+    var endpoints: String?
+
+    @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table or json.")
+    var format: OutputFormat = .table
+
+    @Option(help: "Give up after this many seconds.")
+    var timeout: Double = 10
+
+    var addresses: [String] {
+        let text = endpoints ?? ProcessInfo.processInfo.environment["FLOTILLA_ENDPOINTS"] ?? ""
+        let given = text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+        return given.isEmpty ? ["localhost:50051", "localhost:50052", "localhost:50053"] : given
+    }
+
+    func makeClient(streamsPerNode: Int = 1) -> FlotillaClient {
+        var options = FlotillaClient.Options()
+        options.deadline = .seconds(timeout)
+        options.streamsPerNode = streamsPerNode
+        return FlotillaClient(endpoints: addresses, options: options)
+    }
+
+    func makeController() -> ControllerClient {
+        ControllerClient(endpoints: addresses, deadline: .seconds(timeout))
+    }
+}
+
+extension ClientError {
+    var exitCode: ExitCode {
+        switch code {
+        case .invalidArgument, .failedPrecondition, .noSpace, .internal: Exit.failed
+        case .notFound: Exit.notFound
+        case .unavailable: Exit.unavailable
+        case .outcomeUnknown: Exit.outcomeUnknown
+        }
+    }
+}
+
+/// Runs a verb; an error becomes one line and its exit code.
+func report<Result>(_ body: () async throws(ClientError) -> Result) async throws -> Result {
+    do throws(ClientError) { return try await body() } catch {
+        note("flotilla: \(error.message)")
+        throw error.exitCode
+    }
+}
+
+/// A value in JSON: bytes that are not UTF-8 go under another name, in Base64.
+struct JSONObject: Encodable {
+    private var members: [(String, any Encodable)] = []
+
+    struct Key: CodingKey {
+        var stringValue: String
+        var intValue: Int? { nil }
+        init(_ name: String) { stringValue = name }
+        init?(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+
+    mutating func set(_ name: String, _ value: any Encodable) { members.append((name, value)) }
+
+    mutating func setBytes(_ name: String, _ bytes: [UInt8]) {
+        if let text = String(validating: bytes, as: UTF8.self) { set(name, text) } else {
+            set(name + "Base64", Data(bytes).base64EncodedString())
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: Key.self)
+        for (name, value) in members { try container.encode(value, forKey: Key(name)) }
+    }
+}
+
+func printJSON(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    FileHandle.standardOutput.write(try encoder.encode(value) + Data("\n".utf8))
+}
+
+/// Bytes as they are, then a newline.
+func printBytes(_ bytes: [UInt8]) { FileHandle.standardOutput.write(Data(bytes + [10])) }
+
+/// Columns as wide as their widest cell.
+func printTable(_ header: [String], _ rows: [[String]]) {
+    let widths = header.indices.map { column in
+        max(header[column].count, rows.map { $0.indices.contains(column) ? $0[column].count : 0 }.max() ?? 0)
+    }
+    for row in [header] + rows {
+        let cells = row.enumerated().map { column, cell in
+            column == row.count - 1 ? cell : cell.padding(toLength: widths[column], withPad: " ", startingAt: 0)
+        }
+        print(cells.joined(separator: "  "))
+    }
+}
+
+/// Numbers with a unit that people read.
+func humanBytes(_ bytes: UInt64) -> String {
+    var value = Double(bytes)
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024 { return unit == "B" ? "\(bytes) B" : String(format: "%.1f %@", value, unit) }
+        value /= 1024
+    }
+    return String(format: "%.1f TiB", value)
+}

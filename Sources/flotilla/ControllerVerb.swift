@@ -1,0 +1,161 @@
+import ArgumentParser
+import Client
+import Engines
+import Foundation
+import Server
+import Wire
+
+struct ControllerVerb: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "controller", abstract: "The shard map: serve it, change it, look at it.",
+        subcommands: [Serve.self, Join.self, Leave.self, Move.self, Query.self, Status.self])
+
+    struct Serve: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Run one node of the controller.")
+        @OptionGroup var serve: ServeArguments
+        @Option(help: "Shards of a new cluster; fixed from then on.") var shards = 64
+
+        func run() async throws {
+            let options = ServeOptions(
+                id: serve.id, gid: 0, cluster: serve.addresses, controllers: [], directory: serve.db,
+                engine: serve.engine, listen: serve.listen, shardCount: shards, retainedEntries: serve.retain)
+            try await serve.run {
+                let node = try await ControllerNode(options, log: serve.logger)
+                return ServeArguments.Running(failure: { node.failure.map { "\($0)" } }, stop: { await node.stop() })
+            }
+        }
+    }
+
+    struct Join: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Add groups: GID=HOST:PORT,… for each.")
+        @OptionGroup var cluster: ClusterOptions
+        @Argument var groups: [String]
+
+        func run() async throws {
+            var joining: [UInt64: [String]] = [:]
+            for text in groups {
+                let parts = text.split(separator: "=", maxSplits: 1)
+                guard parts.count == 2, let gid = UInt64(parts[0]) else {
+                    throw ValidationError("\"\(text)\" is not GID=HOST:PORT,HOST:PORT,…")
+                }
+                if joining[gid] != nil { throw ValidationError("Group \(gid) is named twice.") }
+                joining[gid] = parts[1].split(separator: ",").map(String.init)
+            }
+            let request = joining
+            try await change { (client) throws(ClientError) in try await client.join(request) }
+        }
+    }
+
+    struct Leave: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Remove groups, once their shards have moved away.")
+        @OptionGroup var cluster: ClusterOptions
+        @Argument var gids: [UInt64]
+
+        func run() async throws {
+            let gids = gids
+            try await change { (client) throws(ClientError) in try await client.leave(gids) }
+        }
+    }
+
+    struct Move: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Move one shard to a group.")
+        @OptionGroup var cluster: ClusterOptions
+        @Argument var shard: UInt32
+        @Argument var gid: UInt64
+
+        func run() async throws {
+            let (shard, gid) = (shard, gid)
+            try await change { (client) throws(ClientError) in try await client.move(shard: shard, to: gid) }
+        }
+    }
+
+    struct Query: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Print the shard map, or an earlier one by its number.")
+        @OptionGroup var cluster: ClusterOptions
+        @Argument var number: UInt64?
+
+        func run() async throws {
+            let number = number
+            let client = cluster.makeController()
+            let config = try await report { () throws(ClientError) in try await client.query(number) }
+            if cluster.format == .json { try printJSON(ConfigOutput(config)) } else { printConfig(config) }
+        }
+    }
+
+    struct Status: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Print the state of the controller's nodes.")
+        @OptionGroup var cluster: ClusterOptions
+
+        func run() async throws {
+            let nodes = await nodeStatuses(cluster.addresses)
+            if cluster.format == .json { try printJSON(nodes.map(NodeOutput.init)) } else { printNodes(nodes) }
+            if nodes.allSatisfy({ $0.status == nil }) {
+                note("flotilla: no controller answers at \(cluster.addresses.joined(separator: ", "))")
+                throw Exit.unavailable
+            }
+        }
+    }
+}
+
+private protocol ControllerChange { var cluster: ClusterOptions { get } }
+extension ControllerVerb.Join: ControllerChange {}
+extension ControllerVerb.Leave: ControllerChange {}
+extension ControllerVerb.Move: ControllerChange {}
+
+extension ControllerChange {
+    fileprivate func change(
+        _ body: (ControllerClient) async throws(ClientError) -> Flotilla_V1_Config
+    ) async throws {
+        let client = cluster.makeController()
+        let config = try await report { () throws(ClientError) in try await body(client) }
+        if cluster.format == .json { try printJSON(ConfigOutput(config)) } else {
+            print("OK, config \(config.number)")
+            if !config.moves.isEmpty { note("\(config.moves.count) shards are on the move; `query` shows them") }
+        }
+    }
+}
+
+struct ConfigOutput: Encodable {
+    struct Move: Encodable {
+        var shard: UInt32
+        var from: UInt64
+        var to: UInt64
+        var epoch: UInt64
+        var phase: String
+    }
+    var config: UInt64
+    var shardCount: UInt32
+    var groups: [String: [String]]
+    var shards: [UInt64]
+    var moves: [Move]
+
+    init(_ wire: Flotilla_V1_Config) {
+        config = wire.number
+        shardCount = wire.shardCount
+        groups = [:]
+        for group in wire.groups { groups[String(group.gid)] = group.addresses }
+        shards = wire.shards
+        moves = wire.moves.map {
+            Move(shard: $0.shard, from: $0.from, to: $0.to, epoch: $0.epoch, phase: phaseName($0.phase))
+        }
+    }
+}
+
+private func phaseName(_ phase: Flotilla_V1_MovePhase) -> String {
+    switch phase {
+    case .moving: "Moving"
+    case .collecting: "Collecting"
+    case .rejected: "Rejected"
+    default: "Unknown"
+    }
+}
+
+private func printConfig(_ config: Flotilla_V1_Config) {
+    print("config \(config.number), \(config.shardCount) shards, \(config.groups.count) groups")
+    for group in config.groups { print("group \(group.gid): \(group.addresses.joined(separator: ", "))") }
+    for (shard, gid) in config.shards.enumerated() {
+        let move = config.moves.first { $0.shard == UInt32(shard) }
+            .map { "  (\(phaseName($0.phase)): \($0.from) -> \($0.to), epoch \($0.epoch))" } ?? ""
+        print("shard \(shard): \(gid == 0 ? "none" : "group \(gid)")\(move)")
+    }
+}

@@ -1,0 +1,199 @@
+import ArgumentParser
+import Client
+import Foundation
+
+struct KvVerb: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "kv", abstract: "Read and write keys.",
+        subcommands: [Get.self, Put.self, Append.self, Delete.self, CompareAndSet.self, Scan.self, Batch.self])
+
+    struct Get: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print the value of a key; nothing and exit code 2 if it is absent.")
+        @OptionGroup var cluster: ClusterOptions
+        @Argument var key: String
+
+        func run() async throws {
+            let client = cluster.makeClient()
+            let value = try await report { () throws(ClientError) in try await client.get(Array(key.utf8)) }
+            guard let value else { throw Exit.notFound }
+            if cluster.format == .json {
+                var object = JSONObject()
+                object.setBytes("key", Array(key.utf8))
+                object.setBytes("value", value)
+                try printJSON(object)
+            } else {
+                printBytes(value)
+            }
+        }
+    }
+
+    struct Put: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Set the value of a key.")
+        @OptionGroup var cluster: ClusterOptions
+        @Argument var key: String
+        @Argument(help: "The value; - reads it from standard input.") var value: String
+
+        func run() async throws {
+            let client = cluster.makeClient()
+            let bytes = argumentBytes(value)
+            try await report { () throws(ClientError) in try await client.put(Array(key.utf8), bytes) }
+            if cluster.format == .json { try printJSON(["ok": true]) } else { print("OK") }
+        }
+    }
+
+    struct Append: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Append to the value of a key; prints its new length.")
+        @OptionGroup var cluster: ClusterOptions
+        @Argument var key: String
+        @Argument(help: "What to append; - reads it from standard input.") var value: String
+
+        func run() async throws {
+            let client = cluster.makeClient()
+            let bytes = argumentBytes(value)
+            let length = try await report { () throws(ClientError) in try await client.append(Array(key.utf8), bytes) }
+            if cluster.format == .json { try printJSON(["length": length]) } else { print(length) }
+        }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Delete a key; exit code 2 if it was absent.")
+        @OptionGroup var cluster: ClusterOptions
+        @Argument var key: String
+
+        func run() async throws {
+            let client = cluster.makeClient()
+            let existed = try await report { () throws(ClientError) in try await client.delete(Array(key.utf8)) }
+            if cluster.format == .json { try printJSON(["existed": existed]) } else if existed { print("OK") }
+            if !existed { throw Exit.notFound }
+        }
+    }
+
+    struct CompareAndSet: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "cas", abstract: "Replace a value if it is what is expected; exit code 2 if it isn't.",
+            discussion: "flotilla kv cas KEY EXPECTED VALUE. With --absent EXPECTED is left out; with --remove VALUE is.")
+        @OptionGroup var cluster: ClusterOptions
+        @Flag(help: "Expect that the key is absent.") var absent = false
+        @Flag(help: "Delete the key instead of setting it.") var remove = false
+        @Argument var key: String
+        @Argument var values: [String] = []
+
+        func validate() throws {
+            let wanted = (absent ? 0 : 1) + (remove ? 0 : 1)
+            if values.count != wanted { throw ValidationError("Give \(wanted) value(s) after the key, not \(values.count).") }
+        }
+
+        func run() async throws {
+            let client = cluster.makeClient()
+            let expected = absent ? nil : Array(values[0].utf8)
+            let value = remove ? nil : values.last.map { Array($0.utf8) }
+            let succeeded = try await report { () throws(ClientError) in
+                try await client.compareAndSet(Array(key.utf8), expected: expected, value: value)
+            }
+            if cluster.format == .json { try printJSON(["succeeded": succeeded]) } else if succeeded { print("OK") }
+            if !succeeded { throw Exit.notFound }
+        }
+    }
+
+    struct Scan: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Print pairs in key order over all shards.")
+        @OptionGroup var cluster: ClusterOptions
+        @Option(help: "First key.") var start = ""
+        @Option(help: "Before this key; empty means to the end.") var end = ""
+        @Option(help: "Only keys that begin so.") var prefix: String?
+        @Option(help: "Pairs to print, at most.") var limit = 1_000
+        @Flag(help: "Print keys only.") var keysOnly = false
+
+        func run() async throws {
+            let client = cluster.makeClient()
+            var lower = Array(start.utf8)
+            var upper = Array(end.utf8)
+            if let prefix {
+                lower = Array(prefix.utf8)
+                upper = lower
+                while let last = upper.popLast() {
+                    if last < 0xff {
+                        upper.append(last + 1)
+                        break
+                    }
+                }
+            }
+            let (from, to) = (lower, upper)
+            let pairs = try await report { () throws(ClientError) in
+                try await client.scan(start: from, end: to, limit: limit, keysOnly: keysOnly)
+            }
+            if cluster.format == .json {
+                try printJSON(pairs.map { pair in
+                    var object = JSONObject()
+                    object.setBytes("key", pair.key)
+                    if !keysOnly { object.setBytes("value", pair.value) }
+                    return object
+                })
+            } else {
+                for pair in pairs { printBytes(keysOnly ? pair.key : pair.key + [9] + pair.value) }
+            }
+        }
+    }
+
+    struct Batch: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Carry out the operations on standard input, one a line; one result a line, in order.",
+            discussion: """
+                Lines: get KEY | put KEY VALUE | append KEY VALUE | delete KEY | cas KEY EXPECTED VALUE. The value of \
+                put and append is the rest of the line. Many lines are in flight at once; lines that touch the \
+                same key may be executed in any order unless --in-order is given.
+                """)
+        @OptionGroup var cluster: ClusterOptions
+        @Flag(help: "One after another.") var inOrder = false
+
+        func run() async throws {
+            let client = cluster.makeClient()
+            let window = inOrder ? 1 : 256
+            var worst = ExitCode.success
+            var pending: [Task<(String, ExitCode), Never>] = []
+            func finishFirst() async {
+                let (line, code) = await pending.removeFirst().value
+                print(line)
+                if code != .success, worst == .success || worst == Exit.notFound { worst = code }
+            }
+            while let line = readLine() {
+                if line.isEmpty { continue }
+                if pending.count >= window { await finishFirst() }
+                pending.append(Task { await Self.execute(line, client) })
+            }
+            while !pending.isEmpty { await finishFirst() }
+            if worst != .success { throw worst }
+        }
+
+        static func execute(_ line: String, _ client: FlotillaClient) async -> (String, ExitCode) {
+            let words = line.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
+            let key = words.count > 1 ? Array(words[1].utf8) : []
+            do throws(ClientError) {
+                switch (words[0], words.count) {
+                case ("get", 2):
+                    guard let value = try await client.get(key) else { return ("(absent)", Exit.notFound) }
+                    return (String(decoding: value, as: UTF8.self), .success)
+                case ("put", 3):
+                    try await client.put(key, Array(words[2].utf8))
+                    return ("OK", .success)
+                case ("append", 3): return ("\(try await client.append(key, Array(words[2].utf8)))", .success)
+                case ("delete", 2):
+                    return try await client.delete(key) ? ("OK", .success) : ("(absent)", Exit.notFound)
+                case ("cas", 3):
+                    let values = words[2].split(separator: " ", maxSplits: 1).map { Array($0.utf8) }
+                    guard values.count == 2 else { return ("error: cas KEY EXPECTED VALUE", Exit.usage) }
+                    let succeeded = try await client.compareAndSet(key, expected: values[0], value: values[1])
+                    return succeeded ? ("OK", .success) : ("(compare failed)", Exit.notFound)
+                default: return ("error: not an operation: \(line)", Exit.usage)
+                }
+            } catch {
+                return ("error: \(error.message)", error.exitCode)
+            }
+        }
+    }
+}
+
+private func argumentBytes(_ argument: String) -> [UInt8] {
+    argument == "-" ? [UInt8](FileHandle.standardInput.readDataToEndOfFile()) : Array(argument.utf8)
+}

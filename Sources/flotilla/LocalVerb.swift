@@ -1,0 +1,151 @@
+import ArgumentParser
+import Client
+import Engines
+import Foundation
+import Wire
+
+struct LocalVerb: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "local",
+        abstract: "Run a whole cluster on this machine until Ctrl-C.",
+        discussion: """
+            Starts three controller nodes and the nodes of every group as processes of their own on loopback, joins \
+            the groups, and prints how to use it. A second start with the same directory goes on with all data.
+            """)
+
+    enum EngineChoice: String, ExpressibleByArgument, CaseIterable { case rocksdb, lmdb, sqlite, mixed }
+
+    @Option(help: "Shard groups.") var groups = 2
+    @Option(help: "Nodes of each group.") var replicas = 3
+    @Option(help: "Controller nodes.") var controllers = 3
+    @Option(help: "Shards of a new cluster.") var shards = 64
+    @Option(help: "rocksdb, lmdb, sqlite, or mixed: the nodes of a group on different engines.") var engine: EngineChoice = .rocksdb
+    @Option(help: "Where data and logs go.") var dataDir = "data/local"
+    @Option(help: "The controllers' first port; groups follow at +100, +200, …") var basePort = 50_051
+    @Option(help: "Applied log entries kept for followers that are behind.") var retain: UInt64 = 10_000
+
+    func validate() throws {
+        if !(1...32).contains(groups) { throw ValidationError("--groups takes 1 to 32.") }
+        if !(1...9).contains(replicas) { throw ValidationError("--replicas takes 1 to 9.") }
+        if !(1...9).contains(controllers) { throw ValidationError("--controllers takes 1 to 9.") }
+        if !(1...1024).contains(shards) { throw ValidationError("--shards takes 1 to 1024.") }
+        if basePort < 1 || basePort + 100 * groups + replicas > 65_535 { throw ValidationError("--base-port is out of range.") }
+    }
+
+    private func addresses(_ group: Int, _ count: Int) -> [String] {
+        (0..<count).map { "localhost:\(basePort + 100 * group + $0)" }
+    }
+
+    private func engine(_ node: Int) -> String {
+        engine == .mixed ? EngineKind.durable[node % EngineKind.durable.count].rawValue : engine.rawValue
+    }
+
+    func run() async throws {
+        let signals = StopSignals()
+        let controllerAddresses = addresses(0, controllers)
+        var children: [Process] = []
+        defer { Self.stop(children) }
+        try FileManager.default.createDirectory(atPath: dataDir, withIntermediateDirectories: true)
+        for node in 0..<controllers {
+            children.append(
+                try launch(
+                    "controller-\(node)",
+                    ["controller", "serve", "--id", "\(node)", "--cluster", controllerAddresses.joined(separator: ","),
+                     "--db", "\(dataDir)/controller-\(node)", "--engine", engine(node), "--shards", "\(shards)",
+                     "--retain", "\(retain)"]))
+        }
+        for group in 1...groups {
+            let cluster = addresses(group, replicas)
+            for node in 0..<replicas {
+                children.append(
+                    try launch(
+                        "group-\(99 + group)-\(node)",
+                        ["group", "serve", "--id", "\(node)", "--gid", "\(99 + group)", "--cluster",
+                         cluster.joined(separator: ","), "--controllers", controllerAddresses.joined(separator: ","),
+                         "--db", "\(dataDir)/group-\(99 + group)-\(node)", "--engine", engine(node),
+                         "--retain", "\(retain)"]))
+            }
+        }
+        note("starting \(children.count) nodes; data and logs in \(dataDir)")
+        try await join(controllerAddresses, children, signals)
+        if !signals.isRaised {
+            print("ready: \(groups) groups of \(replicas), \(controllers) controllers, engine \(engine.rawValue)")
+            print("use it: export FLOTILLA_ENDPOINTS=\(controllerAddresses.joined(separator: ","))")
+            print("        flotilla kv put hello world; flotilla kv get hello; flotilla group status")
+            // Whoever waits for this line may read it from a pipe.
+            fflush(nil)
+        }
+        while !signals.isRaised {
+            try await Task.sleep(for: .milliseconds(100))
+            if let dead = children.first(where: { !$0.isRunning }) {
+                note("flotilla: a node ended with code \(dead.terminationStatus): \((dead.arguments ?? []).joined(separator: " "))")
+                note("its log is in \(dataDir)")
+                throw Exit.failed
+            }
+        }
+        note("stopping")
+    }
+
+    private func launch(_ name: String, _ arguments: [String]) throws -> Process {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: Self.ownPath)
+        process.arguments = arguments + ["--exit-with-parent"]
+        let log = "\(dataDir)/\(name).log"
+        if !FileManager.default.fileExists(atPath: log) { FileManager.default.createFile(atPath: log, contents: nil) }
+        let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: log))
+        try handle.seekToEnd()
+        process.standardError = handle
+        process.standardOutput = handle
+        // The child reads to the end of this pipe, which comes when this process ends, however it ends.
+        process.standardInput = Pipe()
+        try process.run()
+        return process
+    }
+
+    private static var ownPath: String {
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+    }
+
+    /// Joins the groups that have not joined yet.
+    private func join(_ controllers: [String], _ children: [Process], _ signals: StopSignals) async throws {
+        let client = ControllerClient(endpoints: controllers, deadline: .seconds(1))
+        let end = Date().addingTimeInterval(60)
+        while !signals.isRaised {
+            if let dead = children.first(where: { !$0.isRunning }) {
+                note("flotilla: a node could not start: \((dead.arguments ?? []).prefix(6).joined(separator: " ")); see its log in \(dataDir)")
+                throw Exit.failed
+            }
+            if let config = try? await client.query() {
+                var missing: [UInt64: [String]] = [:]
+                for group in 1...groups where !config.groups.contains(where: { $0.gid == UInt64(99 + group) }) {
+                    missing[UInt64(99 + group)] = addresses(group, replicas)
+                }
+                if missing.isEmpty { break }
+                let joining = missing
+                _ = try await report { () throws(ClientError) in try await client.join(joining) }
+            }
+            if Date() > end {
+                note("flotilla: the controller has not come up after 60 s; see the logs in \(dataDir)")
+                throw Exit.unavailable
+            }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        // Ready means that every shard answers.
+        var options = FlotillaClient.Options()
+        options.deadline = .seconds(30)
+        let probe = FlotillaClient(endpoints: controllers, options: options)
+        if !signals.isRaised {
+            _ = try await report { () throws(ClientError) in try await probe.scan(limit: 1, keysOnly: true) }
+        }
+        probe.close()
+    }
+
+    private static func stop(_ children: [Process]) {
+        for child in children where child.isRunning { child.terminate() }
+        let end = Date().addingTimeInterval(10)
+        for child in children {
+            while child.isRunning, Date() < end { usleep(20_000) }
+            if child.isRunning { kill(child.processIdentifier, SIGKILL) }
+        }
+    }
+}
