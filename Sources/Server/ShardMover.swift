@@ -167,6 +167,7 @@ final class ShardMover: Sendable {
                 throw MoveObstacle(text: "group \(gid) sent a malformed hash")
             }
             try await stage(shard, from: gid, addresses, staged: known.staged, shardCount: Int(config.shardCount))
+            await Failpoint.reach("before-activate")
             let command = GroupCommand.activate(
                 shard, ShardHashes(user: user, session: session), logTime: frozen.logTimeMs)
             switch try await node.propose(command.encoded) {

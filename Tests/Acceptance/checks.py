@@ -1,0 +1,444 @@
+"""One check for each promise of the README and the issues. Each takes the engine it runs on."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from harness import MIXED, PROGRAM, ROOT, Cluster, Failure, Writers, free_ports, require, wait_for
+
+ENGINES = ["rocksdb", "lmdb", "sqlite", "mixed"]
+CHECKS = []
+
+
+def check(engines=ENGINES):
+    def register(function):
+        for engine in engines:
+            CHECKS.append((f"{function.__name__}[{engine}]", function, engine))
+        return function
+    return register
+
+
+@check()
+def moving_every_shard_there_and_back_loses_nothing(engine):
+    with Cluster(engine).up() as cluster:
+        keys = {f"key{number}": f"value{number}" for number in range(1000)}
+        cluster.put_many(list(keys.items()))
+        for round in range(2):
+            before = cluster.query()["shards"]
+            for shard, gid in enumerate(before):
+                cluster.move(shard, 101 if gid == 100 else 100)
+            cluster.wait_settled(120)
+            after = cluster.query()["shards"]
+            require(all(a != b for a, b in zip(before, after)), f"not every shard moved: {before} {after}")
+            require(cluster.contents() == keys, f"contents differ after round {round}")
+            for gid in (100, 101):
+                served = [shard for shard, owner in enumerate(after) if owner == gid]
+                for node in cluster.status(gid, exact=True):
+                    held = [row["shardId"] for row in node["shards"]]
+                    require(sorted(held) == served, f"group {gid} holds {held}, serves {served}")
+            for gid in (100, 101):
+                cluster.wait_replicas_agree(gid)
+
+
+@check()
+def appends_survive_kill_of_all_nodes_three_times(engine):
+    with Cluster(engine, groups=(100,), shards=4).up() as cluster:
+        for part in ("X1", "X2", "X3"):
+            cluster.run("kv", "append", "x", part)
+        for _ in range(3):
+            for node in cluster.nodes:
+                node.kill()
+            cluster.start()
+            cluster.ready()
+            require(cluster.get("x") == "X1X2X3", f"the value is {cluster.get('x')!r}")
+
+
+@check()
+def killing_the_leader_under_writers_loses_and_doubles_nothing(engine):
+    with Cluster(engine, groups=(100,), shards=4).up() as cluster:
+        with Writers(cluster) as writers:
+            wait_for("writes", lambda: writers.total() > 300)
+            leader = cluster.leader(100)
+            leader.kill()
+            before = writers.total()
+            wait_for("writes after the kill", lambda: writers.total() > before + 300)
+            leader.start()
+            wait_for("more writes", lambda: writers.total() > before + 600)
+        writers.verify()
+        cluster.wait_replicas_agree(100)
+
+
+@check()
+def moving_under_writers_loses_and_doubles_nothing(engine):
+    with Cluster(engine, shards=4).up() as cluster:
+        with Writers(cluster) as writers:
+            wait_for("writes", lambda: writers.total() > 300)
+            for _ in range(2):
+                for shard, gid in enumerate(cluster.query()["shards"]):
+                    cluster.move(shard, 101 if gid == 100 else 100)
+                cluster.wait_settled(120)
+            before = writers.total()
+            wait_for("writes after the moves", lambda: writers.total() > before + 200)
+        writers.verify()
+
+
+@check()
+def a_follower_that_is_far_behind_gets_a_snapshot(engine):
+    with Cluster(engine, groups=(100,), shards=4, retain=200).up() as cluster:
+        cluster.put_many([(f"before{n}", "x") for n in range(300)])
+        leader = cluster.leader(100)
+        follower = next(node for node in cluster.group(100) if node is not leader)
+        follower.kill()
+        for round in range(4):
+            cluster.put_many([(f"key{n}", f"value{round}") for n in range(1000)])
+        follower.start()
+
+        def caught_up():
+            row = next(row for row in cluster.status(100) if row["address"] == follower.address)
+            return row["role"] != "Offline" and row["snapshotsInstalled"] >= 1
+        wait_for("a snapshot to be installed", caught_up, 60)
+        cluster.wait_replicas_agree(100)
+
+
+@check()
+def killing_the_target_between_staging_and_activation_finishes_the_move(engine):
+    with Cluster(engine, shards=2).up(environment={"FLOTILLA_FAILPOINTS": "before-activate=4000"}) as cluster:
+        keys = {f"key{number}": f"value{number}" for number in range(300)}
+        cluster.put_many(list(keys.items()))
+        source = cluster.query()["shards"][0]
+        target = 101 if source == 100 else 100
+        cluster.move(0, target)
+        wait_for("the staged shard", lambda: any(
+            row["state"] == "Pulling" and row["shardId"] == 0 for node in cluster.status(target) for row in node["shards"]))
+        for node in cluster.group(target):
+            node.kill()
+        for node in cluster.group(target):
+            node.start()
+        cluster.wait_settled(60)
+        require(cluster.query()["shards"][0] == target, "the shard is not at its target")
+        require(cluster.contents() == keys, "contents differ")
+        cluster.wait_replicas_agree(target)
+        for node in cluster.status(source):
+            require(all(row["shardId"] != 0 for row in node["shards"]), "the source still holds the shard")
+
+
+@check()
+def a_paused_leader_never_answers_an_old_value(engine):
+    import rpc
+    with Cluster(engine, groups=(100,), shards=1).up() as cluster:
+        cluster.run("kv", "put", "k", "old")
+        leader = cluster.leader(100)
+        stub = rpc.Kv(leader.address)
+        stub.get(b"k")
+        leader.signal(signal.SIGSTOP)
+        try:
+            wait_for("a write through the successor", lambda: cluster.cli("kv", "put", "k", "new", "--timeout", "5")[0] == 0)
+            queued = stub.get_later(b"k", timeout=10)
+            time.sleep(0.1)
+        finally:
+            leader.signal(signal.SIGCONT)
+        answer = queued()
+        require(answer in (None, b"new"), f"the paused leader answered {answer!r}")
+
+
+@check()
+def a_repeated_write_gets_the_first_answer_after_restart_and_move(engine):
+    import rpc
+    with Cluster(engine, shards=1).up() as cluster:
+        session = rpc.Session()
+        owner = cluster.query()["shards"][0]
+        first = rpc.append_at_leader(cluster, owner, b"k", b"once", session, 1)
+        require(first == 4, f"the first append answered {first}")
+        for node in cluster.group(owner):
+            node.kill()
+        cluster.start()
+        cluster.ready()
+        again = rpc.append_at_leader(cluster, owner, b"k", b"once", session, 1)
+        require(again == 4, f"after the restart the answer was {again}")
+        rpc.append_at_leader(cluster, owner, b"k", b"two", session, 2, lowest=1)
+        target = 101 if owner == 100 else 100
+        cluster.move(0, target)
+        cluster.wait_settled()
+        again = rpc.append_at_leader(cluster, target, b"k", b"once", session, 1)
+        require(again == 4, f"after the move the answer was {again}")
+        require(cluster.get("k") == "oncetwo", f"the value is {cluster.get('k')!r}")
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def a_python_client_puts_gets_and_repeats(engine):
+    import rpc
+    with Cluster(engine, groups=(100,), shards=2).up() as cluster:
+        leader = cluster.leader(100)
+        stub = rpc.Kv(leader.address)
+        session = rpc.Session()
+        stub.put(b"python", b"\x00\xff\x80", session, 1)
+        require(stub.get(b"python") == b"\x00\xff\x80", "the value differs")
+        require(stub.get(b"nothing") is None, "an absent key has a value")
+        out = cluster.json("kv", "get", "python")
+        require(out.get("valueBase64") == "AP+A", f"-w json shows {out}")
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def a_wiped_node_does_not_vote_and_is_brought_back_by_replace(engine):
+    with Cluster(engine, groups=(100,), shards=2).up() as cluster:
+        cluster.put_many([(f"key{n}", "x") for n in range(100)])
+        leader = cluster.leader(100)
+        wiped, other = [node for node in cluster.group(100) if node is not leader]
+        wiped.kill()
+        shutil.rmtree(wiped.directory)
+        wiped.start()
+        pattern = f"flotilla group member replace {wiped.number} {re.escape(wiped.address)} --node \\S+"
+        command = wait_for("the replace command in the log", lambda: re.search(pattern, wiped.log_text()))
+        # Without its vote two of three are no majority when one more is down.
+        other.kill()
+        code, _, err = cluster.cli("kv", "put", "k", "v", "--timeout", "3")
+        require(code in (69, 75), f"a write with one voter of three: exit {code}: {err}")
+        other.start()
+        cluster.ready()
+        words = command.group(0).split()[1:]
+        words[words.index("--node") + 1] = cluster.leader(100).address
+        cluster.run(*words, timeout=60)
+        members = cluster.json("group", "member", "list", "--gid", "100")
+        require(all(member["voter"] for member in members), f"members: {members}")
+        cluster.wait_replicas_agree(100)
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def members_are_added_and_removed_one_at_a_time(engine):
+    with Cluster(engine, groups=(100,), shards=2).up() as cluster:
+        cluster.put_many([(f"key{n}", "x") for n in range(100)])
+        cluster.addresses[100] = cluster.addresses[100] + [f"127.0.0.1:{free_ports(1)[0]}"]
+        from harness import Node
+        added = Node(cluster, 100, 3, engine)
+        cluster.nodes.append(added)
+        added.start()
+        wait_for("the new node to wait", lambda: "takes no part until" in added.log_text())
+        leader = cluster.leader(100)
+        cluster.run("group", "member", "add", "3", added.address, "--node", leader.address, timeout=60)
+        code, _, err = cluster.cli("group", "member", "add", "3", added.address, "--node", leader.address)
+        require(code == 1 and "exists already" in err, f"a second add: exit {code}: {err}")
+        gone = next(node for node in cluster.group(100) if node.number < 3 and node is not leader)
+        members = json.loads(cluster.run(
+            "group", "member", "remove", str(gone.number), "--node", leader.address, "-w", "json"))
+        require(sorted(m["id"] for m in members) == sorted({0, 1, 2, 3} - {gone.number}), f"members: {members}")
+        cluster.run("kv", "put", "after", "v")
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def a_directory_of_another_engine_is_refused_unchanged(engine):
+    with Cluster(engine, groups=(100,), shards=2).up() as cluster:
+        cluster.run("kv", "put", "k", "v")
+        node = cluster.group(100)[0]
+        node.kill()
+
+        def checksums():
+            found = {}
+            for folder, _, files in os.walk(node.directory):
+                for name in files:
+                    path = os.path.join(folder, name)
+                    with open(path, "rb") as file:
+                        found[path] = (hashlib.sha256(file.read()).hexdigest(), os.stat(path).st_mtime_ns)
+            return found
+        before = checksums()
+        wrong = next(other for other in MIXED if other != engine)
+        for arguments, word in (
+            (node.arguments(engine=wrong), engine),
+            ([a if a != "100" else "102" for a in node.arguments()], "group 100"),
+            ([a if a != "0" else "1" for a in node.arguments()], "node 0"),
+        ):
+            done = subprocess.run([PROGRAM] + arguments, capture_output=True, timeout=30)
+            text = done.stderr.decode()
+            require(done.returncode == 1 and word in text, f"exit {done.returncode}: {text}")
+            require(checksums() == before, "a file has changed")
+
+
+@check(["rocksdb"])
+def the_simulator_repeats_itself_and_finds_planted_bugs(engine):
+    program = os.path.join(ROOT, "output", "flotilla-sim")
+    traces = [subprocess.run([program, "--seed", "11", "--trace"], capture_output=True, timeout=60).stdout for _ in range(2)]
+    require(traces[0] == traces[1] and len(traces[0]) > 10000, "two traces of one seed differ")
+    for plant in ("ack-before-sync", "wiped-disk-votes", "unconfirmed-reads"):
+        done = subprocess.run([program, "--seeds", "1..100", "--plant", plant], capture_output=True, timeout=120)
+        require(done.returncode == 1, f"the planted bug {plant} was not found")
+
+
+@check(["rocksdb"])
+def a_group_without_quorum_refuses_and_recovers(engine):
+    with Cluster(engine, groups=(100,), shards=2).up() as cluster:
+        cluster.run("kv", "put", "k", "v")
+        leader = cluster.leader(100)
+        others = [node for node in cluster.group(100) if node is not leader]
+        for node in others:
+            node.kill()
+        for arguments in (("kv", "put", "k", "w", "--timeout", "3"), ("kv", "get", "k", "--timeout", "3")):
+            code, _, err = cluster.cli(*arguments)
+            require(code in (69, 75), f"{arguments[1]} without a quorum: exit {code}: {err}")
+        require(leader.process.poll() is None, "the node that was left has ended")
+        for node in others:
+            node.start()
+        cluster.ready()
+        require(cluster.get("k") in ("v", "w"), "the value is lost")
+
+
+@check(["rocksdb"])
+def data_service_goes_on_without_controllers(engine):
+    with Cluster(engine, groups=(100,), shards=2).up() as cluster:
+        import rpc
+        session = rpc.Session()
+        rpc.append_at_leader(cluster, 100, b"k", b"a", session, 1)
+        for node in cluster.group(0) + cluster.group(100):
+            node.kill()
+        for node in cluster.group(100):
+            node.start()
+
+        def append():
+            for node in cluster.group(100):
+                try:
+                    return rpc.Kv(node.address).append(b"k", b"b", session, 2)
+                except rpc.Refused:
+                    continue
+            return None
+        length = wait_for("an append while no controller runs", append, 30)
+        require(length == 2, f"the append answered {length}")
+
+
+@check(["rocksdb"])
+def bad_input_gets_one_line_a_code_and_no_change(engine):
+    with Cluster(engine, shards=8).up() as cluster:
+        before = cluster.query()
+
+        def expect(code, word, *arguments, stdin=None):
+            got, out, err = cluster.cli(*arguments, stdin=stdin)
+            lines = [line for line in err.strip().split("\n") if line]
+            require(got == code, f"{arguments[:3]}: exit {got}, expected {code}: {err[:200]}")
+            require(any(word in line for line in lines), f"{arguments[:3]}: {word!r} is not in {err[:200]!r}")
+        expect(1, "empty", "kv", "put", "", "v")
+        expect(1, "481 bytes", "kv", "put", "k" * 481, "v")
+        expect(1, "8388609 bytes", "kv", "put", "k", "-", stdin=b"x" * (8 * 1024 * 1024 + 1))
+        expect(2, "no group 999", "controller", "move", "1", "999")
+        expect(2, "no group 999", "controller", "leave", "999")
+        expect(1, "out of range", "controller", "move", "8", "100")
+        expect(1, "shares the address", "controller", "join", f"102={cluster.addresses[100][0]}")
+        expect(1, "last one", "controller", "leave", "100", "101")
+        expect(2, "no config 4242", "controller", "query", "4242")
+        expect(64, "Usage", "frobnicate")
+        expect(64, "Usage", "kv", "frobnicate")
+        expect(64, "--bogus", "kv", "get", "k", "--bogus")
+        require(cluster.query() == before, "the map has changed")
+        # The limits themselves are allowed.
+        cluster.run("kv", "put", "k" * 480, "v")
+        cluster.run("kv", "put", "big", "-", stdin=b"x" * (8 * 1024 * 1024))
+        require(len(cluster.run("kv", "get", "big")) == 8 * 1024 * 1024 + 1, "an 8 MiB value differs")
+        code, _, err = cluster.cli("kv", "get", "k", "--endpoints", f"127.0.0.1:{free_ports(1)[0]}", "--timeout", "1")
+        require(code == 69 and "no controller answers" in err, f"an unreachable controller: exit {code}: {err}")
+        # A second server on a port that is taken.
+        taken = cluster.group(100)[0]
+        arguments = [a if a != taken.directory else taken.directory + "-second" for a in taken.arguments()]
+        done = subprocess.run([PROGRAM] + arguments, capture_output=True, timeout=30)
+        require(done.returncode == 69 and b"in use" in done.stderr, f"a taken port: {done.returncode}: {done.stderr[:200]}")
+        # The same directory twice.
+        arguments = taken.arguments()
+        arguments[arguments.index("--cluster") + 1] = f"127.0.0.1:{free_ports(1)[0]}"
+        done = subprocess.run([PROGRAM] + arguments, capture_output=True, timeout=30)
+        require(done.returncode == 1 and b"in use by process" in done.stderr, f"a locked directory: {done.stderr[:200]}")
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def a_truncated_directory_is_refused_with_a_sentence(engine):
+    with Cluster(engine, groups=(100,), shards=2).up() as cluster:
+        cluster.put_many([(f"key{n}", "x" * 100) for n in range(500)])
+        node = cluster.group(100)[0]
+        node.kill()
+        victim = {"rocksdb": "CURRENT", "lmdb": "data.mdb", "sqlite": "engine.db"}[engine]
+        path = os.path.join(node.directory, "engine", victim)
+        if engine == "sqlite":
+            # Everything may still be in the log file.
+            for suffix in ("-wal", "-shm"):
+                if os.path.exists(path + suffix):
+                    os.remove(path + suffix)
+        os.truncate(path, 5000 if engine != "rocksdb" else 3)
+        done = subprocess.run([PROGRAM] + node.arguments(), capture_output=True, timeout=60)
+        text = done.stderr.decode(errors="replace")
+        require(done.returncode == 1 and "engine" in text, f"exit {done.returncode}: {text[-300:]}")
+        # The others go on.
+        require(cluster.get("key1") == "x" * 100, "the group doesn't answer")
+
+
+@check(["rocksdb", "lmdb", "sqlite", "mixed"])
+def a_local_cluster_resumes_with_all_data(engine):
+    path = tempfile.mkdtemp(prefix="flotilla-accept-")
+    port = random.randint(200, 300) * 100
+    environment = dict(os.environ, FLOTILLA_ENDPOINTS=f"localhost:{port},localhost:{port + 1},localhost:{port + 2}")
+
+    def cli(*arguments):
+        return subprocess.run([PROGRAM, *arguments], capture_output=True, timeout=60, env=environment)
+    try:
+        for round in range(2):
+            process = subprocess.Popen(
+                [PROGRAM, "local", "--data-dir", os.path.join(path, "data"), "--base-port", str(port), "--shards", "8",
+                 "--engine", engine], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+            try:
+                line = process.stdout.readline().decode()
+                require(line.startswith("ready"), f"round {round}: {line!r}")
+                if round == 0:
+                    require(cli("kv", "put", "k", "v").returncode == 0, "put failed")
+                require(cli("kv", "get", "k").stdout == b"v\n", f"round {round}: the value is lost")
+            finally:
+                process.send_signal(signal.SIGINT)
+                code = process.wait(timeout=30)
+            require(code == 0, f"Ctrl-C: exit {code}")
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@check(["rocksdb"])
+def the_quick_start_runs_as_written(engine):
+    """Fixed ports: in a network namespace of its own."""
+    script = os.path.join(ROOT, "Tests", "Acceptance", "quickstart.sh")
+    done = subprocess.run(["unshare", "--net", "--map-root-user", "bash", script], capture_output=True, timeout=180)
+    require(done.returncode == 0, f"exit {done.returncode}: {done.stdout.decode()[-800:]} {done.stderr.decode()[-400:]}")
+
+
+@check(["mixed"])
+def the_demo_runs_through_without_a_terminal(engine):
+    path = tempfile.mkdtemp(prefix="flotilla-accept-")
+    try:
+        done = subprocess.run(
+            [os.path.join(ROOT, "scripts", "demo"), "--yes", "--engine", engine, "--base-port",
+             str(random.randint(301, 400) * 100), "--data-dir", os.path.join(path, "data")],
+            capture_output=True, timeout=600, stdin=subprocess.DEVNULL)
+        text = done.stdout.decode(errors="replace")
+        require(done.returncode == 0, f"exit {done.returncode}: {text[-500:]} {done.stderr.decode()[-300:]}")
+        for word in ("Lisbon, Portugal", "shard 5: group", "Leader", "data and logs"):
+            require(word in text, f"{word!r} is not in the tour")
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@check(["rocksdb"])
+def the_command_line_prints_what_it_says(engine):
+    with Cluster(engine, groups=(100,), shards=4).up() as cluster:
+        require(cluster.cli("kv", "get", "nothing")[0:2] == (2, b""), "an absent key")
+        cluster.run("kv", "put", "a", "1")
+        require(cluster.cli("kv", "cas", "a", "0", "2")[0] == 2, "a failed compare")
+        require(cluster.cli("kv", "cas", "a", "1", "2")[0] == 0, "a compare that holds")
+        require(cluster.cli("kv", "cas", "--absent", "b", "new")[0] == 0, "compare with absent")
+        require(cluster.run("kv", "append", "a", "34") == b"3\n", "append's length")
+        require(cluster.run("kv", "scan", "--prefix", "a") == b"a\t234\n", "scan")
+        require(cluster.cli("kv", "delete", "a")[0] == 0 and cluster.cli("kv", "delete", "a")[0] == 2, "delete")
+        require(cluster.json("kv", "get", "b") == {"key": "b", "value": "new"}, "json")
+        require(cluster.run("--version").startswith(b"flotilla "), "--version")
+        require(b"compdef" in cluster.run("--generate-completion-script", "zsh"), "completions")
+        node = cluster.status(100)[0]
+        for field in ("id", "address", "role", "term", "commitIndex", "lastApplied", "storageBytes", "healthy", "lastSeen"):
+            require(field in node, f"{field} is not in group status")
+        bench = json.loads(cluster.run("bench", "cluster", "--count", "500", "--clients", "4", "-w", "json"))
+        require(bench[0]["operations"] == 500 and bench[0]["errors"] == 0, f"bench: {bench}")

@@ -1,0 +1,276 @@
+"""A cluster of real processes on loopback, for scripts/accept.
+
+Every process is started here and stopped by its process id; ports are chosen by the system; every loop is
+bounded; everything lives in one temporary directory that is removed at the end.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAM = os.path.join(ROOT, "output", "flotilla")
+MIXED = ["rocksdb", "lmdb", "sqlite"]
+
+
+class Failure(Exception):
+    pass
+
+
+def require(condition, sentence):
+    if not condition:
+        raise Failure(sentence)
+
+
+def wait_for(what, probe, seconds=30.0, pause=0.05):
+    """Waits until probe() answers something true, and returns that."""
+    end = time.monotonic() + seconds
+    last = None
+    while time.monotonic() < end:
+        try:
+            last = probe()
+            if last:
+                return last
+        except (Failure, ValueError, KeyError, IndexError) as error:
+            last = error
+        time.sleep(pause)
+    raise Failure(f"after {seconds:.0f} s still waiting for {what} (last: {str(last)[:200]})")
+
+
+def free_ports(count):
+    sockets = []
+    for _ in range(count):
+        held = socket.socket()
+        held.bind(("127.0.0.1", 0))
+        sockets.append(held)
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+class Node:
+    def __init__(self, cluster, gid, number, engine):
+        self.cluster, self.gid, self.number, self.engine = cluster, gid, number, engine
+        self.process = None
+        name = f"controller-{number}" if gid == 0 else f"group-{gid}-{number}"
+        self.directory = os.path.join(cluster.path, name)
+        self.log = self.directory + ".log"
+
+    @property
+    def address(self):
+        return self.cluster.addresses[self.gid][self.number]
+
+    def arguments(self, engine=None):
+        verb = ["controller", "serve"] if self.gid == 0 else ["group", "serve", "--gid", str(self.gid)]
+        arguments = verb + [
+            "--id", str(self.number), "--cluster", ",".join(self.cluster.addresses[self.gid]),
+            "--db", self.directory, "--engine", engine or self.engine, "--retain", str(self.cluster.retain)]
+        if self.gid == 0:
+            arguments += ["--shards", str(self.cluster.shards)]
+        else:
+            arguments += ["--controllers", self.cluster.endpoints]
+        return arguments
+
+    def start(self, environment=None):
+        require(self.process is None, f"{self.directory} runs already")
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [PROGRAM] + self.arguments(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=dict(os.environ, **(environment or {})))
+
+    def kill(self, how=signal.SIGKILL):
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(timeout=20)
+            self.process = None
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def log_text(self):
+        with open(self.log, errors="replace") as log:
+            return log.read()
+
+
+class Cluster:
+    def __init__(self, engine="rocksdb", groups=(100, 101), replicas=3, controllers=3, shards=8, retain=10000):
+        self.path = tempfile.mkdtemp(prefix="flotilla-accept-")
+        self.shards, self.retain = shards, retain
+        ports = free_ports(controllers + replicas * len(groups))
+        self.addresses = {0: [f"127.0.0.1:{ports.pop()}" for _ in range(controllers)]}
+        for gid in groups:
+            self.addresses[gid] = [f"127.0.0.1:{ports.pop()}" for _ in range(replicas)]
+        self.endpoints = ",".join(self.addresses[0])
+        self.nodes = [
+            Node(self, gid, number, MIXED[number % 3] if engine == "mixed" else engine)
+            for gid in self.addresses for number in range(len(self.addresses[gid]))]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for node in self.nodes:
+            try:
+                node.kill()
+            except Exception:
+                pass
+        if kind is not None:
+            for node in self.nodes:
+                tail = "".join(open(node.log, errors="replace").readlines()[-8:]) if os.path.exists(node.log) else ""
+                print(f"--- {node.log}\n{tail}", file=sys.stderr)
+        subprocess.run(["rm", "-rf", self.path], check=False)
+
+    def group(self, gid):
+        return [node for node in self.nodes if node.gid == gid]
+
+    def start(self, environment=None):
+        for node in self.nodes:
+            if node.process is None:
+                node.start(environment)
+
+    def up(self, environment=None, join=True):
+        self.start(environment)
+        if join:
+            for gid in self.addresses:
+                if gid:
+                    self.run("controller", "join", f"{gid}={','.join(self.addresses[gid])}", timeout=60)
+        self.ready()
+        return self
+
+    def ready(self):
+        """Every shard is served and nothing is on the move."""
+        wait_for("settled shards", lambda: self.settled(), 60)
+        wait_for("answers of every shard", lambda: self.cli("kv", "scan", "--limit", "1", "--timeout", "5")[0] == 0, 60)
+
+    def settled(self):
+        config = self.query()
+        return not config["moves"] and all(config["shards"])
+
+    def cli(self, *arguments, stdin=None, timeout=60):
+        done = subprocess.run(
+            [PROGRAM, *arguments], input=stdin, capture_output=True, timeout=timeout,
+            env=dict(os.environ, FLOTILLA_ENDPOINTS=self.endpoints))
+        return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+
+    def run(self, *arguments, stdin=None, timeout=60):
+        code, out, err = self.cli(*arguments, stdin=stdin, timeout=timeout)
+        require(code == 0, f"flotilla {' '.join(arguments)}: exit {code}: {err.strip()[:300]}")
+        return out
+
+    def json(self, *arguments, timeout=60):
+        return json.loads(self.run(*arguments, "-w", "json", timeout=timeout))
+
+    def query(self):
+        return self.json("controller", "query")
+
+    def status(self, gid=None, exact=False):
+        arguments = ["group", "status"] + (["--gid", str(gid)] if gid else []) + (["--exact"] if exact else [])
+        return self.json(*arguments, timeout=120)
+
+    def leader(self, gid):
+        def probe():
+            for row in self.status(gid):
+                if row["role"] == "Leader" and self.group(gid)[row["id"]].process is not None:
+                    return self.group(gid)[row["id"]]
+            return None
+        return wait_for(f"a leader of group {gid}", probe)
+
+    def put_many(self, pairs):
+        lines = "".join(f"put {key} {value}\n" for key, value in pairs).encode()
+        out = self.run("kv", "batch", stdin=lines, timeout=120).decode().split("\n")
+        require(out.count("OK") == len(pairs), f"{out.count('OK')} of {len(pairs)} puts were acknowledged")
+
+    def get(self, key):
+        code, out, err = self.cli("kv", "get", key)
+        require(code in (0, 2), f"get {key}: exit {code}: {err.strip()}")
+        return None if code == 2 else out[:-1].decode()
+
+    def contents(self):
+        pairs = self.json("kv", "scan", "--limit", "1000000", timeout=120)
+        return {pair["key"]: pair["value"] for pair in pairs}
+
+    def move(self, shard, gid):
+        self.run("controller", "move", str(shard), str(gid))
+
+    def wait_settled(self, seconds=60):
+        wait_for("moves to end", self.settled, seconds)
+
+    def hashes(self, gid):
+        """For each node that answers: shard -> content hash."""
+        return [
+            {shard["shardId"]: shard["contentHash"] for shard in node["shards"]}
+            for node in self.status(gid, exact=True) if node["role"] != "Offline"]
+
+    def wait_replicas_agree(self, gid, count=3):
+        def probe():
+            found = self.hashes(gid)
+            return len(found) == count and all(one == found[0] for one in found)
+        wait_for(f"replicas of group {gid} to agree", probe, 60, 0.2)
+
+
+class Writers:
+    """Callers that append numbered items to a key each, one after another, until told to stop."""
+
+    def __init__(self, cluster, count=16):
+        self.cluster, self.count = cluster, count
+        self.processes = []
+
+    def __enter__(self):
+        for number in range(self.count):
+            process = subprocess.Popen(
+                [PROGRAM, "kv", "batch", "--in-order", "--timeout", "60"], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env=dict(os.environ, FLOTILLA_ENDPOINTS=self.cluster.endpoints))
+            self.processes.append(process)
+        import threading
+        self.stopping = threading.Event()
+        self.acknowledged = [0] * self.count
+        self.failed = [None] * self.count
+        self.threads = [threading.Thread(target=self.work, args=(n,), daemon=True) for n in range(self.count)]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def work(self, number):
+        process = self.processes[number]
+        for item in range(100000):
+            if self.stopping.is_set():
+                break
+            process.stdin.write(f"append writer{number} {item};\n".encode())
+            process.stdin.flush()
+            answer = process.stdout.readline().decode().strip()
+            if not answer.isdigit():
+                self.failed[number] = answer or "(no answer)"
+                break
+            self.acknowledged[number] = item + 1
+        process.stdin.close()
+
+    def total(self):
+        return sum(self.acknowledged)
+
+    def __exit__(self, kind, value, trace):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(timeout=90)
+        for process in self.processes:
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def verify(self):
+        """Every acknowledged item is there, in order, none twice."""
+        require(not any(self.failed), f"a write failed: {[f for f in self.failed if f][:3]}")
+        for number in range(self.count):
+            value = self.cluster.get(f"writer{number}") or ""
+            expected = "".join(f"{item};" for item in range(self.acknowledged[number]))
+            require(
+                value == expected,
+                f"writer{number}: {self.acknowledged[number]} items acknowledged, value has {value.count(';')}: "
+                f"…{value[-60:]!r}")

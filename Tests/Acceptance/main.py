@@ -1,0 +1,36 @@
+"""Runs the checks, one after another, and says which failed."""
+
+import sys
+import time
+import traceback
+
+import checks
+from harness import Failure
+
+
+def main(arguments):
+    if arguments == ["--list"]:
+        for name, _, _ in checks.CHECKS:
+            print(name)
+        return 0
+    chosen = [row for row in checks.CHECKS if not arguments or any(word in row[0] for word in arguments)]
+    if not chosen:
+        print(f"accept: no check is named like {' '.join(arguments)}; --list shows them", file=sys.stderr)
+        return 64
+    failed = []
+    for name, function, engine in chosen:
+        start = time.monotonic()
+        try:
+            function(engine)
+            print(f"ok      {name} ({time.monotonic() - start:.1f} s)", flush=True)
+        except Failure as failure:
+            failed.append(name)
+            print(f"FAILED  {name}: {failure}", flush=True)
+        except Exception:
+            failed.append(name)
+            print(f"FAILED  {name}:\n{traceback.format_exc()}", flush=True)
+    print(f"{len(chosen) - len(failed)} passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+sys.exit(main(sys.argv[1:]))
