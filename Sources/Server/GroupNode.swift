@@ -270,7 +270,7 @@ final class GroupFront: KvHandler {
         let snapshot = try node.engine.snapshot()
         defer { snapshot.close() }
         let reader = GroupReader(node.layout, in: snapshot)
-        status.logTimeMs = try reader.applied().logTime
+        status.logTimeMs = try reader.logTime()
         for (shard, record) in try reader.records().sorted(by: { $0.key < $1.key }) where record.state != .gone {
             var row = Flotilla_V1_ShardStatus()
             row.shard = UInt32(shard)

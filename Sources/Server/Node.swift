@@ -1,7 +1,7 @@
 internal import Engines
 internal import Foundation
 internal import GRPCCore
-public import Logging
+internal import Logging
 internal import RaftHost
 internal import RaftLog
 internal import Synchronization

@@ -151,6 +151,8 @@ public struct ControllerMachine: StateMachine {
             }
             reply = .map(next)
         }
+        // "Try again" is no answer: the retry must be executed.
+        if case .refused(let refusal) = reply, refusal.kind == .busy { return reply }
         if !decoded.requestID.isEmpty { try keepAnswer(reply, decoded.requestID, at: entry.index, in: &context) }
         return reply
     }
