@@ -73,7 +73,7 @@ final class SessionStream: Sendable {
                 }
             }
             group.addTask {
-                try? await kv.session { writer in
+                try? await kv.session(options: .flotilla()) { writer in
                     while let requests = await self.outbox.drain() {
                         self.state.withLock { $0.takenThrough = max($0.takenThrough, requests.map(\.id).max() ?? 0) }
                         for frame in Self.frames(requests) { try await writer.write(frame) }

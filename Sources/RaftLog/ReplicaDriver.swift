@@ -156,6 +156,7 @@ public struct ReplicaDriver: Sendable {
         }
         cuts.removeAll { $0.serial <= write.serial }
         if let hardState = write.hardState { core.hardStateSaved(hardState) }
+        if write.installed != nil { snapshotsInstalled += 1 }
         visible = max(visible, completion.applied?.index ?? 0, write.installed ?? 0)
         if let applied = completion.applied, applied.index >= core.applied {
             core.didApply(through: applied.index, bytes: write.appliedBytes, membership: completion.membership)
@@ -243,7 +244,6 @@ public struct ReplicaDriver: Sendable {
         if install != nil {
             cuts.append((request.serial, core.applied + 1))
             write.installed = core.applied
-            snapshotsInstalled += 1
             install = nil
             // The leader learns that it may go on with the log.
             if let leader = core.leader, leader != id {

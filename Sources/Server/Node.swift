@@ -73,10 +73,17 @@ final class Node<Machine: StateMachine>: Sendable {
         if let record {
             try become(record)
         } else if rows.membership.members.isEmpty {
+            if directory.identity.hasJoined == true {
+                throw EngineError.corruption(
+                    place: "\(options.directory)/engine holds nothing of \(options.role) \(options.gid), of which this "
+                        + "node was a member: its files were lost or replaced; restore them, or remove the directory "
+                        + "and start the node anew, whose log then names the `member replace` command")
+            }
             try await bootstrap(clusterID: known)
         } else {
             // Came in by a snapshot in an earlier life of the process.
             try setCluster(known)
+            try directory.recordJoined()
         }
         try run()
     }
@@ -84,6 +91,7 @@ final class Node<Machine: StateMachine>: Sendable {
     private func become(_ record: BootstrapRecord) throws(EngineError) {
         state.withLock { $0.record = record }
         try setCluster(options.isController ? record.hash : record.clusterID)
+        try directory.recordJoined()
     }
 
     private func setCluster(_ id: [UInt8]) throws(EngineError) {
@@ -149,8 +157,7 @@ final class Node<Machine: StateMachine>: Sendable {
         request.gid = options.gid
         request.from = options.id
         request.incarnation = Data(incarnation.bytes)
-        var call = CallOptions.defaults
-        call.timeout = .seconds(1)
+        let call = CallOptions.flotilla(timeout: .seconds(1))
         guard let response = try? await peer.identify(request, options: call),
             let found = Incarnation(bytes: response.incarnation.array)
         else { return nil }
@@ -177,6 +184,7 @@ final class Node<Machine: StateMachine>: Sendable {
         case .snapshotInstalled(let position):
             log.info("installed a snapshot at \(position)")
             state.withLock { $0.condition = nil }
+            do throws(EngineError) { try directory.recordJoined() } catch { log.error("\(error)") }
         case .membershipChanged(let membership):
             log.info("members: \(membership.members.map { "\($0.id) \($0.address) \($0.standing)" }.joined(separator: "; "))")
             if membership[id]?.incarnation == incarnation { state.withLock { $0.condition = nil } }

@@ -45,7 +45,7 @@ final class PeerLinks: Sendable {
             do {
                 let connection = try Connection(endpoint)
                 let peer = Flotilla_V1_Peer.Client(wrapping: connection.client)
-                try await peer.raft { writer in
+                try await peer.raft(options: .flotilla()) { writer in
                     while let messages = await outbox.drain() {
                         for frame in self.frames(messages) { try await writer.write(frame) }
                     }
