@@ -151,7 +151,8 @@ public struct RaftCore: Sendable {
         if role == .leader {
             if now >= quorumDeadline { checkQuorum() }
             if role == .leader, transferTarget != nil, now >= transferDeadline { transferTarget = nil }
-            if role == .leader, now >= heartbeatDeadline { sendHeartbeats() }
+            guard role == .leader else { return }
+            if now >= heartbeatDeadline { sendHeartbeats() } else { announceCommits() }
         } else if now >= electionDeadline {
             resetElectionDeadline()
             campaign(force: false)

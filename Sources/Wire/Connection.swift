@@ -30,6 +30,8 @@ public final class Connection: Sendable {
             config.backoff.initial = .milliseconds(50)
             config.backoff.max = .milliseconds(500)
             config.connection.maxIdleTime = nil
+            // Outboxes gather already; waiting 100 µs for more to flush would only add to every answer.
+            config.connection.flushCoalescing = nil
         }
         let transport: Transport
         if endpoint.isIPv4 {
