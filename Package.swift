@@ -119,7 +119,7 @@ if !coreOnly {
             name: "Server",
             dependencies: [
                 "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", grpcCore, grpcTransport, grpcProtobuf,
-                protobuf, logging,
+                protobuf, logging, deque,
             ],
             swiftSettings: settings),
         .testTarget(

@@ -216,21 +216,17 @@ final class Node<Machine: StateMachine>: Sendable {
         return response
     }
 
-    func receive(_ frame: Flotilla_V1_RaftFrame) throws {
+    func receive(_ frame: Flotilla_V1_RaftFrame, _ unpacker: inout EnvelopeUnpacker) throws {
         let own = clusterID
         let theirs = frame.clusterID.array
         guard own.isEmpty || theirs.isEmpty || own == theirs else {
             throw RPCError(code: .failedPrecondition, message: "this node belongs to another cluster")
         }
-        guard let host else { return }
-        var messages: [Message] = []
-        messages.reserveCapacity(frame.envelopes.count)
-        for envelope in frame.envelopes where envelope.gid == options.gid {
-            guard let message = try? Message(encoded: envelope.message.array) else {
-                throw RPCError(code: .invalidArgument, message: "malformed Raft message")
-            }
-            messages.append(message)
+        let messages: [Message]
+        do throws(CodingError) { messages = try unpacker.unpack(frame.envelopes, gid: options.gid) } catch {
+            throw RPCError(code: .invalidArgument, message: error.description)
         }
+        guard let host else { return }
         if let first = messages.first, host.status.membership[first.from] == nil {
             learned.withLock { $0[first.from] = frame.fromAddress }
         }

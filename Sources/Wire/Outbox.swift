@@ -79,6 +79,18 @@ public final class Outbox<Element: Sendable>: Sendable {
         }
     }
 
+    /// Everything that has queued, perhaps nothing; `nil` once closed and empty.
+    public func drainNow() -> [Element]? {
+        state.withLock { state in
+            if state.elements.isEmpty, state.isClosed { return nil }
+            defer {
+                state.elements = []
+                state.bytes = 0
+            }
+            return state.elements
+        }
+    }
+
     /// Forgets what has queued.
     public func removeAll() {
         state.withLock { state in
