@@ -151,6 +151,8 @@ public struct ControllerMachine: StateMachine {
             }
             reply = .map(next)
         }
+        // "Busy" asks for the same request again; it isn't the answer to it.
+        if case .refused(let refusal) = reply, refusal.kind == .busy { return reply }
         if !decoded.requestID.isEmpty { try keepAnswer(reply, decoded.requestID, at: entry.index, in: &context) }
         return reply
     }
