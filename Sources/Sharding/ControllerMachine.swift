@@ -268,7 +268,7 @@ extension ShardMap {
                         .precondition, "group \(gid) shares the address \(shared) with group \(other)")
                 }
             }
-            if let present = groups[gid], !present.isLeaving, Set(present.addresses) != Set(addresses) {
+            if let present = groups[gid], Set(present.addresses) != Set(addresses) {
                 throw ControllerRefusal(
                     .precondition,
                     "group \(gid) has joined already with \(present.addresses.joined(separator: ",")); "
