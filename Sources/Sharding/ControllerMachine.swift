@@ -328,7 +328,7 @@ extension ShardMap {
         default: return
         }
         if shards[shard].move == nil {
-            placeOrphans()
+            if isBalancePending { rebalance() } else { placeOrphans() }
             removeEmptiedGroups()
         }
     }
