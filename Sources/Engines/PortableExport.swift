@@ -65,6 +65,9 @@ enum PortableExport {
                     batch.removeAll()
                 }
             }
+            guard hash.count == manifest.keys else {
+                throw .corruption(place: "\(directory): \(hash.count) keys, expected \(manifest.keys)")
+            }
             guard hash.description == manifest.contentHash else {
                 throw .corruption(place: "\(directory): content hash \(hash), expected \(manifest.contentHash)")
             }

@@ -72,17 +72,18 @@ public final class FamilyTable: Sendable {
     }
 
     private func create() throws(EngineError) -> FamilyID {
-        let (number, mustReserve) = state.withLock { state in
-            let number = state.next
+        // The lock is held while the reservation is written: nobody may use a number that it covers before it is
+        // on disk, and one that failed must be made again.
+        let number = try state.withLock { (state) throws(EngineError) -> UInt64 in
+            if state.next >= state.limit {
+                let limit = state.next + Self.step
+                var batch = WriteBatch()
+                batch.put(Self.node, key: Self.nextKey, value: bigEndianBytes(limit))
+                try engine.write(batch, durability: .synced)
+                state.limit = limit
+            }
             state.next += 1
-            let mustReserve = number >= state.limit
-            if mustReserve { state.limit = number + Self.step }
-            return (number, mustReserve)
-        }
-        if mustReserve {
-            var batch = WriteBatch()
-            batch.put(Self.node, key: Self.nextKey, value: bigEndianBytes(number + Self.step))
-            try engine.write(batch, durability: .synced)
+            return state.next - 1
         }
         let family = FamilyID(number)
         try engine.createFamily(family)

@@ -272,7 +272,9 @@ public struct RaftCore: Sendable {
 
     /// Everything up to `index` is on this replica's disk.
     mutating func saved(through index: LogIndex) {
-        durable = max(durable, min(index, log.last.index))
+        // What has not been handed out can't be there, even if something else at its index is.
+        let handedOut = min(log.last.index, (firstUnsaved ?? .max) - 1)
+        durable = max(durable, min(index, handedOut))
         if role == .leader { advanceLeaderCommit() }
     }
 

@@ -151,7 +151,7 @@ public struct ControllerMachine: StateMachine {
             }
             reply = .map(next)
         }
-        // "Try again" is no answer: the retry must be executed.
+        // "Busy" asks for the same request again; it isn't the answer to it.
         if case .refused(let refusal) = reply, refusal.kind == .busy { return reply }
         if !decoded.requestID.isEmpty { try keepAnswer(reply, decoded.requestID, at: entry.index, in: &context) }
         return reply
@@ -268,7 +268,7 @@ extension ShardMap {
                         .precondition, "group \(gid) shares the address \(shared) with group \(other)")
                 }
             }
-            if let present = groups[gid], !present.isLeaving, Set(present.addresses) != Set(addresses) {
+            if let present = groups[gid], Set(present.addresses) != Set(addresses) {
                 throw ControllerRefusal(
                     .precondition,
                     "group \(gid) has joined already with \(present.addresses.joined(separator: ",")); "
@@ -328,7 +328,7 @@ extension ShardMap {
         default: return
         }
         if shards[shard].move == nil {
-            placeOrphans()
+            if isBalancePending { rebalance() } else { placeOrphans() }
             removeEmptiedGroups()
         }
     }

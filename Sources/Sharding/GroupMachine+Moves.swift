@@ -114,6 +114,10 @@ extension GroupMachine {
         guard let stage = try staged(shard, in: context), stage.isComplete else {
             return .outOfStep("shard \(shard.shard) is not completely staged under epoch \(shard.epoch)")
         }
+        if let record = shards[shard.shard], record.state != .gone || record.epoch >= shard.epoch {
+            // Epochs only grow: what is here is newer than this copy.
+            return .outOfStep("shard \(shard.shard) is here under epoch \(record.epoch)")
+        }
         guard stage.hashes == hashes else {
             // Start over: what is staged isn't what the source froze.
             discardStage(shard, in: &context)

@@ -138,11 +138,10 @@ public struct GroupMachine: StateMachine {
             return .failure(.busy("the session has \(row.answers.count) unanswered writes in shard \(shard)"))
         }
         let result = try execute(key, operation, in: family, &context)
-        if case .success(let reply) = result {
-            row.record(reply, for: stamp.sequence)
-            sessions[sessionKey] = row
-            dirtySessions.insert(sessionKey)
-        }
+        // The row is kept after a refusal too: a session that is counted has one.
+        if case .success(let reply) = result { row.record(reply, for: stamp.sequence) }
+        sessions[sessionKey] = row
+        dirtySessions.insert(sessionKey)
         return result
     }
 

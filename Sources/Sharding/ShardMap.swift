@@ -50,6 +50,9 @@ public struct ShardMap: Sendable, Equatable {
     public var clusterID: [UInt8]
     public var groups: [UInt64: Group]
     public var shards: [Row]
+    /// Shards that were on the move kept the last join or leave from balancing the groups; it goes on when they
+    /// arrive. (Otherwise arrivals change nothing, so that a move by hand stays.)
+    var isBalancePending = false
 
     public init(number: UInt64, clusterID: [UInt8], groups: [UInt64: Group], shards: [Row]) {
         self.number = number
@@ -88,6 +91,7 @@ public struct ShardMap: Sendable, Equatable {
                 writer.byte(move.phase.rawValue)
             }
         }
+        writer.byte(isBalancePending ? 1 : 0)
         return writer.bytes
     }
 
@@ -114,6 +118,7 @@ public struct ShardMap: Sendable, Equatable {
             }
             shards.append(row)
         }
+        isBalancePending = try reader.byte() == 1
         try reader.finish()
     }
 }
@@ -130,11 +135,16 @@ extension ShardMap {
         placeOrphans()
         while true {
             let load = load()
-            guard let fullest = open.max(by: { (load[$0, default: 0], $1) < (load[$1, default: 0], $0) }),
-                let emptiest = open.min(by: { (load[$0, default: 0], $0) < (load[$1, default: 0], $1) }),
-                load[fullest, default: 0] > load[emptiest, default: 0] + 1,
-                let shard = shards.indices.first(where: { shards[$0].move == nil && shards[$0].gid == fullest })
-            else { return }
+            let share = open.reduce(0) { $0 + load[$1, default: 0] } / open.count
+            guard let emptiest = open.min(by: { (load[$0, default: 0], $0) < (load[$1, default: 0], $1) }) else { return }
+            let givers = open.filter { load[$0, default: 0] > max(share, load[emptiest, default: 0] + 1) }
+                .sorted { (load[$1, default: 0], $0) < (load[$0, default: 0], $1) }
+            isBalancePending = !givers.isEmpty
+            // What is on the move already can't be sent elsewhere; a giver that has nothing else waits.
+            let resting = givers.compactMap { giver in
+                shards.firstIndex { $0.move == nil && $0.gid == giver }
+            }
+            guard let shard = resting.first else { return }
             send(shard, to: emptiest)
         }
     }

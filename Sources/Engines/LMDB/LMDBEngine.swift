@@ -53,7 +53,7 @@ public final class LMDBEngine: StorageEngine {
     ) throws(EngineError) {
         let (overlay, families) = state.withLock { ($0.overlay, $0.families) }
         do throws(EngineError) {
-            let id = try environment.write { (transaction) throws(EngineError) in
+            try environment.write { (transaction) throws(EngineError) in
                 for (family, rows) in overlay {
                     guard let dbi = families[family] else { continue }
                     for pair in rows.runs.joined() {
@@ -69,7 +69,8 @@ public final class LMDBEngine: StorageEngine {
             state.withLock { state in
                 state.overlay = [:]
                 state.overlayBytes = 0
-                state.base = id
+                // Not the number that the transaction began with: LMDB gives it again if nothing was changed.
+                state.base = environment.lastTransaction
             }
         } catch {
             switch error {

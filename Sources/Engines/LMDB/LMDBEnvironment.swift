@@ -118,17 +118,16 @@ final class LMDBEnvironment: @unchecked Sendable {
             // Committing a read-only transaction keeps the handles that it opened.
             try lmdbCheck(mdb_txn_commit(transaction), path)
         } else {
-            _ = try write(body)
+            try write(body)
         }
         return families
     }
 
-    /// One write transaction, synced when it returns. Returns its id.
-    func write(_ body: (LMDBTransaction) throws(EngineError) -> Void) throws(EngineError) -> Int {
+    /// One write transaction, synced when it returns.
+    func write(_ body: (LMDBTransaction) throws(EngineError) -> Void) throws(EngineError) {
         var transaction: OpaquePointer?
         try lmdbCheck(mdb_txn_begin(raw, nil, 0, &transaction), "\(path): begin")
         guard let transaction else { throw .io(place: path, errno: 0) }
-        let id = mdb_txn_id(transaction)
         do throws(EngineError) {
             try body(LMDBTransaction(raw: transaction, path: path))
         } catch {
@@ -136,7 +135,6 @@ final class LMDBEnvironment: @unchecked Sendable {
             throw error
         }
         try lmdbCheck(mdb_txn_commit(transaction), "\(path): commit")
-        return id
     }
 
     func beginReading() throws(EngineError) -> (raw: OpaquePointer, id: Int) {

@@ -101,14 +101,22 @@ private final class LMDBCursor: Cursor {
 
     private func seek() throws(EngineError) {
         guard reverse else {
-            return try step(lower.isEmpty ? MDB_FIRST : MDB_SET_RANGE, lower)
+            try step(lower.isEmpty ? MDB_FIRST : MDB_SET_RANGE, lower)
+            if isShortOf(lower) { try step(MDB_NEXT, []) }
+            return
         }
         guard let upper, !upper.isEmpty else {
             if upper != nil { isInFile = false } else { try step(MDB_LAST, []) }
             return
         }
         try step(MDB_SET_RANGE, upper)
-        try step(isInFile ? MDB_PREV : MDB_LAST, [])
+        if !isShortOf(upper) { try step(isInFile ? MDB_PREV : MDB_LAST, []) }
+    }
+
+    /// A bound longer than any key was cut for the search; the longest key that begins it lies below it.
+    private func isShortOf(_ bound: [UInt8]) -> Bool {
+        isInFile && bound.count > EngineLimits.keyBytesMax
+            && bound.withUnsafeBytes { compareKeys(key.buffer, $0) < 0 }
     }
 
     private func step(_ operation: MDB_cursor_op, _ from: [UInt8]) throws(EngineError) {

@@ -12,6 +12,8 @@ final class SQLiteConnection: @unchecked Sendable {
     private var statements: [String: OpaquePointer] = [:]
     /// Statements kept prepared; beyond this all are finalized and made again.
     private static let statementsMax = 512
+    /// How long a statement waits for another connection's lock, in milliseconds.
+    static let busyTimeout: Int32 = 10_000
 
     init(path: String, readOnly: Bool) throws(EngineError) {
         self.path = path
@@ -24,7 +26,7 @@ final class SQLiteConnection: @unchecked Sendable {
         }
         raw = opened
         sqlite3_extended_result_codes(raw, 1)
-        sqlite3_busy_timeout(raw, 10_000)
+        sqlite3_busy_timeout(raw, Self.busyTimeout)
     }
 
     deinit {

@@ -245,7 +245,12 @@ public final class SQLiteEngine: StorageEngine {
     }
 
     public func compact() throws(EngineError) {
-        try locked { (writer, _) throws(EngineError) in try writer.execute("PRAGMA wal_checkpoint(TRUNCATE)") }
+        try locked { (writer, _) throws(EngineError) in
+            // Open snapshots keep the log from being cut; waiting for them would hold up every writer.
+            sqlite3_busy_timeout(writer.raw, 0)
+            defer { sqlite3_busy_timeout(writer.raw, SQLiteConnection.busyTimeout) }
+            try writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        }
     }
 
     public func close() throws(EngineError) {

@@ -1,0 +1,175 @@
+import Engines
+import Testing
+
+@Suite struct ChecksumTests {
+    /// RFC 3720, appendix B.4.
+    @Test func crc32cIsCastagnoli() {
+        #expect(crc32c(Array("123456789".utf8)) == 0xe306_9283)
+        #expect(crc32c([UInt8](repeating: 0, count: 32)) == 0x8a91_36aa)
+        #expect(crc32c([UInt8](repeating: 0xff, count: 32)) == 0x62a8_ab43)
+        #expect(crc32c([]) == 0)
+    }
+
+    @Test func crc32cCanBeContinued() {
+        let bytes = (0..<1000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+        for cut in [0, 1, 7, 8, 500, 999, 1000] {
+            #expect(crc32c(Array(bytes[cut...]), continuing: crc32c(Array(bytes[..<cut]))) == crc32c(bytes))
+        }
+    }
+
+    @Test func theContentHashDoesNotDependOnOrder() {
+        let records = (0..<20).map { ([UInt8($0)], [UInt8($0), 1]) }
+        #expect(hash(of: records) == hash(of: records.reversed()))
+    }
+
+    @Test func takingARecordAwayUndoesAddingIt() {
+        var hash = hash(of: [([1], [2]), ([3], [4])])
+        [UInt8]([3]).withUnsafeBytes { key in [UInt8]([4]).withUnsafeBytes { hash.remove(key: key, value: $0) } }
+        #expect(hash == self.hash(of: [([1], [2])]))
+    }
+
+    @Test func bytesCantMoveBetweenKeyAndValue() {
+        #expect(hash(of: [([1, 2], [3])]) != hash(of: [([1], [2, 3])]))
+        #expect(hash(of: [([1], [])]) != hash(of: [([], [1])]))
+    }
+
+    @Test func aHashIsReadFromItsText() {
+        let hash = hash(of: [([1], [2]), ([3], [])])
+        #expect(ContentHash(hash.description) == hash)
+        for text in [
+            "", "1", "1:", "x:" + String(repeating: "0", count: 32), "1:00", "-1:" + String(repeating: "0", count: 32),
+        ] {
+            #expect(ContentHash(text) == nil, "\(text)")
+        }
+    }
+
+    private func hash(of records: [([UInt8], [UInt8])]) -> ContentHash {
+        var hash = ContentHash()
+        for (key, value) in records {
+            key.withUnsafeBytes { key in value.withUnsafeBytes { hash.add(key: key, value: $0) } }
+        }
+        return hash
+    }
+}
+
+@Suite struct PortableChunkTests {
+    private static let chunk: [UInt8] = {
+        var builder = ChunkBuilder()
+        for number: UInt8 in 1...40 {
+            [number].withUnsafeBytes { key in
+                [UInt8](repeating: number, count: Int(number) * 7).withUnsafeBytes { builder.add(key: key, value: $0) }
+            }
+        }
+        return builder.finish()
+    }()
+
+    @Test func aChunkShowsItsRecordsInOrder() throws {
+        var keys: [[UInt8]] = []
+        try PortableChunk.decode(Self.chunk) { key, value in
+            keys.append(Array(key))
+            #expect(value.count == Int(key[0]) * 7 && value.allSatisfy { $0 == key[0] })
+        }
+        #expect(keys == (1...40).map { [$0] })
+    }
+
+    @Test func anEmptyChunkIsAChunk() throws {
+        var builder = ChunkBuilder()
+        try PortableChunk.decode(builder.finish()) { _, _ in Issue.record("a record in an empty chunk") }
+    }
+
+    @Test func everyFlippedBitIsFound() {
+        for place in Self.chunk.indices {
+            var damaged = Self.chunk
+            damaged[place] ^= 1 << UInt8(place % 8)
+            #expect(throws: EngineError.self, "bit \(place % 8) of byte \(place)") {
+                try PortableChunk.decode(damaged) { _, _ in }
+            }
+        }
+    }
+
+    @Test func everyTruncationIsFound() {
+        for count in 0..<Self.chunk.count {
+            #expect(throws: EngineError.self) { try PortableChunk.decode(Array(Self.chunk[..<count])) { _, _ in } }
+        }
+        #expect(throws: EngineError.self) { try PortableChunk.decode(Self.chunk + [0]) { _, _ in } }
+    }
+
+    /// With a valid checksum, as from a sender with a bug: sizes that lie must not be believed.
+    @Test func recordsThatLieAboutTheirSizeAreRefused() {
+        for body: [UInt8] in [
+            [0xff, 0xff, 0xff, 0xff, 0x7f], [0x80], [1, 5, 9], [0, 0], [0x80, 0x80, 0x80, 0x80, 0x80, 1],
+            [0xff, 0xff, 0xff, 0xff, 0x0f, 0xff, 0xff, 0xff, 0xff, 0x0f, 1],
+        ] {
+            var chunk: [UInt8] = Array("FCK1".utf8)
+            for word in [UInt32(1), UInt32(body.count), crc32c(body)] {
+                withUnsafeBytes(of: word.littleEndian) { chunk.append(contentsOf: $0) }
+            }
+            #expect(throws: EngineError.self, "\(body)") { try PortableChunk.decode(chunk + body) { _, _ in } }
+        }
+    }
+}
+
+@Suite struct WriteBatchTests {
+    @Test func anAppendedBatchKeepsItsOperationsInOrder() {
+        var first = WriteBatch()
+        first.put(FamilyID(1), key: [1], value: [10])
+        var second = WriteBatch()
+        second.delete(FamilyID(2), key: [2])
+        second.deleteRange(FamilyID(2), from: [3], to: [4])
+        second.deleteRange(FamilyID(3), from: [5], to: nil)
+        first.append(second)
+        var seen: [String] = []
+        first.forEach { (operation) throws(Never) in
+            switch operation {
+            case .put(let family, let key, let value): seen.append("put \(family) \(Array(key)) \(Array(value))")
+            case .delete(let family, let key): seen.append("delete \(family) \(Array(key))")
+            case .deleteRange(let family, let lower, let upper):
+                seen.append("range \(family) \(Array(lower)) \(upper.map { "\(Array($0))" } ?? "end")")
+            }
+        }
+        #expect(
+            seen == [
+                "put family 1 [1] [10]", "delete family 2 [2]", "range family 2 [3] [4]", "range family 3 [5] end",
+            ])
+        #expect(first.families == [FamilyID(1), FamilyID(2), FamilyID(3)])
+        first.removeAll()
+        #expect(first.isEmpty && first.byteCount == 0)
+    }
+}
+
+/// The model of what a crash loses, on which the simulator stands.
+@Suite struct MemoryEngineTests {
+    @Test func aCrashKeepsWhatIsSyncedAndAPrefixOfTheRest() throws {
+        for kept in 0...3 {
+            let engine = MemoryEngine()
+            try engine.createFamily(FamilyID(2))
+            try put(engine, 0, .synced)
+            for key: UInt8 in 1...3 { try put(engine, key, .buffered) }
+            #expect(engine.unsyncedCount == 3)
+            engine.crash(keepingUnsynced: kept)
+            var keys: [UInt8] = []
+            try engine.snapshot().scan(FamilyID(2)) { key, _ in
+                keys.append(key[0])
+                return true
+            }
+            #expect(keys == (0...UInt8(kept)).map { $0 })
+        }
+    }
+
+    @Test func aFailedWritePoisonsAndAFullDiskDoesNot() throws {
+        let engine = MemoryEngine()
+        try engine.createFamily(FamilyID(2))
+        engine.failNextWrite(.noSpace(place: "disk"))
+        #expect(throws: EngineError.noSpace(place: "disk")) { try put(engine, 1, .synced) }
+        try put(engine, 1, .synced)
+        engine.failNextWrite(.io(place: "disk", errno: 5))
+        #expect(throws: EngineError.io(place: "disk", errno: 5)) { try put(engine, 2, .synced) }
+        #expect(throws: EngineError.self) { try put(engine, 3, .synced) }
+    }
+
+    private func put(_ engine: MemoryEngine, _ key: UInt8, _ durability: Durability) throws {
+        var batch = WriteBatch()
+        batch.put(FamilyID(2), key: [key], value: [])
+        try engine.write(batch, durability: durability)
+    }
+}
