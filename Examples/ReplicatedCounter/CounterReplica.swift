@@ -10,8 +10,16 @@ final class CounterReplica {
     let id: ReplicaID
     private let disk: Disk
     private let network: LocalNetwork
-    private var mounted: Disk.Mounted?
+    private var open: Open?
     private(set) var host: ReplicaHost<CounterMachine>?
+
+    /// The disk, and where the group's rows lie on it. One `FamilyTable` for each open engine: it hands out the
+    /// engine's families.
+    private struct Open {
+        var disk: Disk.Mounted
+        var families: FamilyTable
+        var layout: GroupLayout
+    }
 
     init(id: ReplicaID, disk: Disk, network: LocalNetwork) {
         self.id = id
@@ -22,38 +30,37 @@ final class CounterReplica {
     /// Opens the disk. The host starts later, once the group's founders are known.
     func mount() throws(EngineError) -> Incarnation {
         let mounted = try disk.mount(gid: Self.gid, replica: id)
-        self.mounted = mounted
+        let families = try FamilyTable(engine: mounted.engine)
+        open = Open(disk: mounted, families: families, layout: try families.layout(of: Self.gid))
         return mounted.incarnation
     }
 
     /// The record with which the group began, if this disk has been part of it.
     func bootstrapRecord() throws(EngineError) -> BootstrapRecord? {
-        guard let mounted else { throw .closed }
-        let layout = try FamilyTable(engine: mounted.engine).layout(of: Self.gid)
-        let view = try mounted.engine.snapshot()
+        guard let open else { throw .closed }
+        let view = try open.disk.engine.snapshot()
         defer { view.close() }
-        return try layout.bootstrapRecord(in: view)
+        return try open.layout.bootstrapRecord(in: view)
     }
 
     /// Writes the group's first membership. It must be on disk before the replica takes part in anything.
     func found(_ record: BootstrapRecord) throws(EngineError) {
-        guard let mounted else { throw .closed }
+        guard let open else { throw .closed }
         var batch = WriteBatch()
-        record.write(to: try FamilyTable(engine: mounted.engine).layout(of: Self.gid), in: &batch)
-        try mounted.engine.write(batch, durability: .synced)
+        record.write(to: open.layout, in: &batch)
+        try open.disk.engine.write(batch, durability: .synced)
     }
 
     /// Starts the host's threads and connects it.
     func start() throws(EngineError) {
-        guard let mounted else { throw .closed }
-        var configuration = ReplicaHost<CounterMachine>.Configuration(stagingDirectory: mounted.staging)
+        guard let open else { throw .closed }
+        var configuration = ReplicaHost<CounterMachine>.Configuration(stagingDirectory: open.disk.staging)
         // Keep little of the log, so that a replica that was away for long needs a snapshot.
         configuration.driver.retainedEntries = 100
-        let families = try FamilyTable(engine: mounted.engine)
         let host = try ReplicaHost(
-            configuration: configuration, engine: mounted.engine, families: families,
-            layout: try families.layout(of: Self.gid), machine: CounterMachine(), id: id,
-            incarnation: mounted.incarnation, seed: .random(in: .min ... .max), transport: network
+            configuration: configuration, engine: open.disk.engine, families: open.families, layout: open.layout,
+            machine: CounterMachine(), id: id, incarnation: open.disk.incarnation,
+            seed: .random(in: .min ... .max), transport: network
         ) { [id] event in
             // After a failed write nothing that the replica says can be trusted: it has stopped, and so do we.
             if case .failed(let error) = event {
@@ -70,8 +77,8 @@ final class CounterReplica {
         network.disconnect(id)
         host?.stop()
         host = nil
-        if let mounted { try disk.unmount(mounted) }
-        mounted = nil
+        if let open { try disk.unmount(open.disk) }
+        open = nil
     }
 
     // MARK: - Requests
@@ -97,9 +104,9 @@ final class CounterReplica {
 
     /// The count as this replica has it just now, which may be old.
     func localCount() throws(EngineError) -> UInt64 {
-        guard let mounted, let host else { throw .closed }
-        let view = try mounted.engine.snapshot()
+        guard let open else { throw .closed }
+        let view = try open.disk.engine.snapshot()
         defer { view.close() }
-        return try CounterMachine.read(CounterMachine.countKey, host.layout, in: view)
+        return try CounterMachine.read(CounterMachine.countKey, open.layout, in: view)
     }
 }
