@@ -52,7 +52,8 @@ struct ReplicatedCounter {
 
         let follower = try await follower(of: group)
         try group.replicas[follower]?.stop()
-        print("stopped replica \(follower), a follower; \(increments) increments: \(try await increment(group, increments))")
+        print("stopped replica \(follower), a follower")
+        print("\(increments) increments: \(try await increment(group, increments))")
         try group.restart(follower)
         print("restarted it: \(describe(try await group.waitForAgreement()))")
         let snapshots = group.replicas[follower]?.host?.status.snapshotsInstalled ?? 0
@@ -60,7 +61,8 @@ struct ReplicatedCounter {
 
         let leader = try await group.leader().id
         try group.replicas[leader]?.stop()
-        print("stopped replica \(leader), the leader; \(increments) increments: \(try await increment(group, increments))")
+        print("stopped replica \(leader), the leader")
+        print("\(increments) increments: \(try await increment(group, increments))")
         try group.restart(leader)
         print("restarted it: \(describe(try await group.waitForAgreement()))")
 
