@@ -31,6 +31,7 @@ final class CounterReplica {
     func mount() throws(EngineError) -> Incarnation {
         let mounted = try disk.mount(gid: Self.gid, replica: id)
         let families = try FamilyTable(engine: mounted.engine)
+        try families.sweepUnmapped()
         open = Open(disk: mounted, families: families, layout: try families.layout(of: Self.gid))
         return mounted.incarnation
     }

@@ -49,6 +49,7 @@ final class Node<Machine: StateMachine>: Sendable {
         id = ReplicaID(options.id)
         engine = try directory.openEngine()
         families = try FamilyTable(engine: engine)
+        try families.sweepUnmapped()
         layout = try families.layout(of: options.gid)
         links = PeerLinks(gid: options.gid, ownAddress: options.address)
         var log = log

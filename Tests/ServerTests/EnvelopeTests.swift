@@ -35,10 +35,11 @@ import Wire
         var packer = EnvelopePacker(gid: 100)
         var unpacker = EnvelopeUnpacker()
         packer.add(append(8 << 20, at: 2))
-        let first = try #require(packer.nextFrame())
+        let first = packer.nextFrame() ?? []
+        #expect(!first.isEmpty)
         #expect(try unpacker.unpack(first, gid: 100).isEmpty)
         packer.add(heartbeat)
-        let second = try #require(packer.nextFrame())
+        let second = packer.nextFrame() ?? []
         #expect(try unpacker.unpack(second, gid: 100) == [heartbeat])
         #expect(try carry(&packer, &unpacker) == [append(8 << 20, at: 2)])
     }
