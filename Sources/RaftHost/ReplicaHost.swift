@@ -213,7 +213,8 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
 
     public func change(_ change: MembershipChange) async -> Result<LogPosition, RaftCore.ChangeRefusal> {
         await withCheckedContinuation { continuation in
-            inbox.post(.change(change) { continuation.resume(returning: $0) })
+            let isTaken = inbox.post(.change(change) { continuation.resume(returning: $0) })
+            if !isTaken { continuation.resume(returning: .failure(.notLeader(hint: nil))) }
         }
     }
 
@@ -231,8 +232,8 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         }
     }
 
-    /// Stops the threads; whoever still waits hears "unknown" or "busy". Call once; blocks until all is quiet.
-    public func stop() {
+    /// Nobody who waits, or comes later, will be served: they hear "unknown" or "busy".
+    func refuseEverybody() {
         for waiter in waiters.withLock({ table -> [Waiter] in
             table.isStopped = true
             defer { table.waiting = [:] }
@@ -240,6 +241,11 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         }) {
             waiter.fail(.unknown)
         }
+    }
+
+    /// Stops the threads; whoever still waits hears "unknown" or "busy". Call once; blocks until all is quiet.
+    public func stop() {
+        refuseEverybody()
         inbox.close()
         writes.close()
         readers.close()
