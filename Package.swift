@@ -23,6 +23,7 @@ var products: [Product] = [
     .library(name: "Engines", targets: ["Engines"]),
     .library(name: "RaftLog", targets: ["RaftLog", "RaftHost"]),
     .executable(name: "flotilla-sim", targets: ["flotilla-sim"]),
+    .executable(name: "replicated-counter", targets: ["replicated-counter"]),
 ]
 
 var dependencies: [Package.Dependency] = [
@@ -81,6 +82,11 @@ var targets: [Target] = [
     .executableTarget(
         name: "flotilla-sim", dependencies: ["Simulator", argumentParser], swiftSettings: settings),
     .testTarget(name: "SimulatorTests", dependencies: ["Simulator"], swiftSettings: settings),
+
+    // How to embed Raft: knows nothing of keys or shards.
+    .executableTarget(
+        name: "replicated-counter", dependencies: ["RaftLog", "RaftHost", "Engines"],
+        path: "Examples/ReplicatedCounter", exclude: ["README.md"], swiftSettings: settings),
 ]
 
 if !coreOnly {
@@ -119,7 +125,7 @@ if !coreOnly {
             name: "Server",
             dependencies: [
                 "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", grpcCore, grpcTransport, grpcProtobuf,
-                protobuf, logging,
+                protobuf, logging, deque,
             ],
             swiftSettings: settings),
         .testTarget(

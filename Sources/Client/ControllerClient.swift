@@ -66,8 +66,7 @@ public final class ControllerClient: Sendable {
             guard let endpoint = Address(address) else {
                 throw ClientError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
             }
-            var options = CallOptions.defaults
-            options.timeout = .seconds(3)
+            let options = CallOptions.flotilla(timeout: .seconds(3))
             do {
                 let connection = try connections.connection(to: endpoint)
                 let result = try await body(Flotilla_V1_Controller.Client(wrapping: connection.client), options)
@@ -111,8 +110,7 @@ public final class StatusClient: Sendable {
         guard let endpoint = Address(address) else {
             throw ClientError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
         }
-        var options = CallOptions.defaults
-        options.timeout = timeout
+        let options = CallOptions.flotilla(timeout: timeout)
         do {
             let connection = try connections.connection(to: endpoint)
             return try await body(Flotilla_V1_Status.Client(wrapping: connection.client), options)

@@ -23,7 +23,8 @@ final class SessionStream: Sendable {
         var nextID: UInt64 = 1
         var waiting: [UInt64: Waiting] = [:]
         var isBroken = false
-        /// Requests up to this id were handed to the network.
+        /// Requests up to this id may have been handed to the network: callers take ids and queue in any order, so
+        /// what counts is the largest id that was taken from the queue.
         var takenThrough: UInt64 = 0
     }
 
@@ -72,9 +73,9 @@ final class SessionStream: Sendable {
                 }
             }
             group.addTask {
-                try? await kv.session { writer in
+                try? await kv.session(options: .flotilla()) { writer in
                     while let requests = await self.outbox.drain() {
-                        self.state.withLock { $0.takenThrough = max($0.takenThrough, requests.last?.id ?? 0) }
+                        self.state.withLock { $0.takenThrough = max($0.takenThrough, requests.map(\.id).max() ?? 0) }
                         for frame in Self.frames(requests) { try await writer.write(frame) }
                     }
                 } onResponse: { response in

@@ -16,6 +16,9 @@ public struct DirectoryIdentity: Codable, Sendable, Equatable {
     public var incarnation: String
     /// 32 hexadecimal digits; absent until the node has joined a cluster.
     public var clusterId: String?
+    /// The engine holds, or has held, the rows of a member. If they are gone the directory is as good as wiped, and
+    /// must not begin anew under the same incarnation.
+    public var hasJoined: Bool?
 
     var summary: String {
         let owner = role == "controller" ? "controller node \(nodeId)" : "node \(nodeId) of group \(groupId)"
@@ -139,6 +142,15 @@ public final class NodeDirectory: Sendable {
             return
         }
         next.clusterId = clusterId
+        try Self.store(next, path)
+        identityBox.withLock { $0 = next }
+    }
+
+    /// Notes, before the node first takes part, that its engine holds a member's rows.
+    public func recordJoined() throws(EngineError) {
+        var next = identity
+        if next.hasJoined == true { return }
+        next.hasJoined = true
         try Self.store(next, path)
         identityBox.withLock { $0 = next }
     }

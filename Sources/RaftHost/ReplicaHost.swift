@@ -88,7 +88,7 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         /// Where snapshots are put together.
         public var stagingDirectory: String
         /// Families made ahead of need.
-        public var spareFamilies = 2
+        public var spareFamilies = 16
 
         public init(stagingDirectory: String) { self.stagingDirectory = stagingDirectory }
     }
@@ -141,7 +141,8 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         var isStopped = false
     }
 
-    /// Opens the group and starts its threads. The engine's other users keep to reading.
+    /// Opens the group and starts its threads. The engine's other users keep to reading. `families` has been swept
+    /// (`FamilyTable.sweepUnmapped`).
     public init(
         configuration: Configuration, engine: any StorageEngine, families: FamilyTable, layout: GroupLayout,
         machine: Machine, id: ReplicaID, incarnation: Incarnation, seed: UInt64, transport: any ReplicaTransport,
@@ -156,7 +157,6 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         let snapshot = try engine.snapshot()
         let opened = try GroupStorage.open(layout, machine: machine, in: snapshot)
         snapshot.close()
-        try families.sweep(mapped: Set(opened.storage.families.values).union([layout.log, layout.meta]))
         let driver = ReplicaDriver(
             id: id, incarnation: incarnation, configuration: configuration.driver, state: opened.state, seed: seed,
             now: HostClock.monotonic())

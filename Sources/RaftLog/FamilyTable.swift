@@ -10,6 +10,8 @@ public final class FamilyTable: Sendable {
     public static let node = FamilyID(1)
     private static let nextKey = Array("next".utf8)
     private static let step: UInt64 = 64
+    /// Spares that a sweep keeps.
+    private static let sparesMax = 16
 
     private struct State {
         var next: UInt64
@@ -42,11 +44,7 @@ public final class FamilyTable: Sendable {
         let snapshot = try engine.snapshot()
         defer { snapshot.close() }
         if let row = try snapshot.get(Self.node, key: Self.groupKey(gid)) {
-            let numbers = row.withUnsafeBytes { bytes in
-                (bigEndianNumber(bytes), bigEndianNumber(UnsafeRawBufferPointer(rebasing: bytes.dropFirst(8))))
-            }
-            guard let log = numbers.0, let meta = numbers.1 else { throw .corruption(place: "family table") }
-            return GroupLayout(gid: gid, log: FamilyID(log), meta: FamilyID(meta))
+            return try Self.layout(gid, row)
         }
         let layout = GroupLayout(gid: gid, log: try take(), meta: try take())
         var batch = WriteBatch()
@@ -55,6 +53,14 @@ public final class FamilyTable: Sendable {
             value: bigEndianBytes(layout.log.rawValue) + bigEndianBytes(layout.meta.rawValue))
         try engine.write(batch, durability: .synced)
         return layout
+    }
+
+    private static func layout(_ gid: UInt64, _ row: [UInt8]) throws(EngineError) -> GroupLayout {
+        let numbers = row.withUnsafeBytes { bytes in
+            (bigEndianNumber(bytes), bigEndianNumber(UnsafeRawBufferPointer(rebasing: bytes.dropFirst(8))))
+        }
+        guard let log = numbers.0, let meta = numbers.1 else { throw .corruption(place: "family table") }
+        return GroupLayout(gid: gid, log: FamilyID(log), meta: FamilyID(meta))
     }
 
     /// A new, empty family that exists in the engine.
@@ -88,6 +94,35 @@ public final class FamilyTable: Sendable {
         let family = FamilyID(number)
         try engine.createFamily(family)
         return family
+    }
+
+    /// Removes every family that no group of this directory maps. Once after opening, before any host starts; empty
+    /// ones stay as spares.
+    public func sweepUnmapped() throws(EngineError) {
+        let snapshot = try engine.snapshot()
+        defer { snapshot.close() }
+        var mapped: Set<FamilyID> = []
+        let prefix = Array("group/".utf8)
+        var groups: [(UInt64, [UInt8])] = []
+        try snapshot.scan(Self.node, lower: prefix, upper: successor(ofPrefix: prefix)) { key, value in
+            let gid = bigEndianNumber(UnsafeRawBufferPointer(rebasing: key.dropFirst(prefix.count)))
+            if let gid { groups.append((gid, Array(value))) }
+            return true
+        }
+        for (gid, row) in groups {
+            let layout = try Self.layout(gid, row)
+            mapped.formUnion([layout.log, layout.meta])
+            mapped.formUnion(try GroupStorageRows.load(layout, in: snapshot).families.values)
+        }
+        for family in try engine.families() where family != Self.node && !mapped.contains(family) {
+            let cursor = try snapshot.cursor(family, lower: [], upper: nil, reverse: false)
+            let isEmpty = try cursor.next { _, _ in true } == nil
+            if isEmpty, state.withLock({ $0.spares.count }) < Self.sparesMax {
+                state.withLock { $0.spares.append(family) }
+            } else {
+                try engine.dropFamily(family)
+            }
+        }
     }
 
     /// Removes every family that nothing maps: what a crash left between creating and mapping, or between

@@ -2,7 +2,7 @@
 extension RaftCore {
     /// Tries to become leader. With `force` (the leader hands over) there is no pre-vote.
     mutating func campaign(force: Bool) {
-        guard membership.isVoter(id) else { return }
+        guard isVoter(in: membership) else { return }
         // A committed change that is not applied here may have taken our vote away (etcd #7280).
         if let pending = unappliedMemberships.first, pending <= commit { return }
         leader = nil

@@ -32,10 +32,10 @@ extension RaftCore {
         let old = membership
         membership = newMembership
         guard role == .leader else {
-            if !newMembership.isVoter(id), role != .follower { becomeFollower(term: term, leader: nil) }
+            if !isVoter(in: newMembership), role != .follower { becomeFollower(term: term, leader: nil) }
             return
         }
-        guard newMembership.isVoter(id) else {
+        guard isVoter(in: newMembership) else {
             // Removed: everyone learns the commit, and the one that is furthest is asked to take over.
             sendHeartbeats()
             let successor = newMembership.voters.max { progress[$0]?.match ?? 0 < progress[$1]?.match ?? 0 }

@@ -136,6 +136,7 @@ extension RaftCore {
         for peer in progress.keys.sorted() {
             guard var follower = progress[peer] else { continue }
             send(.heartbeat(commit: min(follower.match, commit), round: readRound), to: peer)
+            follower.announcedCommit = max(follower.announcedCommit, min(follower.match, commit))
             // An interval without progress while something is unanswered: the last append may be lost.
             // The next one is a probe; its rejection or acceptance tells where the follower stands.
             if follower.state == .replicate, follower.match < log.last.index,
@@ -166,7 +167,7 @@ extension RaftCore {
         case .snapshot: return false
         case .probe: if follower.isPaused || follower.awaitsEntries { return false }
         case .replicate:
-            if follower.next > log.last.index || follower.awaitsEntries { return announceCommit(peer, &follower) }
+            if follower.next > log.last.index || follower.awaitsEntries { return false }
             if follower.inflight.count >= configuration.inflightMessagesMax { return false }
             if follower.inflightBytes >= configuration.inflightBytesMax { return false }
         }
@@ -203,13 +204,17 @@ extension RaftCore {
         }
     }
 
-    /// Followers apply only what they know to be committed; with nothing else to send, an empty append says so,
-    /// once per commit index that they could apply.
-    private mutating func announceCommit(_ peer: ReplicaID, _ follower: inout Progress) -> Bool {
-        guard follower.announcedCommit < commit, follower.match >= commit, !follower.awaitsEntries else { return false }
-        follower.announcedCommit = commit
-        send(.heartbeat(commit: commit, round: readRound), to: peer)
-        return false
+    /// Followers apply only what they know to be committed. The next append says so; where none has followed by
+    /// the next tick, a heartbeat does, once per commit index that they could apply. (At once would double the
+    /// messages of a lone writer, and nobody waits for followers to apply.)
+    mutating func announceCommits() {
+        for peer in progress.keys.sorted() {
+            guard let follower = progress[peer], follower.state == .replicate, follower.announcedCommit < commit,
+                follower.match >= commit
+            else { continue }
+            progress[peer]?.announcedCommit = commit
+            send(.heartbeat(commit: commit, round: readRound), to: peer)
+        }
     }
 
     private mutating func needSnapshot(_ peer: ReplicaID, _ follower: inout Progress) {

@@ -37,6 +37,9 @@ public struct RaftCore: Sendable {
     public enum Role: Sendable, Equatable { case follower, preCandidate, candidate, leader }
 
     public let id: ReplicaID
+    /// This replica's life. A membership that names another one doesn't mean this replica; `nil` if lives don't
+    /// matter (a core on its own, in tests).
+    let incarnation: Incarnation?
     let configuration: Configuration
     var random: SplitMix64
 
@@ -109,9 +112,10 @@ public struct RaftCore: Sendable {
     public init(
         id: ReplicaID, configuration: Configuration, hardState: HardState, base: LogPosition,
         stored: [LogPosition], unapplied: [Entry], applied: LogIndex, membership: Membership, seed: UInt64,
-        now: Milliseconds
+        now: Milliseconds, incarnation: Incarnation? = nil
     ) {
         self.id = id
+        self.incarnation = incarnation
         self.configuration = configuration
         self.random = SplitMix64(seed: seed)
         self.hardState = hardState
@@ -142,6 +146,12 @@ public struct RaftCore: Sendable {
     public func match(of peer: ReplicaID) -> LogIndex? {
         peer == id ? durable : progress[peer]?.match
     }
+    /// Whether a membership gives this replica, in this life, a vote.
+    func isVoter(in membership: Membership) -> Bool {
+        guard let own = membership[id], own.standing == .voter else { return false }
+        return incarnation.map { $0 == own.incarnation } ?? true
+    }
+
     var peers: [ReplicaID] { membership.members.map(\.id).filter { $0 != id } }
 
     // MARK: - Time
@@ -151,7 +161,8 @@ public struct RaftCore: Sendable {
         if role == .leader {
             if now >= quorumDeadline { checkQuorum() }
             if role == .leader, transferTarget != nil, now >= transferDeadline { transferTarget = nil }
-            if role == .leader, now >= heartbeatDeadline { sendHeartbeats() }
+            guard role == .leader else { return }
+            if now >= heartbeatDeadline { sendHeartbeats() } else { announceCommits() }
         } else if now >= electionDeadline {
             resetElectionDeadline()
             campaign(force: false)

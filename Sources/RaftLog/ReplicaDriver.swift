@@ -18,6 +18,8 @@ public struct ReplicaDriver: Sendable {
         public var retainedEntries: LogIndex = 10_000
         /// Bytes of applied entries kept, whatever their number.
         public var retainedBytes = 64 << 20
+        /// Bytes of log kept beyond that for a follower that is receiving a snapshot or catching up from one.
+        public var snapshotRetainedBytes = 1 << 30
         /// Committed entries in one write request, in bytes (one entry always fits).
         public var applyBytesMax = 4 << 20
 
@@ -75,7 +77,8 @@ public struct ReplicaDriver: Sendable {
     private var waitingReads: [(index: LogIndex, token: UInt64)] = []
     private var install: SnapshotInstall?
     private var discardedFamilies: [FamilyID] = []
-    private var sendingSnapshots: [ReplicaID: LogIndex] = [:]
+    /// Where each follower's snapshot is, and the bytes applied when it was made.
+    private var sendingSnapshots: [ReplicaID: (index: LogIndex, bytes: Int)] = [:]
     /// Bytes applied so far, at some indexes: how far back `retainedBytes` reaches.
     private var sizeMarks: [(index: LogIndex, bytes: Int)] = []
     private var appliedBytesTotal = 0
@@ -91,7 +94,7 @@ public struct ReplicaDriver: Sendable {
         core = RaftCore(
             id: id, configuration: configuration.core, hardState: state.hardState, base: state.base,
             stored: state.stored, unapplied: state.unapplied, applied: state.applied.index,
-            membership: state.membership, seed: seed, now: now)
+            membership: state.membership, seed: seed, now: now, incarnation: incarnation)
         nextToApply = state.applied.index + 1
         visible = state.applied.index
         lastIssuedEntry = core.lastPosition.index
@@ -119,9 +122,11 @@ public struct ReplicaDriver: Sendable {
     public mutating func receive(_ message: Message, now: Milliseconds) {
         guard message.to == id, message.toIncarnation == incarnation else { return }
         switch message.body {
-        case .vote, .appended, .appendRejected, .heartbeatReply:
+        case .vote, .appended, .appendRejected, .heartbeatReply, .requestVote:
+            // A candidate that the membership doesn't know may be newer than what is applied here; one whose disk
+            // was lost is not.
             if let known = core.membership[message.from], known.incarnation != message.fromIncarnation { return }
-        case .requestVote, .append, .heartbeat, .timeoutNow: break
+        case .append, .heartbeat, .timeoutNow: break
         }
         core.receive(message, now: now)
     }
@@ -156,6 +161,7 @@ public struct ReplicaDriver: Sendable {
         }
         cuts.removeAll { $0.serial <= write.serial }
         if let hardState = write.hardState { core.hardStateSaved(hardState) }
+        if write.installed != nil { snapshotsInstalled += 1 }
         visible = max(visible, completion.applied?.index ?? 0, write.installed ?? 0)
         if let applied = completion.applied, applied.index >= core.applied {
             core.didApply(through: applied.index, bytes: write.appliedBytes, membership: completion.membership)
@@ -175,17 +181,21 @@ public struct ReplicaDriver: Sendable {
     }
 
     /// A snapshot at `index` is on its way; the log after it is kept meanwhile.
-    public mutating func snapshotStarted(to peer: ReplicaID, index: LogIndex) { sendingSnapshots[peer] = index }
+    public mutating func snapshotStarted(to peer: ReplicaID, index: LogIndex) {
+        sendingSnapshots[peer] = (index, appliedBytesTotal)
+    }
 
     /// The snapshot at `index` was accepted, or, without an index, failed.
     public mutating func snapshotEnded(to peer: ReplicaID, index: LogIndex?) {
-        sendingSnapshots[peer] = nil
+        // An accepted snapshot keeps the log after it until the follower has caught up: see `nextCompaction`.
+        if index == nil { sendingSnapshots[peer] = nil }
         core.snapshotEnded(peer, index: index)
     }
 
     /// A snapshot was received and its families are loaded and durable.
     public mutating func install(_ snapshot: SnapshotInstall, now: Milliseconds) {
-        guard core.role != .leader, install == nil,
+        // A snapshot that was meant for an earlier life of this replica would make a voter of a wiped disk.
+        guard snapshot.header.membership[id]?.incarnation == incarnation, core.role != .leader, install == nil,
             core.restore(snapshot.header.applied.position, membership: snapshot.header.membership)
         else {
             discardedFamilies += snapshot.families
@@ -243,7 +253,6 @@ public struct ReplicaDriver: Sendable {
         if install != nil {
             cuts.append((request.serial, core.applied + 1))
             write.installed = core.applied
-            snapshotsInstalled += 1
             install = nil
             // The leader learns that it may go on with the log.
             if let leader = core.leader, leader != id {
@@ -304,9 +313,14 @@ public struct ReplicaDriver: Sendable {
             floor = max(floor, mark.index)
             sizeMarks.removeFirst()
         }
-        // A follower that is receiving a snapshot needs what comes after it, within reason.
-        if let snapshot = sendingSnapshots.values.min(), core.applied - min(core.applied, snapshot) < 4 * configuration.retainedEntries {
-            floor = min(floor, snapshot)
+        // A follower that is receiving a snapshot, or catching up from one, needs what comes after it, within reason.
+        sendingSnapshots = sendingSnapshots.filter { peer, _ in
+            guard core.isLeader, let match = core.match(of: peer) else { return false }
+            return match < floor
+        }
+        for snapshot in sendingSnapshots.values
+        where appliedBytesTotal - snapshot.bytes <= configuration.snapshotRetainedBytes {
+            floor = min(floor, snapshot.index)
         }
         floor = min(floor, core.durable)
         // A quarter of slack, so that a compaction removes many entries at once.

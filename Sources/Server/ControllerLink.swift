@@ -15,8 +15,7 @@ struct LeaderCaller: Sendable {
     ) async throws -> (result: Result, address: String) {
         var queue = (first.map { [$0] } ?? []) + addresses
         var last: any Error = Flotilla_V1_Error(.unavailable, "no address is known").status
-        var options = CallOptions.defaults
-        options.timeout = timeout
+        let options = CallOptions.flotilla(timeout: timeout)
         var tried = 0
         while tried < attempts, !queue.isEmpty {
             tried += 1

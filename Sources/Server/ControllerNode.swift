@@ -121,6 +121,11 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
         // A long poll looks again and again; 50 ms is soon enough for a map.
         let polls = request.hasNewerThan ? min(request.waitMs, 60_000) / 50 : 0
         for poll in 0...polls {
+            // While the own copy shows nothing new there is no need to trouble the group.
+            if request.hasNewerThan, poll > 0, poll < polls, showsNothing(above: request.newerThan) {
+                try await Task.sleep(for: .milliseconds(50))
+                continue
+            }
             let map: ShardMap?
             if request.stale {
                 let snapshot = try node.engine.snapshot()
@@ -138,6 +143,14 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
             try await Task.sleep(for: .milliseconds(50))
         }
         throw Flotilla_V1_Error(.unavailable, "the controller is not initialised yet").status
+    }
+
+    /// Whether this node leads and knows of no config above `number`.
+    private func showsNothing(above number: UInt64) -> Bool {
+        guard node.host?.status.role == .leader, let snapshot = try? node.engine.snapshot() else { return false }
+        defer { snapshot.close() }
+        guard let map = try? ControllerMachine.map(number: nil, layout: node.layout, in: snapshot) else { return false }
+        return map.number <= number
     }
 
     func cluster(

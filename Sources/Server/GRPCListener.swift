@@ -25,6 +25,8 @@ public final class GRPCListener: Sendable {
                 // The default of 64 KiB throttles appends and snapshots.
                 config.http2.targetWindowSize = 8 << 20
                 config.rpc.maxRequestPayloadSize = 24 << 20
+                // Answers are gathered in outboxes; a flush that waits for more would only come later.
+                config.connection.flushCoalescing = nil
                 config.connection.keepalive.clientBehavior.minPingIntervalWithoutCalls = .seconds(5)
                 config.connection.keepalive.clientBehavior.allowWithoutCalls = true
             })

@@ -63,6 +63,8 @@ final class GroupFront: KvHandler {
     /// Bytes of pairs in one page of a scan.
     private static let pageBytesMax = 1 << 20
     private static let pagePairsMax = 1_000
+    /// Shards with so few keys are counted for a status; more would take too long.
+    private static let countedKeysMax = 1_000
 
     private let node: Node<GroupMachine>
     /// The newest config that this node has heard of: tells clients to ask again.
@@ -270,7 +272,7 @@ final class GroupFront: KvHandler {
         let snapshot = try node.engine.snapshot()
         defer { snapshot.close() }
         let reader = GroupReader(node.layout, in: snapshot)
-        status.logTimeMs = try reader.applied().logTime
+        status.logTimeMs = try reader.logTime()
         for (shard, record) in try reader.records().sorted(by: { $0.key < $1.key }) where record.state != .gone {
             var row = Flotilla_V1_ShardStatus()
             row.shard = UInt32(shard)
@@ -278,8 +280,8 @@ final class GroupFront: KvHandler {
             row.epoch = record.epoch
             if case .frozen = record.state { row.state = .bePulling } else { row.state = .serving }
             if let family = try reader.family(shard) {
-                let (keys, bytes) = try Self.count(family, in: snapshot, exact: exact, node.engine)
-                (row.keys, row.bytes) = (keys, bytes)
+                (row.keys, row.bytes) = try Self.count(
+                    family, sessions: record.sessions, in: snapshot, exact: exact, node.engine)
                 if exact {
                     let hashes = try reader.hashes(shard)
                     row.userHash = hashes.user.description
@@ -300,12 +302,16 @@ final class GroupFront: KvHandler {
         }
     }
 
+    /// User keys, and the bytes of keys and values: counted if asked for or if they are few, else as the engine
+    /// estimates them.
     private static func count(
-        _ family: FamilyID, in snapshot: any ReadSnapshot, exact: Bool, _ engine: any StorageEngine
+        _ family: FamilyID, sessions: Int, in snapshot: any ReadSnapshot, exact: Bool, _ engine: any StorageEngine
     ) throws -> (keys: UInt64, bytes: UInt64) {
-        guard exact else {
-            let statistics = try engine.statistics(of: family)
-            return (statistics.keys, statistics.bytes)
+        if !exact {
+            let estimate = try engine.statistics(of: family)
+            // Engines count every row; a session has two.
+            let keys = estimate.keys - min(estimate.keys, UInt64(sessions) * 2)
+            if keys > countedKeysMax { return (keys, estimate.bytes) }
         }
         var keys: UInt64 = 0
         var bytes: UInt64 = 0

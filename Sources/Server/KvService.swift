@@ -1,4 +1,5 @@
 internal import GRPCCore
+internal import Synchronization
 public import Wire
 
 /// Takes answers. Never blocks; any thread may call it, any number of times.
@@ -17,9 +18,57 @@ struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
     static let outstandingMax = 8_192
     let handler: any KvHandler
 
+    /// The answers of one session, and how many are still owed: reading waits while they are too many.
     private final class SessionSink: ResponseSink {
+        private struct Debt {
+            var count = 0
+            /// The client has said all that it will say.
+            var isFinal = false
+            var waiter: CheckedContinuation<Void, Never>?
+        }
+
         let outbox = Outbox<Flotilla_V1_Response>(countMax: .max, bytesMax: .max)
+        private let debt = Mutex(Debt())
+
         func send(_ responses: [Flotilla_V1_Response]) { outbox.pushAll(responses) }
+
+        func owe(_ count: Int) { debt.withLock { $0.count += count } }
+
+        /// Answers have left for the client. The last one ends the session, if the client has ended its side.
+        func paid(_ count: Int) {
+            let (waiter, isSettled) = debt.withLock { debt -> (CheckedContinuation<Void, Never>?, Bool) in
+                debt.count -= count
+                let isSettled = debt.isFinal && debt.count <= 0
+                guard debt.count < KvService.outstandingMax else { return (nil, isSettled) }
+                defer { debt.waiter = nil }
+                return (debt.waiter, isSettled)
+            }
+            waiter?.resume()
+            if isSettled { outbox.close() }
+        }
+
+        /// No more requests; the answers that are owed still go out.
+        func finish() {
+            debt.withLock { $0.isFinal = true }
+            paid(0)
+        }
+
+        /// The stream is broken: nobody can be answered any more.
+        func abandon() {
+            outbox.close()
+            paid(.max / 2)
+        }
+
+        func waitUntilSolvent() async {
+            await withCheckedContinuation { continuation in
+                let isSolvent = debt.withLock { debt -> Bool in
+                    if debt.count < KvService.outstandingMax { return true }
+                    debt.waiter = continuation
+                    return false
+                }
+                if isSolvent { continuation.resume() }
+            }
+        }
     }
 
     func session(
@@ -44,14 +93,19 @@ struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
                         }
                     }
                     if !frame.responses.isEmpty { try await response.write(frame) }
+                    sink.paid(responses.count)
                 }
             }
             group.addTask {
-                for try await frame in request { handler.handle(frame.requests, reply: sink) }
-                sink.outbox.close()
+                for try await frame in request {
+                    sink.owe(frame.requests.count)
+                    handler.handle(frame.requests, reply: sink)
+                    await sink.waitUntilSolvent()
+                }
+                sink.finish()
             }
-            try await group.next()
-            group.cancelAll()
+            defer { sink.abandon() }
+            while try await group.next() != nil {}
         }
     }
 

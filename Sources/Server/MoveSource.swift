@@ -55,7 +55,7 @@ final class MoveSource: ShardPeer {
         var response = Flotilla_V1_FrozenShard()
         response.userHash = hashes.user.description
         response.sessionHash = hashes.session.description
-        response.logTimeMs = try await view { try $0.applied().logTime }
+        response.logTimeMs = try await view { try $0.logTime() }
         return response
     }
 

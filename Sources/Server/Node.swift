@@ -1,7 +1,7 @@
 internal import Engines
 internal import Foundation
 internal import GRPCCore
-public import Logging
+internal import Logging
 internal import RaftHost
 internal import RaftLog
 internal import Synchronization
@@ -49,6 +49,7 @@ final class Node<Machine: StateMachine>: Sendable {
         id = ReplicaID(options.id)
         engine = try directory.openEngine()
         families = try FamilyTable(engine: engine)
+        try families.sweepUnmapped()
         layout = try families.layout(of: options.gid)
         links = PeerLinks(gid: options.gid, ownAddress: options.address)
         var log = log
@@ -73,10 +74,17 @@ final class Node<Machine: StateMachine>: Sendable {
         if let record {
             try become(record)
         } else if rows.membership.members.isEmpty {
+            if directory.identity.hasJoined == true {
+                throw EngineError.corruption(
+                    place: "\(options.directory)/engine holds nothing of \(options.role) \(options.gid), of which this "
+                        + "node was a member: its files were lost or replaced; restore them, or remove the directory "
+                        + "and start the node anew, whose log then names the `member replace` command")
+            }
             try await bootstrap(clusterID: known)
         } else {
             // Came in by a snapshot in an earlier life of the process.
             try setCluster(known)
+            try directory.recordJoined()
         }
         try run()
     }
@@ -84,6 +92,7 @@ final class Node<Machine: StateMachine>: Sendable {
     private func become(_ record: BootstrapRecord) throws(EngineError) {
         state.withLock { $0.record = record }
         try setCluster(options.isController ? record.hash : record.clusterID)
+        try directory.recordJoined()
     }
 
     private func setCluster(_ id: [UInt8]) throws(EngineError) {
@@ -149,8 +158,7 @@ final class Node<Machine: StateMachine>: Sendable {
         request.gid = options.gid
         request.from = options.id
         request.incarnation = Data(incarnation.bytes)
-        var call = CallOptions.defaults
-        call.timeout = .seconds(1)
+        let call = CallOptions.flotilla(timeout: .seconds(1))
         guard let response = try? await peer.identify(request, options: call),
             let found = Incarnation(bytes: response.incarnation.array)
         else { return nil }
@@ -177,6 +185,7 @@ final class Node<Machine: StateMachine>: Sendable {
         case .snapshotInstalled(let position):
             log.info("installed a snapshot at \(position)")
             state.withLock { $0.condition = nil }
+            do throws(EngineError) { try directory.recordJoined() } catch { log.error("\(error)") }
         case .membershipChanged(let membership):
             log.info("members: \(membership.members.map { "\($0.id) \($0.address) \($0.standing)" }.joined(separator: "; "))")
             if membership[id]?.incarnation == incarnation { state.withLock { $0.condition = nil } }
@@ -208,21 +217,17 @@ final class Node<Machine: StateMachine>: Sendable {
         return response
     }
 
-    func receive(_ frame: Flotilla_V1_RaftFrame) throws {
+    func receive(_ frame: Flotilla_V1_RaftFrame, _ unpacker: inout EnvelopeUnpacker) throws {
         let own = clusterID
         let theirs = frame.clusterID.array
         guard own.isEmpty || theirs.isEmpty || own == theirs else {
             throw RPCError(code: .failedPrecondition, message: "this node belongs to another cluster")
         }
-        guard let host else { return }
-        var messages: [Message] = []
-        messages.reserveCapacity(frame.envelopes.count)
-        for envelope in frame.envelopes where envelope.gid == options.gid {
-            guard let message = try? Message(encoded: envelope.message.array) else {
-                throw RPCError(code: .invalidArgument, message: "malformed Raft message")
-            }
-            messages.append(message)
+        let messages: [Message]
+        do throws(CodingError) { messages = try unpacker.unpack(frame.envelopes, gid: options.gid) } catch {
+            throw RPCError(code: .invalidArgument, message: error.description)
         }
+        guard let host else { return }
         if let first = messages.first, host.status.membership[first.from] == nil {
             learned.withLock { $0[first.from] = frame.fromAddress }
         }

@@ -1,3 +1,4 @@
+internal import DequeModule
 internal import Foundation
 internal import GRPCCore
 internal import RaftLog
@@ -9,7 +10,6 @@ internal import Wire
 final class PeerLinks: Sendable {
     private static let queueMax = 16_384
     private static let queueBytesMax = 64 << 20
-    private static let frameBytesMax = 1 << 20
 
     private struct Link {
         var outbox: Outbox<Message>
@@ -45,9 +45,20 @@ final class PeerLinks: Sendable {
             do {
                 let connection = try Connection(endpoint)
                 let peer = Flotilla_V1_Peer.Client(wrapping: connection.client)
-                try await peer.raft { writer in
-                    while let messages = await outbox.drain() {
-                        for frame in self.frames(messages) { try await writer.write(frame) }
+                try await peer.raft(options: .flotilla()) { writer in
+                    var packer = EnvelopePacker(gid: self.gid)
+                    while let messages = packer.isEmpty ? await outbox.drain() : outbox.drainNow() {
+                        for message in messages { packer.add(message) }
+                        while let envelopes = packer.nextFrame() {
+                            var frame = Flotilla_V1_RaftFrame()
+                            frame.clusterID = Data(self.clusterID.withLock { $0 })
+                            frame.fromAddress = self.ownAddress
+                            frame.envelopes = envelopes
+                            try await writer.write(frame)
+                            // A long message is on its way in pieces: let what has come meanwhile pass.
+                            if !packer.isEmpty { break }
+                        }
+                        if Task.isCancelled { return }
                     }
                 } onResponse: { response in
                     for try await _ in response.messages {}
@@ -62,34 +73,6 @@ final class PeerLinks: Sendable {
         }
     }
 
-    private func frames(_ messages: [Message]) -> [Flotilla_V1_RaftFrame] {
-        var frames: [Flotilla_V1_RaftFrame] = []
-        var frame = emptyFrame()
-        var bytes = 0
-        for message in messages {
-            let encoded = message.encoded
-            if bytes > 0, bytes + encoded.count > Self.frameBytesMax {
-                frames.append(frame)
-                frame = emptyFrame()
-                bytes = 0
-            }
-            var envelope = Flotilla_V1_RaftEnvelope()
-            envelope.gid = gid
-            envelope.message = Data(encoded)
-            frame.envelopes.append(envelope)
-            bytes += encoded.count
-        }
-        frames.append(frame)
-        return frames
-    }
-
-    private func emptyFrame() -> Flotilla_V1_RaftFrame {
-        var frame = Flotilla_V1_RaftFrame()
-        frame.clusterID = Data(clusterID.withLock { $0 })
-        frame.fromAddress = ownAddress
-        return frame
-    }
-
     func stop() {
         for link in links.withLock({ links in
             defer { links = [:] }
@@ -98,6 +81,80 @@ final class PeerLinks: Sendable {
             link.outbox.close()
             link.task.cancel()
         }
+    }
+}
+
+/// Puts Raft messages into frames of about 256 KiB. A longer message goes in pieces, one in a frame; appends wait
+/// their turn behind it, since one that came first would be refused, and everything else passes. Pure.
+struct EnvelopePacker {
+    static let frameBytesMax = 256 << 10
+
+    private let gid: UInt64
+    /// What may pass.
+    private var urgent: [Flotilla_V1_RaftEnvelope] = []
+    private var ordered: Deque<Flotilla_V1_RaftEnvelope> = []
+
+    init(gid: UInt64) { self.gid = gid }
+
+    var isEmpty: Bool { urgent.isEmpty && ordered.isEmpty }
+
+    mutating func add(_ message: Message) {
+        let encoded = message.encoded
+        var envelope = Flotilla_V1_RaftEnvelope()
+        envelope.gid = gid
+        guard encoded.count > Self.frameBytesMax else {
+            envelope.message = Data(encoded)
+            if case .append = message.body { ordered.append(envelope) } else { urgent.append(envelope) }
+            return
+        }
+        envelope.isPiece = true
+        for start in stride(from: 0, to: encoded.count, by: Self.frameBytesMax) {
+            let end = min(start + Self.frameBytesMax, encoded.count)
+            envelope.message = Data(encoded[start..<end])
+            envelope.lastPiece = end == encoded.count
+            ordered.append(envelope)
+        }
+    }
+
+    /// What goes into the next frame; `nil` if there is nothing.
+    mutating func nextFrame() -> [Flotilla_V1_RaftEnvelope]? {
+        guard !isEmpty else { return nil }
+        var frame = urgent
+        urgent = []
+        var bytes = 0
+        while let next = ordered.first, bytes == 0 || bytes + next.message.count <= Self.frameBytesMax {
+            bytes += next.message.count
+            frame.append(next)
+            ordered.removeFirst()
+        }
+        return frame
+    }
+}
+
+/// The other end of `EnvelopePacker`, for one stream. Pure.
+struct EnvelopeUnpacker {
+    /// An entry with the largest value, and room for more that came in the same message.
+    static let messageBytesMax = 64 << 20
+
+    private var pieces: [UInt8] = []
+
+    /// The messages of a group that a frame completes.
+    mutating func unpack(_ envelopes: [Flotilla_V1_RaftEnvelope], gid: UInt64) throws(CodingError) -> [Message] {
+        var messages: [Message] = []
+        messages.reserveCapacity(envelopes.count)
+        for envelope in envelopes where envelope.gid == gid {
+            guard envelope.isPiece else {
+                messages.append(try Message(encoded: envelope.message.array))
+                continue
+            }
+            pieces += envelope.message
+            guard pieces.count <= Self.messageBytesMax else { throw CodingError("Raft message (too long)") }
+            if envelope.lastPiece {
+                messages.append(try Message(encoded: pieces))
+                pieces = []
+            }
+        }
+        return messages
     }
 }
 

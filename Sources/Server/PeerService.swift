@@ -27,7 +27,8 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         request: RPCAsyncSequence<Flotilla_V1_RaftFrame, any Error>,
         response: RPCWriter<Flotilla_V1_RaftAcknowledgement>, context: ServerContext
     ) async throws {
-        for try await frame in request { try node.receive(frame) }
+        var unpacker = EnvelopeUnpacker()
+        for try await frame in request { try node.receive(frame, &unpacker) }
     }
 
     func installSnapshot(

@@ -88,7 +88,7 @@ final class ShardMover: Sendable {
         }
         guard let records else { return }
         await adopt(config, records)
-        for move in config.moves where move.to == own && move.phase != .rejected {
+        for move in config.moves where move.to == own {
             let shard = ShardEpoch(shard: Int(move.shard), epoch: move.epoch)
             let begins = running.withLock { running in
                 running.count < Self.movesAtOnce && running.insert(shard).inserted

@@ -16,7 +16,7 @@ enum SnapshotTransfer {
         let connection = try Connection(endpoint)
         let peer = Flotilla_V1_Peer.Client(wrapping: connection.client)
         let manifests = try snapshot.manifests.map { try JSONEncoder().encode($0) }
-        let result = try await peer.installSnapshot { writer in
+        let result = try await peer.installSnapshot(options: .flotilla()) { writer in
             var frame = Flotilla_V1_SnapshotFrame()
             frame.header.clusterID = Data(clusterID)
             frame.header.gid = gid

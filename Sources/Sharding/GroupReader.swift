@@ -72,6 +72,12 @@ public struct GroupReader {
         return shards
     }
 
+    /// The group's time as expiry sees it: the log's, or a later one that came with a shard.
+    public func logTime() throws(EngineError) -> Milliseconds {
+        let floor = try stateRow(GroupMachine.timeFloorKey).flatMap { $0.withUnsafeBytes { bigEndianNumber($0) } } ?? 0
+        return max(try applied().logTime, floor)
+    }
+
     public func applied() throws(EngineError) -> AppliedState { try GroupStorageRows.load(layout, in: view).applied }
 
     /// The shard's family; `nil` while it has no rows.

@@ -93,7 +93,7 @@ extension Simulation {
 
     /// The operator replaces the node that lost its disk, as the log of that node says.
     mutating func operate() throws {
-        queue.schedule(.operator, at: now + 150)
+        queue.schedule(.operator, at: now + (isHealed ? 150 : UInt64.random(in: 50...4_000, using: &random)))
         guard let wiped = knowledge.wiped, let leader = currentLeader,
             let membership = nodes[leader].process?.driver.core.membership
         else { return }

@@ -52,7 +52,7 @@ extension Simulation {
     /// may still elect a leader of a term that is long over; it owes nothing of later terms, and finds out.)
     private func checkLeaderCompleteness(_ node: Int) throws {
         guard let core = nodes[node].process?.driver.core else { return }
-        for (index, entry) in knowledge.committed where index >= core.firstIndex {
+        for (index, entry) in knowledge.committed.sorted(by: { $0.key < $1.key }) where index >= core.firstIndex {
             guard let committedBy = knowledge.committedBy[index], committedBy < core.term else { continue }
             guard let term = core.termOfLog(at: index) else {
                 try violate("leader n\(core.id) of term \(core.term) lacks committed entry \(index)@\(entry.term)")

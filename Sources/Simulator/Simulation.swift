@@ -177,7 +177,7 @@ public struct Simulation {
         let view = try engine.snapshot()
         let opened = try GroupStorage.open(layout, machine: JournalMachine(), in: view)
         view.close()
-        try families.sweep(mapped: Set(opened.storage.families.values).union([layout.log, layout.meta]))
+        try families.sweepUnmapped()
         let driver = ReplicaDriver(
             id: nodes[node].id, incarnation: nodes[node].incarnation, configuration: driverConfiguration,
             state: opened.state, seed: random.next(), now: now)
@@ -329,10 +329,10 @@ public struct Simulation {
         }
         note(node, "snapshot at \(header.applied.position) to n\(member.id)")
         nodes[node].process?.driver.snapshotStarted(to: member.id, index: header.applied.position.index)
-        let arrival = now + UInt64.random(in: 5...200, using: &random)
+        // Late enough for the receiver to lose its disk meanwhile: whoever it is then has to find out.
+        let arrival = now + UInt64.random(in: 5...(isHealed ? 200 : 2_500), using: &random)
         let target = Int(member.id.rawValue)
-        guard nodes.indices.contains(target), nodes[target].incarnation == member.incarnation,
-            !cut.contains(Link(from: nodes[node].id, to: member.id)), isHealed || !chance(20)
+        guard nodes.indices.contains(target), !cut.contains(Link(from: nodes[node].id, to: member.id)), isHealed || !chance(20)
         else {
             queue.schedule(.snapshotFailed(node: node, life: nodes[node].life, peer: member.id), at: arrival)
             return

@@ -2,6 +2,20 @@ public import GRPCCore
 public import GRPCNIOTransportHTTP2Posix
 import Synchronization
 
+extension CallOptions {
+    /// The largest answer: a value of 8 MiB in a page or piece, and room for what goes with it. gRPC's default of
+    /// 4 MiB would make such a value unreadable.
+    public static let responseBytesMax = 24 << 20
+
+    public static func flotilla(timeout: Duration? = nil) -> CallOptions {
+        var options = CallOptions.defaults
+        options.timeout = timeout
+        options.maxResponseMessageBytes = responseBytesMax
+        options.maxRequestMessageBytes = responseBytesMax
+        return options
+    }
+}
+
 /// A gRPC connection to one endpoint, opened when it is first used and reopened by itself.
 public final class Connection: Sendable {
     public typealias Transport = HTTP2ClientTransport.Posix
@@ -16,6 +30,8 @@ public final class Connection: Sendable {
             config.backoff.initial = .milliseconds(50)
             config.backoff.max = .milliseconds(500)
             config.connection.maxIdleTime = nil
+            // Outboxes gather already; waiting 100 µs for more to flush would only add to every answer.
+            config.connection.flushCoalescing = nil
         }
         let transport: Transport
         if endpoint.isIPv4 {

@@ -45,10 +45,11 @@ public final class Outbox<Element: Sendable>: Sendable {
         waiter?.resume()
     }
 
-    /// Everything that has queued; waits until there is something. `nil` once closed, or when the task is cancelled.
+    /// Everything that has queued; waits until there is something. `nil` once closed, or when the task is
+    /// cancelled: the queue stays open then, for the next stream that takes from it.
     public func drain() async -> [Element]? {
         await withTaskCancellationHandler {
-            while true {
+            while !Task.isCancelled {
                 let (taken, isClosed) = state.withLock { state -> ([Element], Bool) in
                     defer {
                         state.elements = []
@@ -60,15 +61,33 @@ public final class Outbox<Element: Sendable>: Sendable {
                 if isClosed { return nil }
                 await withCheckedContinuation { continuation in
                     let goOn = state.withLock { state -> Bool in
-                        if !state.elements.isEmpty || state.isClosed { return true }
+                        if !state.elements.isEmpty || state.isClosed || Task.isCancelled { return true }
                         state.waiter = continuation
                         return false
                     }
                     if goOn { continuation.resume() }
                 }
             }
+            return nil
         } onCancel: {
-            close()
+            // Under the lock: either the drain has seen the cancellation, or its waiter is here.
+            let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+                defer { state.waiter = nil }
+                return state.waiter
+            }
+            waiter?.resume()
+        }
+    }
+
+    /// Everything that has queued, perhaps nothing; `nil` once closed and empty.
+    public func drainNow() -> [Element]? {
+        state.withLock { state in
+            if state.elements.isEmpty, state.isClosed { return nil }
+            defer {
+                state.elements = []
+                state.bytes = 0
+            }
+            return state.elements
         }
     }
 

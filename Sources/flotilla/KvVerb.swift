@@ -147,22 +147,34 @@ struct KvVerb: AsyncParsableCommand {
         @OptionGroup var cluster: ClusterOptions
         @Flag(help: "One after another.") var inOrder = false
 
+        /// Each result is written as soon as it and those before it are there: whoever feeds us line by line may
+        /// wait for the answer before the next line.
         func run() async throws {
             let client = cluster.makeClient()
-            let window = inOrder ? 1 : 256
+            let places = DispatchSemaphore(value: inOrder ? 1 : 256)
+            let (lines, feed) = AsyncStream.makeStream(of: String.self)
+            // Reading blocks, so it has a thread of its own; it stops reading while too many lines are in flight.
+            Thread.detachNewThread {
+                while let line = readLine() {
+                    if line.isEmpty { continue }
+                    places.wait()
+                    feed.yield(line)
+                }
+                feed.finish()
+            }
+            let (results, begun) = AsyncStream.makeStream(of: Task<(String, ExitCode), Never>.self)
+            let starter = Task {
+                for await line in lines { begun.yield(Task { await Self.execute(line, client) }) }
+                begun.finish()
+            }
             var worst = ExitCode.success
-            var pending: [Task<(String, ExitCode), Never>] = []
-            func finishFirst() async {
-                let (line, code) = await pending.removeFirst().value
-                print(line)
+            for await result in results {
+                let (text, code) = await result.value
+                printBytes(Array(text.utf8))
                 if code != .success, worst == .success || worst == Exit.notFound { worst = code }
+                places.signal()
             }
-            while let line = readLine() {
-                if line.isEmpty { continue }
-                if pending.count >= window { await finishFirst() }
-                pending.append(Task { await Self.execute(line, client) })
-            }
-            while !pending.isEmpty { await finishFirst() }
+            await starter.value
             if worst != .success { throw worst }
         }
 

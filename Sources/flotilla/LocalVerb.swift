@@ -91,7 +91,10 @@ struct LocalVerb: AsyncParsableCommand {
         process.executableURL = URL(fileURLWithPath: Self.ownPath)
         process.arguments = arguments + ["--exit-with-parent"]
         let log = "\(dataDir)/\(name).log"
-        if !FileManager.default.fileExists(atPath: log) { FileManager.default.createFile(atPath: log, contents: nil) }
+        if !FileManager.default.fileExists(atPath: log), !FileManager.default.createFile(atPath: log, contents: nil) {
+            note("flotilla: can't create \(log); make \(dataDir) writable, or give another --data-dir")
+            throw Exit.failed
+        }
         let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: log))
         try handle.seekToEnd()
         process.standardError = handle

@@ -94,8 +94,14 @@ public nonisolated struct Flotilla_V1_RaftEnvelope: Sendable {
 
   public var gid: UInt64 = 0
 
-  /// A message in the coding of docs/formats.md ("Raft message").
+  /// A message in the coding of docs/formats.md ("Raft message"). One of more than 256 KiB travels in pieces,
+  /// in order, so that a heartbeat can pass between them; `last_piece` ends it. At most one message of a
+  /// stream is in pieces at a time.
   public var message: Data = Data()
+
+  public var isPiece: Bool = false
+
+  public var lastPiece: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -428,7 +434,7 @@ nonisolated extension Flotilla_V1_RaftFrame: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Flotilla_V1_RaftEnvelope: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RaftEnvelope"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}message\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}message\0\u{3}is_piece\0\u{3}last_piece\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -438,6 +444,8 @@ nonisolated extension Flotilla_V1_RaftEnvelope: SwiftProtobuf.Message, SwiftProt
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
       case 2: try { try decoder.decodeSingularBytesField(value: &self.message) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.isPiece) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.lastPiece) }()
       default: break
       }
     }
@@ -450,12 +458,20 @@ nonisolated extension Flotilla_V1_RaftEnvelope: SwiftProtobuf.Message, SwiftProt
     if !self.message.isEmpty {
       try visitor.visitSingularBytesField(value: self.message, fieldNumber: 2)
     }
+    if self.isPiece != false {
+      try visitor.visitSingularBoolField(value: self.isPiece, fieldNumber: 3)
+    }
+    if self.lastPiece != false {
+      try visitor.visitSingularBoolField(value: self.lastPiece, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Flotilla_V1_RaftEnvelope, rhs: Flotilla_V1_RaftEnvelope) -> Bool {
     if lhs.gid != rhs.gid {return false}
     if lhs.message != rhs.message {return false}
+    if lhs.isPiece != rhs.isPiece {return false}
+    if lhs.lastPiece != rhs.lastPiece {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,41 @@
+@testable import Client
+import Testing
+
+@Suite struct WriteSessionTests {
+    @Test func numbersCountFromOneAndAreNeverUsedTwice() {
+        let session = WriteSession(now: 1_000)
+        #expect((0..<5).map { _ in session.begin() } == [1, 2, 3, 4, 5])
+        #expect(session.token.count == 16)
+        #expect(session.end == 1_000 + WriteSession.lifetimeMilliseconds)
+    }
+
+    @Test func theLowestUnansweredWaitsForTheOldest() {
+        let session = WriteSession(now: 0)
+        let numbers = (0..<4).map { _ in session.begin() }
+        session.finish(numbers[1])
+        session.finish(numbers[2])
+        #expect(session.lowestUnanswered == 1)
+        session.finish(numbers[0])
+        #expect(session.lowestUnanswered == 4)
+        session.finish(numbers[3])
+        #expect(session.lowestUnanswered == 5)
+    }
+
+    @Test func manyAnswersInAnyOrderEndWhereCountingSays() {
+        let session = WriteSession(now: 0)
+        for round in 0..<20 {
+            let numbers = (0..<500).map { _ in session.begin() }
+            for number in numbers.reversed() { session.finish(number) }
+            #expect(session.lowestUnanswered == UInt64((round + 1) * 500 + 1))
+        }
+    }
+
+    @Test func anAnswerThatComesTwiceCountsOnce() {
+        let session = WriteSession(now: 0)
+        let first = session.begin()
+        _ = session.begin()
+        session.finish(first)
+        session.finish(first)
+        #expect(session.lowestUnanswered == 2)
+    }
+}
