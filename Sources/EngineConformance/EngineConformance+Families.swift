@@ -67,6 +67,27 @@ extension EngineConformance {
                 try expectEqual(try engine.get(Families.first, bytes("m")), bytes("w"), "value")
             }
         },
+        Check("familiesComeAndGoUnderOpenSnapshots") { bench in
+            try bench.withEngine { engine in
+                var snapshots: [(snapshot: any ReadSnapshot, family: FamilyID)] = []
+                for number: UInt64 in 2..<60 {
+                    let family = FamilyID(number)
+                    try engine.createFamily(family)
+                    try engine.put(family, bytes("k"), bytes("\(number)"), number % 2 == 0 ? .synced : .buffered)
+                    snapshots.append((try engine.snapshot(), family))
+                    try engine.dropFamily(family)
+                    // Some live long, some end at once.
+                    if snapshots.count > 7 || number % 3 == 0 { snapshots.removeFirst().snapshot.close() }
+                    for open in snapshots {
+                        let value = try open.snapshot.get(open.family, key: bytes("k"))
+                        try expectEqual(
+                            value, bytes("\(open.family.rawValue)"), "\(open.family), dropped before \(family)")
+                    }
+                }
+                for open in snapshots { open.snapshot.close() }
+                try expectEqual(try engine.families(), [], "families")
+            }
+        },
         Check("sixtyFourFamiliesDontMix") { bench in
             try bench.withEngine { engine in
                 let families = (10..<74).map { FamilyID(UInt64($0)) }

@@ -110,10 +110,10 @@ extension ReplicaHost {
             } catch {
                 // An fsync that failed once may have lost anything since the last that succeeded: stop, say so.
                 published.withLock { $0.condition = error.description }
-                observe(.failed(error))
-                refuseEverybody()
                 writes.close()
                 inbox.close()
+                dismissWaiters()
+                observe(.failed(error))
                 return
             }
         }

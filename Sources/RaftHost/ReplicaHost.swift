@@ -232,8 +232,18 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         }
     }
 
-    /// Nobody who waits, or comes later, will be served: they hear "unknown" or "busy".
-    func refuseEverybody() {
+    /// Stops the threads; whoever still waits hears "unknown" or "busy". Call once; blocks until all is quiet.
+    public func stop() {
+        dismissWaiters()
+        inbox.close()
+        writes.close()
+        readers.close()
+        chores.close()
+        for thread in threads.withLock({ $0 }) { thread.join() }
+    }
+
+    /// Answers whoever waits, and from now on whoever comes: nothing will be decided here any more.
+    func dismissWaiters() {
         for waiter in waiters.withLock({ table -> [Waiter] in
             table.isStopped = true
             defer { table.waiting = [:] }
@@ -241,16 +251,6 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         }) {
             waiter.fail(.unknown)
         }
-    }
-
-    /// Stops the threads; whoever still waits hears "unknown" or "busy". Call once; blocks until all is quiet.
-    public func stop() {
-        refuseEverybody()
-        inbox.close()
-        writes.close()
-        readers.close()
-        chores.close()
-        for thread in threads.withLock({ $0 }) { thread.join() }
     }
 
     func publish(_ driver: ReplicaDriver, condition: String?, sent: UInt64) {

@@ -13,6 +13,8 @@ public final class LMDBEngine: StorageEngine {
     private struct State {
         var environment: LMDBEnvironment?
         var families: [FamilyID: MDB_dbi] = [:]
+        /// Dropped families whose handles snapshots older than `serial` may still use. There are 8192 handles.
+        var dropped: [(family: FamilyID, dbi: MDB_dbi, serial: UInt64)] = []
         /// Batches that are visible and not yet in the file.
         var overlay: Overlay = [:]
         var overlayBytes = 0
@@ -91,8 +93,18 @@ public final class LMDBEngine: StorageEngine {
     public func createFamily(_ family: FamilyID) throws(EngineError) {
         try locked { (environment) throws(EngineError) in
             if state.withLock({ $0.families[family] != nil }) { return }
+            let finished = state.withLock { state in
+                let oldest = environment.oldestReader
+                let finished = state.dropped.filter { $0.serial <= oldest && $0.family != family }
+                state.dropped.removeAll { $0.serial <= oldest || $0.family == family }
+                return finished
+            }
             var dbi: MDB_dbi = 0
             try commit(environment) { (transaction) throws(EngineError) in
+                for old in finished {
+                    try transaction.remove(old.dbi)
+                    try transaction.unmarkDropped(old.family)
+                }
                 dbi = try transaction.openDatabase(LMDBEnvironment.name(family), create: true)
                 try transaction.unmarkDropped(family)
             }
@@ -103,8 +115,8 @@ public final class LMDBEngine: StorageEngine {
     public func dropFamily(_ family: FamilyID) throws(EngineError) {
         try locked { (environment) throws(EngineError) in
             guard let dbi = state.withLock({ $0.families[family] }) else { return }
-            // Emptied now; the name goes when nobody can be reading it any more (at the next opening), because
-            // removing a name closes its handle under the feet of open snapshots.
+            // Emptied now; the name goes when nobody can be reading it any more (with a later family, or at the next
+            // opening), because removing a name closes its handle under the feet of open snapshots.
             try commit(environment) { (transaction) throws(EngineError) in
                 try transaction.empty(dbi)
                 try transaction.markDropped(family)
@@ -112,6 +124,7 @@ public final class LMDBEngine: StorageEngine {
             state.withLock { state in
                 state.families[family] = nil
                 state.overlay[family] = nil
+                state.dropped.append((family, dbi, environment.nextReader))
             }
         }
     }

@@ -28,6 +28,8 @@ final class LMDBEnvironment: @unchecked Sendable {
     /// Finished read transactions, to be renewed: cheaper than new ones.
     private let idle = Mutex<[UnsafeSendablePointer]>([])
     private static let idleMax = 16
+    /// Open snapshots, numbered in the order in which they began.
+    private let readers = Mutex<(next: UInt64, open: Set<UInt64>)>((1, []))
     private static let databasesMax: UInt32 = 8192
     private static let droppedName = "!dropped"
 
@@ -137,19 +139,35 @@ final class LMDBEnvironment: @unchecked Sendable {
         try lmdbCheck(mdb_txn_commit(transaction), "\(path): commit")
     }
 
-    func beginReading() throws(EngineError) -> (raw: OpaquePointer, id: Int) {
+    /// The number that the next snapshot gets; every open one has a lower number.
+    var nextReader: UInt64 { readers.withLock { $0.next } }
+    var oldestReader: UInt64 { readers.withLock { $0.open.min() ?? .max } }
+
+    /// `serial` is the snapshot's number.
+    func beginReading() throws(EngineError) -> (raw: OpaquePointer, id: Int, serial: UInt64) {
+        let raw = try takeTransaction()
+        let serial = readers.withLock { readers in
+            defer { readers.next += 1 }
+            readers.open.insert(readers.next)
+            return readers.next
+        }
+        return (raw, mdb_txn_id(raw), serial)
+    }
+
+    private func takeTransaction() throws(EngineError) -> OpaquePointer {
         if let waiting = idle.withLock({ $0.popLast() }) {
-            if mdb_txn_renew(waiting.value) == MDB_SUCCESS { return (waiting.value, mdb_txn_id(waiting.value)) }
+            if mdb_txn_renew(waiting.value) == MDB_SUCCESS { return waiting.value }
             mdb_txn_abort(waiting.value)
         }
         var transaction: OpaquePointer?
         try lmdbCheck(mdb_txn_begin(raw, nil, UInt32(MDB_RDONLY), &transaction), "\(path): read")
         guard let transaction else { throw .io(place: path, errno: 0) }
-        return (transaction, mdb_txn_id(transaction))
+        return transaction
     }
 
-    func endReading(_ transaction: OpaquePointer) {
+    func endReading(_ transaction: OpaquePointer, serial: UInt64) {
         mdb_txn_reset(transaction)
+        readers.withLock { _ = $0.open.remove(serial) }
         let isKept = idle.withLock { idle in
             guard idle.count < Self.idleMax else { return false }
             idle.append(UnsafeSendablePointer(value: transaction))
@@ -252,6 +270,11 @@ struct LMDBTransaction {
 
     func empty(_ dbi: MDB_dbi) throws(EngineError) {
         try lmdbCheck(mdb_drop(raw, dbi, 0), "\(path): drop")
+    }
+
+    /// Removes an emptied database with its name, and closes its handle.
+    func remove(_ dbi: MDB_dbi) throws(EngineError) {
+        try lmdbCheck(mdb_drop(raw, dbi, 1), "\(path): drop")
     }
 
     func markDropped(_ family: FamilyID) throws(EngineError) {

@@ -6,16 +6,19 @@ internal import Synchronization
 final class LMDBSnapshot: ReadSnapshot, @unchecked Sendable {
     private let environment: LMDBEnvironment
     fileprivate let transaction: OpaquePointer
+    private let serial: UInt64
     private let families: [FamilyID: MDB_dbi]
     private let overlay: LMDBEngine.Overlay
     private let isClosed = Atomic<Bool>(false)
 
     init(
-        _ environment: LMDBEnvironment, _ transaction: (raw: OpaquePointer, id: Int), _ families: [FamilyID: MDB_dbi],
+        _ environment: LMDBEnvironment, _ transaction: (raw: OpaquePointer, id: Int, serial: UInt64),
+        _ families: [FamilyID: MDB_dbi],
         _ overlay: LMDBEngine.Overlay
     ) {
         self.environment = environment
         self.transaction = transaction.raw
+        serial = transaction.serial
         self.families = families
         self.overlay = overlay
     }
@@ -24,7 +27,7 @@ final class LMDBSnapshot: ReadSnapshot, @unchecked Sendable {
 
     func close() {
         guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        environment.endReading(transaction)
+        environment.endReading(transaction, serial: serial)
     }
 
     private func database(_ family: FamilyID) throws(EngineError) -> MDB_dbi {

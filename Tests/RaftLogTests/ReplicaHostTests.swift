@@ -1,0 +1,246 @@
+import Engines
+import Foundation
+import RaftHost
+import Synchronization
+import Testing
+
+@testable import RaftLog
+
+/// The shell: real threads, real engines, messages handed over in memory. Every wait is for an event.
+@Suite(.serialized) struct ReplicaHostTests {
+    typealias Host = ReplicaHost<TranscriptGroup.ListMachine>
+
+    @Test func aGroupOnThreeEnginesAgrees() async throws {
+        let group = try HostGroup([.rocksdb, .lmdb, .sqlite])
+        defer { group.stop() }
+        let leader = await group.nextLeader()
+        for number in 1...20 {
+            guard case .applied(_, let reply) = await leader.propose("\(number)") else {
+                Issue.record("proposal \(number) was not applied")
+                return
+            }
+            #expect(reply == Array("\(number)".utf8))
+        }
+        #expect(try await leader.list() == (1...20).map(String.init).joined(separator: " "))
+        // Whoever takes over has all of it.
+        let next = try #require(group.members.first { $0.host.status.id != leader.host.status.id })
+        leader.host.transferLeadership(to: next.host.status.id)
+        let successor = await group.nextLeader()
+        #expect(successor.host.status.id != leader.host.status.id)
+        #expect(try await successor.list() == (1...20).map(String.init).joined(separator: " "))
+    }
+
+    @Test func aFollowerSendsItsClientsToTheLeader() async throws {
+        let group = try HostGroup([.memory, .memory, .memory])
+        defer { group.stop() }
+        let leader = await group.nextLeader()
+        // A follower knows the leader once it has heard of it: after something was committed by all.
+        _ = await leader.propose("a")
+        for member in group.members where member.host.status.id != leader.host.status.id {
+            guard case .notLeader = await member.propose("b") else {
+                Issue.record("a follower took a proposal")
+                continue
+            }
+            guard case .notLeader = await member.read() else {
+                Issue.record("a follower took a read")
+                continue
+            }
+        }
+    }
+
+    @Test func manyProposalsAreAllAnsweredOnce() async throws {
+        let group = try HostGroup([.memory])
+        defer { group.stop() }
+        let leader = await group.nextLeader()
+        let applied = await withTaskGroup(of: Int.self) { tasks in
+            for number in 0..<500 {
+                tasks.addTask { if case .applied = await leader.propose("\(number)") { 1 } else { 0 } }
+            }
+            return await tasks.reduce(0, +)
+        }
+        #expect(applied == 500)
+        #expect(try await leader.list()?.split(separator: " ").count == 500)
+    }
+
+    /// An fsync error poisons the replica: it stops, says why, and nobody waits for an answer that can't come.
+    @Test func aReplicaWhoseDiskFailsStopsAndAnswersEverybody() async throws {
+        let group = try HostGroup([.memory])
+        defer { group.stop() }
+        let leader = await group.nextLeader()
+        _ = await leader.propose("a")
+        (leader.engine as? MemoryEngine)?.failNextWrite(.io(place: "disk", errno: 5))
+        guard case .unknown = await leader.propose("b") else {
+            Issue.record("the proposal has another answer than unknown")
+            return
+        }
+        #expect(await group.nextFailure() == .io(place: "disk", errno: 5))
+        guard case .busy = await leader.propose("c"), case .busy = await leader.read() else {
+            Issue.record("a replica that has stopped takes requests")
+            return
+        }
+        #expect(leader.host.status.condition == EngineError.io(place: "disk", errno: 5).description)
+    }
+
+    @Test func aFullDiskIsTriedAgain() async throws {
+        let group = try HostGroup([.memory])
+        defer { group.stop() }
+        let leader = await group.nextLeader()
+        _ = await leader.propose("a")
+        (leader.engine as? MemoryEngine)?.failNextWrite(.noSpace(place: "disk"))
+        _ = await leader.propose("b")
+        #expect(try await leader.list() == "a b")
+    }
+
+    @Test func whoWaitsWhenTheHostStopsIsAnswered() async throws {
+        let group = try HostGroup([.memory, .memory])
+        let leader = await group.nextLeader()
+        // Without the other one nothing is committed any more.
+        group.isCut.cut()
+        async let proposal = leader.propose("never")
+        async let read = leader.read()
+        while leader.host.status.last.index < 3 { await Task.yield() }
+        group.stop()
+        if case .applied = await proposal { Issue.record("applied without a majority") }
+        if case .ready = await read { Issue.record("read without a majority") }
+        guard case .busy = await leader.propose("late") else {
+            Issue.record("a host that has stopped takes proposals")
+            return
+        }
+    }
+}
+
+/// Hosts in one process, and what happens to them.
+private final class HostGroup: Sendable {
+    typealias Host = ReplicaHost<TranscriptGroup.ListMachine>
+
+    struct MemberHost: Sendable {
+        let engine: any StorageEngine
+        let host: Host
+
+        func propose(_ text: String) async -> ProposalResult<[UInt8]> {
+            await withCheckedContinuation { done in host.propose(Array(text.utf8)) { done.resume(returning: $0) } }
+        }
+
+        func read() async -> ReadResult {
+            await withCheckedContinuation { done in host.read { done.resume(returning: $0) } }
+        }
+
+        /// The list, by a linearizable read.
+        func list() async throws -> String? {
+            let layout = host.layout
+            let row: Result<[UInt8]?, any Error> = await withCheckedContinuation { done in
+                host.read { result in
+                    done.resume(
+                        returning: Result {
+                            guard case .ready(let snapshot) = result else { throw EngineError.busy("\(result)") }
+                            guard let family = try layout.family(TranscriptGroup.ListMachine.family, in: snapshot)
+                            else { return nil }
+                            return try snapshot.get(family, key: TranscriptGroup.ListMachine.key)
+                        })
+                }
+            }
+            return try row.get().map { String(decoding: $0, as: UTF8.self) }
+        }
+    }
+
+    /// Hands messages over to whoever is named.
+    private final class Transport: ReplicaTransport {
+        let group: Mutex<[ReplicaID: Host]> = Mutex([:])
+        let isCut: @Sendable () -> Bool
+
+        init(isCut: @escaping @Sendable () -> Bool) { self.isCut = isCut }
+
+        func send(_ messages: [Message], membership: Membership) {
+            if isCut() { return }
+            let hosts = group.withLock { $0 }
+            for message in messages { hosts[message.to]?.receive([message]) }
+        }
+
+        func sendSnapshot(_ snapshot: OutgoingSnapshot, to member: Member, done: @escaping @Sendable (Bool) -> Void) {
+            done(false)
+        }
+    }
+
+    private enum Event: Sendable {
+        case leader(ReplicaID)
+        case failed(EngineError)
+    }
+
+    let members: [MemberHost]
+    let isCut = CutSwitch()
+    private let path: String
+    private let events: AsyncStream<Event>
+    private let isStopped = Mutex(false)
+
+    init(_ kinds: [EngineKind]) throws {
+        path = FileManager.default.temporaryDirectory.appendingPathComponent("flotilla-hosts-\(UUID().uuidString)").path
+        let (stream, post) = AsyncStream.makeStream(of: Event.self)
+        events = stream
+        let ids = kinds.indices.map { ReplicaID(UInt64($0) + 1) }
+        let membership = Membership(
+            members: ids.map {
+                Member(id: $0, address: "n\($0)", incarnation: TranscriptGroup.incarnation($0), standing: .voter)
+            })
+        let transport = Transport { [isCut] in isCut.isCut }
+        var members: [MemberHost] = []
+        for (id, kind) in zip(ids, kinds) {
+            let directory = "\(path)/\(id)"
+            for name in ["engine", "staging"] {
+                try FileManager.default.createDirectory(
+                    atPath: "\(directory)/\(name)", withIntermediateDirectories: true)
+            }
+            let engine = try kind.open("\(directory)/engine")
+            let families = try FamilyTable(engine: engine)
+            let layout = try families.layout(of: 7)
+            var batch = WriteBatch()
+            BootstrapRecord(clusterID: [1], gid: 7, membership: membership).write(to: layout, in: &batch)
+            try engine.write(batch, durability: .synced)
+            let host = try Host(
+                configuration: Host.Configuration(stagingDirectory: "\(directory)/staging"), engine: engine,
+                families: families, layout: layout, machine: TranscriptGroup.ListMachine(), id: id,
+                incarnation: TranscriptGroup.incarnation(id), seed: id.rawValue, transport: transport
+            ) { event in
+                switch event {
+                case .roleChanged(.leader, _, _): post.yield(.leader(id))
+                case .failed(let error): post.yield(.failed(error))
+                default: break
+                }
+            }
+            transport.group.withLock { $0[id] = host }
+            members.append(MemberHost(engine: engine, host: host))
+        }
+        self.members = members
+    }
+
+    /// Waits until somebody becomes leader.
+    func nextLeader() async -> MemberHost {
+        for await event in events {
+            if case .leader(let id) = event { return members[Int(id.rawValue) - 1] }
+        }
+        preconditionFailure("no more events")
+    }
+
+    func nextFailure() async -> EngineError? {
+        for await event in events {
+            if case .failed(let error) = event { return error }
+        }
+        return nil
+    }
+
+    func stop() {
+        let isFirst = isStopped.withLock { stopped in
+            defer { stopped = true }
+            return !stopped
+        }
+        guard isFirst else { return }
+        for member in members { member.host.stop() }
+        for member in members { try? member.engine.close() }
+        try? FileManager.default.removeItem(atPath: path)
+    }
+}
+
+private final class CutSwitch: Sendable {
+    private let value = Atomic<Bool>(false)
+    var isCut: Bool { value.load(ordering: .relaxed) }
+    func cut() { value.store(true, ordering: .relaxed) }
+}
