@@ -139,7 +139,7 @@ if !coreOnly {
                 "Bench", "Client", "Server", "Sharding", "Engines", "Keyspace", "Wire", argumentParser, logging,
             ],
             swiftSettings: settings),
-        .testTarget(name: "CommandTests", dependencies: ["flotilla"], swiftSettings: settings),
+        .testTarget(name: "CommandTests", dependencies: ["flotilla", argumentParser], swiftSettings: settings),
     ]
 }
 

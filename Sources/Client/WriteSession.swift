@@ -36,6 +36,7 @@ final class WriteSession: Sendable {
     /// The caller will not ask about `sequence` again.
     func finish(_ sequence: UInt64) {
         state.withLock { state in
+            guard sequence >= state.lowest else { return }
             let place = Int(sequence - state.lowest) + state.skipped
             guard state.answered.indices.contains(place) else { return }
             state.answered[place] = true

@@ -157,6 +157,8 @@ extension RaftCore {
         for peer in progress.keys.sorted() {
             while sendAppend(to: peer) {}
         }
+        // Nobody campaigns while a committed change of members isn't applied, so its commit is said at once.
+        if let change = unappliedMemberships.first, change <= commit { announceCommits() }
     }
 
     /// Sends one append; true if another may follow.

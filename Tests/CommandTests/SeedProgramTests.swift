@@ -1,5 +1,7 @@
-@testable import flotilla
+import ArgumentParser
 import Testing
+
+@testable import flotilla
 
 /// The programs of eRaft's Quick Start, with Go's rules for flags.
 @Suite struct SeedProgramTests {

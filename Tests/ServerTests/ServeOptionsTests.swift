@@ -1,38 +1,45 @@
+import Engines
 import Server
 import Testing
+import Wire
 
 @Suite struct ServeOptionsTests {
-    private func options(_ change: (inout ServeOptions) -> Void) -> ServeOptions {
-        var options = ServeOptions(
+    private var good: ServeOptions {
+        ServeOptions(
             id: 0, gid: 100, cluster: ["localhost:6001", "localhost:6002"], controllers: ["localhost:50051"],
             directory: "data/x", engine: .rocksdb)
-        change(&options)
-        return options
     }
 
     @Test func aNodeListensOnItsOwnAddressOfTheCluster() throws {
-        #expect(try options { $0.id = 1 }.validated().description == "localhost:6002")
-        #expect(try options { $0.listen = "0.0.0.0:7000" }.validated().description == "0.0.0.0:7000")
+        var options = good
+        options.id = 1
+        #expect(try options.validated().description == "localhost:6002")
+        options.listen = "0.0.0.0:7000"
+        #expect(try options.validated().description == "0.0.0.0:7000")
     }
 
     /// Every refusal is a usage error and names what is wrong.
-    @Test(arguments: [
-        ("-id 2", { (options: inout ServeOptions) in options.id = 2 }),
-        ("-cluster", { (options: inout ServeOptions) in options.cluster = [] }),
-        ("twice", { (options: inout ServeOptions) in options.cluster = ["localhost:1", "localhost:1"] }),
-        ("\"nonsense\"", { (options: inout ServeOptions) in options.cluster = ["nonsense"] }),
-        ("-ctrlers", { (options: inout ServeOptions) in options.controllers = [] }),
-        ("-db", { (options: inout ServeOptions) in options.directory = "" }),
-        ("--shards 0", { (options: inout ServeOptions) in options.shardCount = 0 }),
-        ("--listen", { (options: inout ServeOptions) in options.cluster = ["node.example:1"] }),
-    ] as [(String, @Sendable (inout ServeOptions) -> Void)])
-    func nonsenseIsRefusedBeforeAnythingIsTouched(_ word: String, _ change: @Sendable (inout ServeOptions) -> Void) {
-        do {
-            _ = try options(change).validated()
-            Issue.record("accepted")
-        } catch {
-            #expect(error.exitCode == 64)
-            #expect(error.description.contains(word))
+    @Test func nonsenseIsRefusedBeforeAnythingIsTouched() {
+        let mistakes: [(String, (inout ServeOptions) -> Void)] = [
+            ("-id 2", { $0.id = 2 }),
+            ("-cluster", { $0.cluster = [] }),
+            ("twice", { $0.cluster = ["localhost:1", "localhost:1"] }),
+            ("\"nonsense\"", { $0.cluster = ["nonsense"] }),
+            ("-ctrlers", { $0.controllers = [] }),
+            ("-db", { $0.directory = "" }),
+            ("--shards 0", { $0.shardCount = 0 }),
+            ("--listen", { $0.cluster = ["node.example:1"] }),
+        ]
+        for (word, change) in mistakes {
+            var options = good
+            change(&options)
+            do throws(ServeError) {
+                _ = try options.validated()
+                Issue.record("accepted: \(word)")
+            } catch {
+                #expect(error.exitCode == 64)
+                #expect(error.description.contains(word))
+            }
         }
     }
 }
