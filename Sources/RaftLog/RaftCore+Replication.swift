@@ -86,6 +86,8 @@ extension RaftCore {
         // Only entries of the current term are committed by counting (section 5.4.2, Figure 8).
         guard agreed > commit, log.term(at: agreed) == term else { return }
         commit = agreed
+        // Once the change is applied here nobody speaks to a member that it removes: it must hear of it now.
+        if hasCommittedChangeUnapplied { announceCommits() }
     }
 
     mutating func handleAppended(_ peer: ReplicaID, match: LogIndex) {
