@@ -19,6 +19,9 @@ public final class FlotillaClient: Sendable {
         public var attemptPatience: Duration = .milliseconds(1_500)
         /// Streams to each node; callers are spread over them.
         public var streamsPerNode = 1
+        /// A session of writes lasts this long on the servers, at most 25 hours, and is renewed after half of it. It
+        /// must outlast `deadline` and the difference between the clocks here and there.
+        public var sessionLifetime: Duration = .seconds(3_600)
 
         public init() {}
     }
@@ -205,9 +208,10 @@ public final class FlotillaClient: Sendable {
     /// The session for new writes: a fresh one well before the old one ends.
     private func currentSession() -> WriteSession {
         let now = Self.wallMilliseconds()
+        let lifetime = UInt64(max(1_000, options.sessionLifetime / .milliseconds(1)))
         return session.withLock { session in
-            if let session, session.end > now + WriteSession.lifetimeMilliseconds / 2 { return session }
-            let fresh = WriteSession(now: now)
+            if let session, session.end > now + lifetime / 2 { return session }
+            let fresh = WriteSession(now: now, lifetime: lifetime)
             session = fresh
             return fresh
         }

@@ -2,9 +2,6 @@ internal import Synchronization
 
 /// Numbers writes, so that the servers execute each of them once however often it is sent.
 final class WriteSession: Sendable {
-    /// A session lives this long; servers accept up to 25 hours.
-    static let lifetimeMilliseconds: UInt64 = 3_600_000
-
     let token: [UInt8]
     /// In Unix milliseconds, which log time follows.
     let end: UInt64
@@ -18,10 +15,11 @@ final class WriteSession: Sendable {
     }
     private let state = Mutex(State())
 
-    init(now: UInt64) {
+    /// - Parameter lifetime: in milliseconds; servers accept up to 25 hours.
+    init(now: UInt64, lifetime: UInt64) {
         var random = SystemRandomNumberGenerator()
         token = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &random) }
-        end = now + Self.lifetimeMilliseconds
+        end = now + lifetime
     }
 
     func begin() -> UInt64 {

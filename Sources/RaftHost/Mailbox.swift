@@ -27,18 +27,22 @@ final class Mailbox<Element: Sendable>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func post(_ element: Element) {
+    /// False once closed: nobody will take it.
+    @discardableResult
+    func post(_ element: Element) -> Bool {
         pthread_mutex_lock(mutex)
-        elements.append(element)
+        let isOpen = !isClosed
+        if isOpen { elements.append(element) }
         let wake = isWaiting
         pthread_mutex_unlock(mutex)
         if wake { pthread_cond_signal(condition) }
+        return isOpen
     }
 
     func post(_ more: [Element]) {
         guard !more.isEmpty else { return }
         pthread_mutex_lock(mutex)
-        elements.append(contentsOf: more)
+        if !isClosed { elements.append(contentsOf: more) }
         let wake = isWaiting
         pthread_mutex_unlock(mutex)
         if wake { pthread_cond_signal(condition) }

@@ -39,6 +39,7 @@ extension ReplicaHost {
             }
             publish(driver, condition: nil, sent: 0)
         }
+        for case .change(_, let done) in inputs { done(.failure(.notLeader(hint: nil))) }
     }
 
     private func handle(_ input: Input, _ driver: inout ReplicaDriver, now: Milliseconds, wall: Milliseconds) {
@@ -120,7 +121,9 @@ extension ReplicaHost {
 
     private func write(_ requests: [WriteRequest], _ storage: inout GroupStorage<Machine>) throws(EngineError) {
         let view = try engine.snapshot()
-        var batch = StorageBatch(view: view) { [families] () throws(EngineError) in try families.take() }
+        var batch = StorageBatch(view: view) { [self] () throws(EngineError) in
+            try whenThereIsRoom { () throws(EngineError) in try families.take() }
+        }
         var outcomes: [GroupStorage<Machine>.Outcome] = []
         outcomes.reserveCapacity(requests.count)
         for request in requests { outcomes.append(try storage.execute(request, in: &batch)) }
@@ -142,16 +145,21 @@ extension ReplicaHost {
         if batch.tookFamilies { chores.post(.stock) }
     }
 
-    /// A full disk is not the end: nothing of the batch is written, and it is tried again until there is room
-    /// or the host stops. Meanwhile the driver, whose writes don't complete, gives leadership up by itself.
     private func writeWhenThereIsRoom(_ batch: StorageBatch) throws(EngineError) {
-        let durability: Durability = batch.mustSync ? .synced : .buffered
+        try whenThereIsRoom { () throws(EngineError) in
+            try engine.write(batch.batch, durability: batch.mustSync ? .synced : .buffered)
+        }
+    }
+
+    /// A full disk is not the end: nothing was written, and it is tried again until there is room or the host
+    /// stops. Meanwhile the driver, whose writes don't complete, gives leadership up by itself.
+    private func whenThereIsRoom<Result>(_ body: () throws(EngineError) -> Result) throws(EngineError) -> Result {
         var wasFull = false
         while true {
             do throws(EngineError) {
-                try engine.write(batch.batch, durability: durability)
+                let result = try body()
                 if wasFull { published.withLock { $0.condition = nil } }
-                return
+                return result
             } catch {
                 guard case .noSpace(let place) = error, !waiters.withLock({ $0.isStopped }) else { throw error }
                 if !wasFull {
@@ -184,12 +192,19 @@ extension ReplicaHost {
 
     func runChores() {
         var batch: [Chore] = []
+        var complaint: String?
         while chores.take(into: &batch, until: nil) {
             for chore in batch {
                 do throws(EngineError) {
                     try carryOut(chore)
+                    // What went wrong before is over; what others have to say stays.
+                    if let said = complaint {
+                        published.withLock { if $0.condition == said { $0.condition = nil } }
+                        complaint = nil
+                    }
                 } catch {
                     if case .closed = error { return }
+                    complaint = error.description
                     published.withLock { $0.condition = error.description }
                 }
             }
@@ -199,11 +214,13 @@ extension ReplicaHost {
     private func carryOut(_ chore: Chore) throws(EngineError) {
         switch chore {
         case .readEntries(let peer, let from, let through):
+            var entries: [Entry] = []
+            // The driver waits for an answer; without entries it asks again, or sends a snapshot.
+            defer { inbox.post(.entries(entries, to: peer)) }
             let snapshot = try engine.snapshot()
             defer { snapshot.close() }
-            let entries = try layout.readEntries(
+            entries = try layout.readEntries(
                 from: from, through: through, bytesMax: configuration.driver.core.appendBytesMax, in: snapshot)
-            inbox.post(.entries(entries, to: peer))
         case .sendSnapshot(let member):
             do throws(EngineError) { try sendSnapshot(to: member) } catch {
                 inbox.post(.snapshotEnded(to: member.id, nil))

@@ -213,7 +213,8 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
 
     public func change(_ change: MembershipChange) async -> Result<LogPosition, RaftCore.ChangeRefusal> {
         await withCheckedContinuation { continuation in
-            inbox.post(.change(change) { continuation.resume(returning: $0) })
+            let isTaken = inbox.post(.change(change) { continuation.resume(returning: $0) })
+            if !isTaken { continuation.resume(returning: .failure(.notLeader(hint: nil))) }
         }
     }
 

@@ -63,6 +63,11 @@ public struct BootstrapRecord: Sendable, Equatable {
         batch.put(layout.meta, key: GroupLayout.baseKey, value: start.encoded)
         batch.put(layout.meta, key: GroupLayout.appliedKey, value: start.encoded)
         batch.put(layout.meta, key: GroupLayout.membershipKey, value: membership.encoded)
+        writeAlone(to: layout, in: &batch)
+    }
+
+    /// The record and nothing else: for a node that isn't a founder and only shows it to others.
+    public func writeAlone(to layout: GroupLayout, in batch: inout WriteBatch) {
         batch.put(layout.meta, key: GroupLayout.bootstrapKey, value: encoded)
     }
 }

@@ -90,6 +90,14 @@ final class ControllerLink: Sendable {
         }
     }
 
+    func report(gid: UInt64, _ addresses: [String], membershipIndex: UInt64) async throws {
+        var request = Flotilla_V1_ReportGroupRequest()
+        request.gid = gid
+        request.addresses = addresses
+        request.membershipIndex = membershipIndex
+        _ = try await call { [request] client, options in try await client.reportGroup(request, options: options) }
+    }
+
     func report(shard: Int, epoch: UInt64, _ event: Flotilla_V1_MoveEvent) async throws {
         var request = Flotilla_V1_ReportMoveRequest()
         request.shard = UInt32(shard)

@@ -16,6 +16,8 @@ public final class ControllerNode: Sendable {
     /// Opens the directory, listens, and comes to life in the background.
     public init(_ options: ServeOptions, log: Logger) async throws {
         let endpoint = try options.validated()
+        // A new directory isn't made for a node that can't listen.
+        if try NodeDirectory.identity(at: options.directory) == nil { try GRPCListener.check(endpoint) }
         let node = try Node(options, log: log) { ControllerMachine() }
         self.node = node
         listener = try await GRPCListener(
@@ -116,6 +118,16 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
         return try await execute(command, Data())
     }
 
+    func reportGroup(
+        request: Flotilla_V1_ReportGroupRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_ConfigResponse {
+        for address in request.addresses where Address(address) == nil {
+            throw Flotilla_V1_Error(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT").status
+        }
+        return try await execute(
+            .relocate(request.gid, request.addresses, membershipIndex: request.membershipIndex), Data())
+    }
+
     func query(request: Flotilla_V1_QueryRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {
         let number = request.hasNumber ? request.number : nil
         // A long poll looks again and again; 50 ms is soon enough for a map.
@@ -178,6 +190,7 @@ extension ShardMap {
             var row = Flotilla_V1_GroupAddresses()
             row.gid = gid
             row.addresses = group.addresses
+            row.leaving = group.isLeaving
             return row
         }
         config.shards = shards.map(\.gid)

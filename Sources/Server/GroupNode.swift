@@ -17,6 +17,8 @@ public final class GroupNode: Sendable {
     /// Opens the directory, listens, and comes to life in the background.
     public init(_ options: ServeOptions, log: Logger) async throws {
         let endpoint = try options.validated()
+        // A new directory isn't made for a node that can't listen.
+        if try NodeDirectory.identity(at: options.directory) == nil { try GRPCListener.check(endpoint) }
         let node = try Node(options, log: log) { GroupMachine() }
         self.node = node
         let controllers = ControllerLink(options.controllers)
@@ -69,11 +71,17 @@ final class GroupFront: KvHandler {
     private let node: Node<GroupMachine>
     /// The newest config that this node has heard of: tells clients to ask again.
     private let newestConfig = Mutex<UInt64>(0)
+    /// Shards that this group serves already and whose source has not removed its copy yet.
+    private let collecting = Mutex<Set<Int>>([])
     private let shardCount = Mutex<Int?>(nil)
 
     init(node: Node<GroupMachine>) { self.node = node }
 
-    func noteConfig(_ number: UInt64) { newestConfig.withLock { $0 = max($0, number) } }
+    func note(_ config: Flotilla_V1_Config) {
+        newestConfig.withLock { $0 = max($0, config.number) }
+        let own = config.moves.filter { $0.to == node.options.gid && $0.phase == .collecting }
+        collecting.withLock { $0 = Set(own.map { Int($0.shard) }) }
+    }
 
     func handle(_ requests: [Flotilla_V1_Request], reply: any ResponseSink) {
         guard let host = node.host else {
@@ -137,9 +145,11 @@ final class GroupFront: KvHandler {
             operation = .delete
         case .compareAndSet(let swap):
             key = swap.key.array
+            // Both are checked below: the longer one stands for both.
             value = swap.value.array
+            if swap.expected.count > value.count { value = swap.expected.array }
             operation = .compareAndSet(
-                expected: swap.hasExpected ? swap.expected.array : nil, value: swap.hasValue ? value : nil)
+                expected: swap.hasExpected ? swap.expected.array : nil, value: swap.hasValue ? swap.value.array : nil)
         default: return .failure(Flotilla_V1_Error(.invalidArgument, "not a write"))
         }
         do throws(KeyspaceError) {
@@ -278,7 +288,9 @@ final class GroupFront: KvHandler {
             row.shard = UInt32(shard)
             row.group = node.options.gid
             row.epoch = record.epoch
-            if case .frozen = record.state { row.state = .bePulling } else { row.state = .serving }
+            if case .frozen = record.state { row.state = .bePulling } else {
+                row.state = collecting.withLock { $0.contains(shard) } ? .gcing : .serving
+            }
             if let family = try reader.family(shard) {
                 (row.keys, row.bytes) = try Self.count(
                     family, sessions: record.sessions, in: snapshot, exact: exact, node.engine)

@@ -16,30 +16,43 @@ public protocol KvHandler: Sendable {
 struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
     /// Requests of one session that are not answered yet; beyond this the session isn't read on.
     static let outstandingMax = 8_192
+    /// Bytes of answers that wait for a slow client; beyond this too.
+    static let outstandingBytesMax = 32 << 20
     let handler: any KvHandler
 
     /// The answers of one session, and how many are still owed: reading waits while they are too many.
     private final class SessionSink: ResponseSink {
         private struct Debt {
             var count = 0
+            /// Of answers that have not left.
+            var bytes = 0
             /// The client has said all that it will say.
             var isFinal = false
             var waiter: CheckedContinuation<Void, Never>?
+
+            var isBearable: Bool {
+                count < KvService.outstandingMax && bytes < KvService.outstandingBytesMax
+            }
         }
 
         let outbox = Outbox<Flotilla_V1_Response>(countMax: .max, bytesMax: .max)
         private let debt = Mutex(Debt())
 
-        func send(_ responses: [Flotilla_V1_Response]) { outbox.pushAll(responses) }
+        func send(_ responses: [Flotilla_V1_Response]) {
+            let bytes = responses.reduce(0) { $0 + $1.payloadBytes }
+            debt.withLock { $0.bytes += bytes }
+            outbox.pushAll(responses)
+        }
 
         func owe(_ count: Int) { debt.withLock { $0.count += count } }
 
         /// Answers have left for the client. The last one ends the session, if the client has ended its side.
-        func paid(_ count: Int) {
+        func paid(_ count: Int, bytes: Int) {
             let (waiter, isSettled) = debt.withLock { debt -> (CheckedContinuation<Void, Never>?, Bool) in
                 debt.count -= count
+                debt.bytes -= bytes
                 let isSettled = debt.isFinal && debt.count <= 0
-                guard debt.count < KvService.outstandingMax else { return (nil, isSettled) }
+                guard debt.isBearable else { return (nil, isSettled) }
                 defer { debt.waiter = nil }
                 return (debt.waiter, isSettled)
             }
@@ -50,19 +63,19 @@ struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
         /// No more requests; the answers that are owed still go out.
         func finish() {
             debt.withLock { $0.isFinal = true }
-            paid(0)
+            paid(0, bytes: 0)
         }
 
         /// The stream is broken: nobody can be answered any more.
         func abandon() {
             outbox.close()
-            paid(.max / 2)
+            paid(.max / 2, bytes: .max / 2)
         }
 
         func waitUntilSolvent() async {
             await withCheckedContinuation { continuation in
                 let isSolvent = debt.withLock { debt -> Bool in
-                    if debt.count < KvService.outstandingMax { return true }
+                    if debt.isBearable { return true }
                     debt.waiter = continuation
                     return false
                 }
@@ -83,9 +96,11 @@ struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
                 while let responses = await sink.outbox.drain() {
                     var frame = Flotilla_V1_SessionResponse()
                     var bytes = 0
+                    var total = 0
                     for answer in responses {
                         frame.responses.append(answer)
                         bytes += answer.payloadBytes
+                        total += answer.payloadBytes
                         if bytes > 1 << 20 {
                             try await response.write(frame)
                             frame = Flotilla_V1_SessionResponse()
@@ -93,7 +108,7 @@ struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
                         }
                     }
                     if !frame.responses.isEmpty { try await response.write(frame) }
-                    sink.paid(responses.count)
+                    sink.paid(responses.count, bytes: total)
                 }
             }
             group.addTask {

@@ -30,7 +30,9 @@ final class Node<Machine: StateMachine>: Sendable {
         var record: BootstrapRecord?
         var condition: String? = "starting"
         var clusterID: [UInt8] = []
-        var isReceivingSnapshot = false
+        /// The snapshot that is being received, and when a piece of it last came (monotonic milliseconds).
+        var receiving: (turn: UInt64, heardAt: UInt64)?
+        var turns: UInt64 = 0
         var failure: EngineError?
     }
 
@@ -66,32 +68,60 @@ final class Node<Machine: StateMachine>: Sendable {
     // MARK: - Coming to life
 
     /// Finds out who the group is and starts the replica. Returns when it runs; waits for as long as it takes.
+    /// - Parameter known: the cluster that the controller answers for; empty if this node knows it already, or is
+    ///   the controller.
     func start(clusterID known: [UInt8]) async throws {
         let snapshot = try engine.snapshot()
         let record = try layout.bootstrapRecord(in: snapshot)
         let rows = try GroupStorageRows.load(layout, in: snapshot)
         snapshot.close()
-        if let record {
-            try become(record)
-        } else if rows.membership.members.isEmpty {
-            if directory.identity.hasJoined == true {
-                throw EngineError.corruption(
-                    place: "\(options.directory)/engine holds nothing of \(options.role) \(options.gid), of which this "
-                        + "node was a member: its files were lost or replaced; restore them, or remove the directory "
-                        + "and start the node anew, whose log then names the `member replace` command")
-            }
-            try await bootstrap(clusterID: known)
-        } else {
-            // Came in by a snapshot in an earlier life of the process.
-            try setCluster(known)
+        if let stored = directory.identity.clusterId.flatMap(Self.bytes(ofHex:)) { adoptCluster(stored) }
+        state.withLock { $0.record = record }
+        if !rows.membership.members.isEmpty {
+            // A member, by founding or by a snapshot in an earlier life of the process.
+            if let record { try setCluster(cluster(of: record)) } else { try setCluster(known) }
             try directory.recordJoined()
+            state.withLock { $0.condition = nil }
+        } else if directory.identity.hasJoined == true {
+            throw EngineError.corruption(
+                place: "\(options.directory)/engine holds nothing of \(options.role) \(options.gid), of which this "
+                    + "node was a member: its files were lost or replaced; restore them, or remove the directory "
+                    + "and start the node anew, whose log then names the `member replace` command")
+        } else if let record {
+            try waitForReplacement(record)
+        } else {
+            try await bootstrap(clusterID: known)
         }
         try run()
     }
 
+    private static func bytes(ofHex text: String) -> [UInt8]? { Incarnation(hex: text)?.bytes }
+
+    private func cluster(of record: BootstrapRecord) -> [UInt8] { options.isController ? record.hash : record.clusterID }
+
+    /// Not a founder of this group: runs without a vote until the leader's log names this directory's incarnation.
+    private func waitForReplacement(_ record: BootstrapRecord) throws(EngineError) {
+        let verb = record.membership[id] == nil ? "add" : "replace"
+        let command =
+            "flotilla group member \(verb) \(id) \(options.address) --node "
+            + (record.membership.members.first { $0.id != id }?.address ?? "HOST:PORT")
+        let sentence =
+            "this directory is not the one that founded the group (its disk was lost, or the node is new); "
+            + "it takes no part until it is made a member: \(command)"
+        log.warning("\(sentence)")
+        state.withLock {
+            $0.condition = sentence
+            $0.record = record
+        }
+        try setCluster(cluster(of: record))
+    }
+
     private func become(_ record: BootstrapRecord) throws(EngineError) {
-        state.withLock { $0.record = record }
-        try setCluster(options.isController ? record.hash : record.clusterID)
+        state.withLock {
+            $0.record = record
+            $0.condition = nil
+        }
+        try setCluster(cluster(of: record))
         try directory.recordJoined()
     }
 
@@ -101,6 +131,10 @@ final class Node<Machine: StateMachine>: Sendable {
             let digits = String(byte, radix: 16)
             return digits.count == 1 ? "0" + digits : digits
         }.joined())
+        adoptCluster(id)
+    }
+
+    private func adoptCluster(_ id: [UInt8]) {
         links.setCluster(id)
         state.withLock { $0.clusterID = id }
     }
@@ -120,18 +154,13 @@ final class Node<Machine: StateMachine>: Sendable {
                 record.write(to: layout, in: &batch)
                 try engine.write(batch, durability: .synced)
                 log.info("founded the group with nodes \(record.membership.members.map { "\($0.id)" }.joined(separator: ", "))")
-                state.withLock { $0.condition = nil }
                 return try become(record)
             case .waitForReplacement(let record):
-                let command =
-                    "flotilla group member replace \(id) \(options.address) --node "
-                    + (record.membership.members.first { $0.id != id }?.address ?? "HOST:PORT")
-                let sentence =
-                    "this directory is not the one that founded the group (its disk was lost, or the node is new); "
-                    + "it takes no part until it is made a member: \(command)"
-                log.warning("\(sentence)")
-                state.withLock { $0.condition = sentence }
-                return try setCluster(options.isController ? record.hash : record.clusterID)
+                // Kept, so that this node too can show it when others ask.
+                var batch = WriteBatch()
+                record.writeAlone(to: layout, in: &batch)
+                try engine.write(batch, durability: .synced)
+                return try waitForReplacement(record)
             case .await(let missing):
                 if missing != announced {
                     announced = missing
@@ -140,7 +169,7 @@ final class Node<Machine: StateMachine>: Sendable {
                     state.withLock { $0.condition = "waiting for node \(names)" }
                 }
                 for peer in missing {
-                    guard let address = addresses[peer], let answer = await identify(address) else { continue }
+                    guard let address = addresses[peer], let answer = await founder(peer, at: address) else { continue }
                     decision = core.answered(peer, answer)
                     if case .await = decision { continue }
                     break
@@ -151,7 +180,7 @@ final class Node<Machine: StateMachine>: Sendable {
     }
 
     /// Asks the node at an address who it is; `nil` if it doesn't answer.
-    func identify(_ address: String) async -> BootstrapCore.Answer? {
+    func identify(_ address: String) async -> Identified? {
         guard let endpoint = Address(address), let connection = try? connections.connection(to: endpoint) else { return nil }
         let peer = Flotilla_V1_Peer.Client(wrapping: connection.client)
         var request = Flotilla_V1_IdentifyRequest()
@@ -163,7 +192,40 @@ final class Node<Machine: StateMachine>: Sendable {
             let found = Incarnation(bytes: response.incarnation.array)
         else { return nil }
         let record = response.bootstrap.isEmpty ? nil : try? BootstrapRecord(encoded: response.bootstrap.array)
-        return BootstrapCore.Answer(incarnation: found, record: record)
+        return Identified(
+            id: ReplicaID(response.id), cluster: response.cluster,
+            answer: BootstrapCore.Answer(incarnation: found, record: record))
+    }
+
+    /// What a peer says of itself while this node looks for its group; `nil` if it can't count.
+    private func founder(_ peer: ReplicaID, at address: String) async -> BootstrapCore.Answer? {
+        guard let found = await identify(address) else { return nil }
+        var obstacle: String?
+        if found.id != peer {
+            obstacle = "node \(found.id) answers at \(address), where -cluster has node \(peer)"
+        } else if found.answer.record == nil, found.cluster != Self.spelledAlike(options.cluster) {
+            obstacle =
+                "node \(peer) was started with -cluster \(found.cluster.joined(separator: ",")), this one with "
+                + "\(options.cluster.joined(separator: ",")); start all nodes with the same list"
+        }
+        guard let obstacle else { return found.answer }
+        if state.withLock({ state -> Bool in
+            defer { state.condition = obstacle }
+            return state.condition != obstacle
+        }) {
+            log.error("\(obstacle)")
+        }
+        return nil
+    }
+
+    private static func spelledAlike(_ addresses: [String]) -> [String] {
+        addresses.map { text in Address(text).map { "\($0.numericHost):\($0.port)" } ?? text }
+    }
+
+    struct Identified: Sendable {
+        var id: ReplicaID
+        var cluster: [String]
+        var answer: BootstrapCore.Answer
     }
 
     private func run() throws(EngineError) {
@@ -213,6 +275,7 @@ final class Node<Machine: StateMachine>: Sendable {
         var response = Flotilla_V1_IdentifyResponse()
         response.id = options.id
         response.incarnation = Data(incarnation.bytes)
+        response.cluster = Self.spelledAlike(options.cluster)
         if let record = state.withLock({ $0.record }) { response.bootstrap = Data(record.encoded) }
         return response
     }
@@ -245,16 +308,31 @@ final class Node<Machine: StateMachine>: Sendable {
         return address(of: leader, in: status.membership) ?? ""
     }
 
-    /// One snapshot at a time; false if one is being received.
-    func beginReceiving() -> Bool {
-        state.withLock { state in
-            guard !state.isReceivingSnapshot, state.host != nil else { return false }
-            state.isReceivingSnapshot = true
+    /// One snapshot at a time. `nil` if one is being received; one that has stood still for ten seconds loses its turn.
+    func beginReceiving() -> UInt64? {
+        let now = HostClock.monotonic()
+        return state.withLock { state in
+            guard state.host != nil else { return nil }
+            if let receiving = state.receiving, now < receiving.heardAt + 10_000 { return nil }
+            state.turns += 1
+            state.receiving = (turn: state.turns, heardAt: now)
+            return state.turns
+        }
+    }
+
+    /// A piece has come; false if the turn was lost.
+    func goOnReceiving(_ turn: UInt64) -> Bool {
+        let now = HostClock.monotonic()
+        return state.withLock { state in
+            guard state.receiving?.turn == turn else { return false }
+            state.receiving?.heardAt = now
             return true
         }
     }
 
-    func endReceiving() { state.withLock { $0.isReceivingSnapshot = false } }
+    func endReceiving(_ turn: UInt64) {
+        state.withLock { if $0.receiving?.turn == turn { $0.receiving = nil } }
+    }
 }
 
 extension Node: ReplicaTransport {
@@ -269,7 +347,7 @@ extension Node: ReplicaTransport {
         Task {
             do {
                 let accepted = try await SnapshotTransfer.send(
-                    snapshot, gid: options.gid, clusterID: clusterID, to: member.address)
+                    snapshot, gid: options.gid, clusterID: clusterID, to: member)
                 done(accepted)
             } catch {
                 log.warning("snapshot to node \(member.id) failed: \(error)")

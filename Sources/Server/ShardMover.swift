@@ -13,14 +13,20 @@ internal import Wire
 /// The target drives a move. Everything that must survive is in the logs; a new leader begins at the top and
 /// every step that was taken already answers so at once.
 final class ShardMover: Sendable {
+    /// From one source: its shards wait for each other, so that few are frozen at a time. Other sources' don't.
     private static let movesAtOnce = 4
 
     private let node: Node<GroupMachine>
     private let controllers: ControllerLink
     private let front: GroupFront
     private let caller: LeaderCaller
+    /// The membership that the controller was last told.
+    private let reported = Mutex<UInt64>(0)
     private let config = Mutex<Flotilla_V1_Config?>(nil)
-    private let running = Mutex<Set<ShardEpoch>>([])
+    /// Moves under way, with their sources.
+    private let running = Mutex<[ShardEpoch: UInt64]>([:])
+    /// Moves that failed lately, and when to try again (monotonic milliseconds).
+    private let resting = Mutex<[ShardEpoch: UInt64]>([:])
 
     init(node: Node<GroupMachine>, controllers: ControllerLink, front: GroupFront) {
         self.node = node
@@ -49,7 +55,7 @@ final class ShardMover: Sendable {
         while !Task.isCancelled {
             do {
                 let next = try await controllers.config(newerThan: config.withLock { $0?.number })
-                front.noteConfig(next.number)
+                front.note(next)
                 config.withLock { $0 = next }
             } catch {
                 // Without a controller the group serves what it has.
@@ -88,10 +94,18 @@ final class ShardMover: Sendable {
         }
         guard let records else { return }
         await adopt(config, records)
+        await reportAddresses(config)
+        let now = HostClock.monotonic()
+        resting.withLock { $0 = $0.filter { $0.value > now } }
         for move in config.moves where move.to == own {
             let shard = ShardEpoch(shard: Int(move.shard), epoch: move.epoch)
-            let begins = running.withLock { running in
-                running.count < Self.movesAtOnce && running.insert(shard).inserted
+            guard resting.withLock({ $0[shard] == nil }) else { continue }
+            let begins = running.withLock { running -> Bool in
+                guard running[shard] == nil, running.values.count(where: { $0 == move.from }) < Self.movesAtOnce else {
+                    return false
+                }
+                running[shard] = move.from
+                return true
             }
             guard begins else { continue }
             group.addTask {
@@ -100,11 +114,32 @@ final class ShardMover: Sendable {
                 } catch {
                     if !Task.isCancelled {
                         self.node.log.info("move of shard \(shard.shard) from group \(move.from) waits: \(Self.reason(error))")
-                        try? await Task.sleep(for: .milliseconds(200))
+                        // Its place goes to another one meanwhile.
+                        self.resting.withLock { $0[shard] = HostClock.monotonic() + 500 }
                     }
                 }
-                _ = self.running.withLock { $0.remove(shard) }
+                _ = self.running.withLock { $0.removeValue(forKey: shard) }
             }
+        }
+    }
+
+    /// Clients find the group by the map: after a change of members the map must follow.
+    private func reportAddresses(_ config: Flotilla_V1_Config) async {
+        guard let membership = node.host?.status.membership, membership.index > 0,
+            let known = config.groups.first(where: { $0.gid == node.options.gid }),
+            reported.withLock({ $0 < membership.index })
+        else { return }
+        let addresses = membership.members.map(\.address)
+        do {
+            if known.addresses != addresses {
+                try await controllers.report(gid: node.options.gid, addresses, membershipIndex: membership.index)
+                node.log.info("the shard map now names \(addresses.joined(separator: ", "))")
+            }
+            reported.withLock { $0 = membership.index }
+        } catch {
+            node.log.info("the controller doesn't take this group's addresses: \(Self.reason(error))")
+            // Not again at once; a later membership, or a later leader, tries anew.
+            if Flotilla_V1_Error(error)?.code == .failedPrecondition { reported.withLock { $0 = membership.index } }
         }
     }
 
@@ -142,11 +177,41 @@ final class ShardMover: Sendable {
         }
     }
 
-    private func source<Result: Sendable>(
-        _ addresses: [String], timeout: Duration = .seconds(30),
+    /// The nodes of a source group. The one that leads is asked first: a node that is paused or cut off would hold
+    /// up every step of a move, and the shard is frozen meanwhile.
+    private struct Source: Sendable {
+        var addresses: [String]
+        var leader: String?
+    }
+
+    private func locate(_ addresses: [String]) async -> Source {
+        let pool = node.connections
+        let leader = await withTaskGroup(of: String?.self) { group in
+            for address in addresses {
+                group.addTask {
+                    guard let endpoint = Address(address), let connection = try? pool.connection(to: endpoint) else { return nil }
+                    let status = Flotilla_V1_Status.Client(wrapping: connection.client)
+                    let answer = try? await status.members(
+                        Flotilla_V1_MembersRequest(), options: .flotilla(timeout: .seconds(1)))
+                    guard let answer, answer.hasLeaderID else { return nil }
+                    return answer.members.first { $0.id == answer.leaderID }?.address
+                }
+            }
+            for await found in group {
+                guard let found else { continue }
+                group.cancelAll()
+                return found as String?
+            }
+            return nil
+        }
+        return Source(addresses: addresses, leader: leader)
+    }
+
+    private func ask<Result: Sendable>(
+        _ source: Source, timeout: Duration = .seconds(30),
         _ body: @Sendable (Flotilla_V1_Peer.Client<Connection.Transport>, CallOptions) async throws -> Result
     ) async throws -> Result {
-        try await caller.call(addresses, timeout: timeout) { client, options in
+        try await caller.call(source.addresses, first: source.leader, timeout: timeout) { client, options in
             try await body(Flotilla_V1_Peer.Client(wrapping: client), options)
         }.result
     }
@@ -158,15 +223,16 @@ final class ShardMover: Sendable {
         request.shard = UInt32(shard.shard)
         request.epoch = shard.epoch
         request.to = node.options.gid
+        let source = await locate(addresses)
 
         var known = try await state(shard)
         if known.decision == nil {
             node.log.info("bringing shard \(shard.shard) from group \(gid)", metadata: ["epoch": "\(shard.epoch)"])
-            let frozen = try await source(addresses) { [request] in try await $0.freezeShard(request, options: $1) }
+            let frozen = try await ask(source) { [request] in try await $0.freezeShard(request, options: $1) }
             guard let user = ContentHash(frozen.userHash), let session = ContentHash(frozen.sessionHash) else {
                 throw MoveObstacle(text: "group \(gid) sent a malformed hash")
             }
-            try await stage(shard, from: gid, addresses, staged: known.staged, shardCount: Int(config.shardCount))
+            try await stage(shard, from: gid, source, staged: known.staged, shardCount: Int(config.shardCount))
             await Failpoint.reach("before-activate")
             let command = GroupCommand.activate(
                 shard, ShardHashes(user: user, session: session), logTime: frozen.logTimeMs)
@@ -180,12 +246,12 @@ final class ShardMover: Sendable {
         switch known.decision {
         case .activated(let hashes):
             try await controllers.report(shard: shard.shard, epoch: shard.epoch, .activated)
-            try await collect(request, .activated, hashes, addresses)
+            try await collect(request, .activated, hashes, source)
             try await controllers.report(shard: shard.shard, epoch: shard.epoch, .collected)
             node.log.info("shard \(shard.shard) is here: \(hashes.user)")
         case .rejected:
             try await controllers.report(shard: shard.shard, epoch: shard.epoch, .rejected)
-            try await collect(request, .rejected, ShardHashes(), addresses)
+            try await collect(request, .rejected, ShardHashes(), source)
             try await controllers.report(shard: shard.shard, epoch: shard.epoch, .collected)
         case nil: throw MoveObstacle(text: "the activation is not visible yet")
         }
@@ -193,7 +259,7 @@ final class ShardMover: Sendable {
 
     /// Copies piece by piece through the own log, from where the log stands.
     private func stage(
-        _ shard: ShardEpoch, from gid: UInt64, _ addresses: [String], staged: StagedShard?, shardCount: Int
+        _ shard: ShardEpoch, from gid: UInt64, _ source: Source, staged: StagedShard?, shardCount: Int
     ) async throws {
         var after = staged?.lastKey ?? []
         if staged?.isComplete == true { return }
@@ -204,7 +270,7 @@ final class ShardMover: Sendable {
             request.epoch = shard.epoch
             request.after = Data(after)
             request.bytesMax = 256 << 10
-            let piece = try await source(addresses) { [request] in try await $0.readShard(request, options: $1) }
+            let piece = try await ask(source, timeout: .seconds(10)) { [request] in try await $0.readShard(request, options: $1) }
             let chunk = piece.chunk.array
             var lastKey = after
             // Damage on the way is found here, before it reaches the log.
@@ -222,7 +288,7 @@ final class ShardMover: Sendable {
     }
 
     private func collect(
-        _ shard: Flotilla_V1_ShardEpoch, _ decision: Flotilla_V1_Decision, _ hashes: ShardHashes, _ addresses: [String]
+        _ shard: Flotilla_V1_ShardEpoch, _ decision: Flotilla_V1_Decision, _ hashes: ShardHashes, _ source: Source
     ) async throws {
         var request = Flotilla_V1_CollectShardRequest()
         request.gid = shard.gid
@@ -231,7 +297,7 @@ final class ShardMover: Sendable {
         request.decision = decision
         request.userHash = hashes.user.description
         request.sessionHash = hashes.session.description
-        _ = try await source(addresses) { [request] in try await $0.collectShard(request, options: $1) }
+        _ = try await ask(source) { [request] in try await $0.collectShard(request, options: $1) }
     }
 }
 

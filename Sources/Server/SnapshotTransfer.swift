@@ -10,9 +10,9 @@ enum SnapshotTransfer {
     private static let pieceBytes = 256 << 10
 
     static func send(
-        _ snapshot: OutgoingSnapshot, gid: UInt64, clusterID: [UInt8], to address: String
+        _ snapshot: OutgoingSnapshot, gid: UInt64, clusterID: [UInt8], to member: Member
     ) async throws -> Bool {
-        guard let endpoint = Address(address) else { return false }
+        guard let endpoint = Address(member.address) else { return false }
         let connection = try Connection(endpoint)
         let peer = Flotilla_V1_Peer.Client(wrapping: connection.client)
         let manifests = try snapshot.manifests.map { try JSONEncoder().encode($0) }
@@ -20,6 +20,7 @@ enum SnapshotTransfer {
             var frame = Flotilla_V1_SnapshotFrame()
             frame.header.clusterID = Data(clusterID)
             frame.header.gid = gid
+            frame.header.toIncarnation = Data(member.incarnation.bytes)
             frame.header.header = Data(snapshot.header.encoded)
             frame.header.manifests = manifests
             try await writer.write(frame)
@@ -55,8 +56,9 @@ enum SnapshotTransfer {
             result.reason = reason
             return result
         }
-        guard node.beginReceiving(), let host = node.host else { return refuse("another snapshot is being received") }
-        defer { node.endReceiving() }
+        guard let host = node.host else { return refuse("the node is starting") }
+        guard let turn = node.beginReceiving() else { return refuse("another snapshot is being received") }
+        defer { node.endReceiving(turn) }
         let directory = try host.makeIncomingDirectory()
         defer { host.removeIncomingDirectory(directory) }
         var header: SnapshotHeader?
@@ -65,10 +67,14 @@ enum SnapshotTransfer {
         var current: (path: String, handle: FileHandle)?
         defer { try? current?.handle.close() }
         for try await frame in frames {
+            guard node.goOnReceiving(turn) else { return refuse("the snapshot stood still, and another one took its place") }
             switch frame.frame {
             case .header(let received):
                 guard received.gid == node.options.gid, node.clusterID.isEmpty || received.clusterID.array == node.clusterID
                 else { return refuse("the snapshot is of another group or cluster") }
+                guard received.toIncarnation.array == node.incarnation.bytes else {
+                    return refuse("the snapshot is for an earlier life of this node; its disk was lost")
+                }
                 header = try SnapshotHeader(encoded: received.header.array)
                 manifests = try received.manifests.map { try JSONDecoder().decode(FamilyManifest.self, from: $0) }
                 for family in manifests.indices {

@@ -29,7 +29,8 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
             switch replica.role {
             case .leader: .leader
             case .candidate, .preCandidate: .candidate
-            case .follower: replica.membership.isVoter(node.id) ? .follower : .learner
+            case .follower: replica.membership[node.id].map { $0.standing == .voter && $0.incarnation == node.incarnation } ?? false
+                ? .follower : .learner
             }
         status.term = replica.term
         status.commitIndex = replica.commit
@@ -126,7 +127,12 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
             throw Flotilla_V1_Error(
                 .unavailable, "no node of this group answers at \(address); start it first, then repeat the command").status
         }
-        return answer.incarnation
+        guard answer.id == id else {
+            throw Flotilla_V1_Error(
+                .failedPrecondition, "node \(answer.id) answers at \(address), not node \(id); give the number with which "
+                    + "the node was started").status
+        }
+        return answer.answer.incarnation
     }
 }
 

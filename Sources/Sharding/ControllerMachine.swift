@@ -9,6 +9,8 @@ public enum ControllerCommand: Sendable, Equatable {
     case leave([UInt64])
     case move(shard: Int, to: UInt64)
     case report(shard: Int, epoch: UInt64, event: MoveEvent)
+    /// A group's members have changed, at this index of its log, and with them where clients find it.
+    case relocate(UInt64, [String], membershipIndex: UInt64)
 
     /// What a group says of a move.
     public enum MoveEvent: UInt8, Sendable {
@@ -48,6 +50,12 @@ public enum ControllerCommand: Sendable, Equatable {
             writer.varint(shard)
             writer.varint(epoch)
             writer.byte(event.rawValue)
+        case .relocate(let gid, let addresses, let index):
+            writer.byte(6)
+            writer.varint(gid)
+            writer.varint(index)
+            writer.varint(addresses.count)
+            for address in addresses { writer.string(address) }
         }
         return writer.bytes
     }
@@ -76,6 +84,11 @@ public enum ControllerCommand: Sendable, Equatable {
             let (shard, epoch) = (Int(clamping: try reader.varint()), try reader.varint())
             guard let event = MoveEvent(rawValue: try reader.byte()) else { throw CodingError("controller command") }
             command = .report(shard: shard, epoch: epoch, event: event)
+        case 6:
+            let (gid, index) = (try reader.varint(), try reader.varint())
+            var addresses: [String] = []
+            for _ in 0..<(try reader.count()) { addresses.append(try reader.string()) }
+            command = .relocate(gid, addresses, membershipIndex: index)
         default: throw CodingError("controller command")
         }
         try reader.finish()
@@ -186,6 +199,8 @@ public struct ControllerMachine: StateMachine {
         case .leave(let gids): try next.leave(gids)
         case .move(let shard, let gid): try next.move(shard, to: gid)
         case .report(let shard, let epoch, let event): next.report(shard, epoch: epoch, event)
+        case .relocate(let gid, let addresses, let index):
+            try next.relocate(gid, addresses, membershipIndex: index)
         }
         return next
     }
@@ -276,8 +291,29 @@ extension ShardMap {
             }
         }
         let before = self
-        for (gid, addresses) in joining { groups[gid] = Group(addresses: addresses) }
+        for (gid, addresses) in joining {
+            if groups[gid] == nil { groups[gid] = Group(addresses: addresses) } else { groups[gid]?.isLeaving = false }
+        }
         if groups != before.groups { rebalance() }
+    }
+
+    mutating func relocate(
+        _ gid: UInt64, _ addresses: [String], membershipIndex: UInt64
+    ) throws(ControllerRefusal) {
+        guard var group = groups[gid] else {
+            throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
+        }
+        // A leader that was deposed meanwhile may come late.
+        guard membershipIndex > group.membershipIndex, !addresses.isEmpty else { return }
+        for (other, theirs) in groups.sorted(by: { $0.key < $1.key }) where other != gid {
+            if let shared = addresses.first(where: theirs.addresses.contains) {
+                throw ControllerRefusal(
+                    .precondition, "group \(gid) shares the address \(shared) with group \(other)")
+            }
+        }
+        group.addresses = addresses
+        group.membershipIndex = membershipIndex
+        groups[gid] = group
     }
 
     mutating func leave(_ gids: [UInt64]) throws(ControllerRefusal) {

@@ -39,10 +39,13 @@ public struct ShardMap: Sendable, Equatable {
         public var addresses: [String]
         /// Leaves as soon as its last shard has moved away.
         public var isLeaving: Bool
+        /// The index, in the group's log, of the membership that the addresses are of; 0: as it joined.
+        public var membershipIndex: UInt64
 
-        public init(addresses: [String], isLeaving: Bool = false) {
+        public init(addresses: [String], isLeaving: Bool = false, membershipIndex: UInt64 = 0) {
             self.addresses = addresses
             self.isLeaving = isLeaving
+            self.membershipIndex = membershipIndex
         }
     }
 
@@ -79,6 +82,7 @@ public struct ShardMap: Sendable, Equatable {
             writer.byte(group.isLeaving ? 1 : 0)
             writer.varint(group.addresses.count)
             for address in group.addresses { writer.string(address) }
+            writer.varint(group.membershipIndex)
         }
         writer.varint(shards.count)
         for row in shards {
@@ -106,7 +110,8 @@ public struct ShardMap: Sendable, Equatable {
             let isLeaving = try reader.byte() == 1
             var addresses: [String] = []
             for _ in 0..<(try reader.count()) { addresses.append(try reader.string()) }
-            groups[gid] = Group(addresses: addresses, isLeaving: isLeaving)
+            groups[gid] = Group(
+                addresses: addresses, isLeaving: isLeaving, membershipIndex: try reader.varint())
         }
         shards = []
         for _ in 0..<(try reader.count()) {

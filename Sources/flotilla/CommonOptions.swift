@@ -35,6 +35,8 @@ struct ClusterOptions: ParsableArguments {
         var options = FlotillaClient.Options()
         options.deadline = .seconds(timeout)
         options.streamsPerNode = streamsPerNode
+        // Every run is a session of its own, of which a shard takes so many at a time: let them end soon.
+        options.sessionLifetime = .seconds(max(600, timeout * 4))
         return FlotillaClient(endpoints: addresses, options: options)
     }
 
@@ -91,6 +93,13 @@ struct JSONObject: Encodable {
 func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    FileHandle.standardOutput.write(try encoder.encode(value) + Data("\n".utf8))
+}
+
+/// One object on one line.
+func printJSONLine(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     FileHandle.standardOutput.write(try encoder.encode(value) + Data("\n".utf8))
 }
 

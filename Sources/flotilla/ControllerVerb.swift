@@ -128,6 +128,8 @@ struct ConfigOutput: Encodable {
     var groups: [String: [String]]
     var shards: [UInt64]
     var moves: [Move]
+    /// Groups that leave as soon as their last shard has moved away.
+    var leaving: [UInt64]
 
     init(_ wire: Flotilla_V1_Config) {
         config = wire.number
@@ -135,6 +137,7 @@ struct ConfigOutput: Encodable {
         groups = [:]
         for group in wire.groups { groups[String(group.gid)] = group.addresses }
         shards = wire.shards
+        leaving = wire.groups.filter(\.leaving).map(\.gid)
         moves = wire.moves.map {
             Move(shard: $0.shard, from: $0.from, to: $0.to, epoch: $0.epoch, phase: phaseName($0.phase))
         }
@@ -152,7 +155,9 @@ private func phaseName(_ phase: Flotilla_V1_MovePhase) -> String {
 
 private func printConfig(_ config: Flotilla_V1_Config) {
     print("config \(config.number), \(config.shardCount) shards, \(config.groups.count) groups")
-    for group in config.groups { print("group \(group.gid): \(group.addresses.joined(separator: ", "))") }
+    for group in config.groups { 
+        print("group \(group.gid): \(group.addresses.joined(separator: ", "))\(group.leaving ? "  (leaving)" : "")")
+    }
     for (shard, gid) in config.shards.enumerated() {
         let move = config.moves.first { $0.shard == UInt32(shard) }
             .map { "  (\(phaseName($0.phase)): \($0.from) -> \($0.to), epoch \($0.epoch))" } ?? ""

@@ -162,7 +162,7 @@ struct KvVerb: AsyncParsableCommand {
                 }
                 feed.finish()
             }
-            let (results, begun) = AsyncStream.makeStream(of: Task<(String, ExitCode), Never>.self)
+            let (results, begun) = AsyncStream.makeStream(of: Task<(Outcome, ExitCode), Never>.self)
             let starter = Task {
                 for await line in lines { begun.yield(Task { await Self.execute(line, client) }) }
                 begun.finish()
@@ -170,7 +170,7 @@ struct KvVerb: AsyncParsableCommand {
             var worst = ExitCode.success
             for await result in results {
                 let (text, code) = await result.value
-                printBytes(Array(text.utf8))
+                if cluster.format == .json { try printJSONLine(Self.object(text, code)) } else { printBytes(Self.line(text, code)) }
                 if code != .success, worst == .success || worst == Exit.notFound { worst = code }
                 places.signal()
             }
@@ -178,29 +178,64 @@ struct KvVerb: AsyncParsableCommand {
             if worst != .success { throw worst }
         }
 
-        static func execute(_ line: String, _ client: FlotillaClient) async -> (String, ExitCode) {
+        /// What a line came to.
+        enum Outcome: Sendable {
+            case value([UInt8])
+            case length(Int)
+            case done
+            case absent
+            case unequal
+            case error(String)
+        }
+
+        static func line(_ outcome: Outcome, _ code: ExitCode) -> [UInt8] {
+            switch outcome {
+            case .value(let value): value
+            case .length(let length): Array("\(length)".utf8)
+            case .done: Array("OK".utf8)
+            case .absent: Array("(absent)".utf8)
+            case .unequal: Array("(compare failed)".utf8)
+            case .error(let sentence): Array("error: \(sentence)".utf8)
+            }
+        }
+
+        static func object(_ outcome: Outcome, _ code: ExitCode) -> JSONObject {
+            var object = JSONObject()
+            switch outcome {
+            case .value(let value): object.setBytes("value", value)
+            case .length(let length): object.set("length", length)
+            case .done: break
+            case .absent: object.set("absent", true)
+            case .unequal: object.set("succeeded", false)
+            case .error(let sentence): object.set("error", sentence)
+            }
+            object.set("exitCode", code.rawValue)
+            return object
+        }
+
+        static func execute(_ line: String, _ client: FlotillaClient) async -> (Outcome, ExitCode) {
             let words = line.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
             let key = words.count > 1 ? Array(words[1].utf8) : []
             do throws(ClientError) {
                 switch (words[0], words.count) {
                 case ("get", 2):
-                    guard let value = try await client.get(key) else { return ("(absent)", Exit.notFound) }
-                    return (String(decoding: value, as: UTF8.self), .success)
+                    guard let value = try await client.get(key) else { return (.absent, Exit.notFound) }
+                    return (.value(value), .success)
                 case ("put", 3):
                     try await client.put(key, Array(words[2].utf8))
-                    return ("OK", .success)
-                case ("append", 3): return ("\(try await client.append(key, Array(words[2].utf8)))", .success)
+                    return (.done, .success)
+                case ("append", 3): return (.length(try await client.append(key, Array(words[2].utf8))), .success)
                 case ("delete", 2):
-                    return try await client.delete(key) ? ("OK", .success) : ("(absent)", Exit.notFound)
+                    return try await client.delete(key) ? (.done, .success) : (.absent, Exit.notFound)
                 case ("cas", 3):
                     let values = words[2].split(separator: " ", maxSplits: 1).map { Array($0.utf8) }
-                    guard values.count == 2 else { return ("error: cas KEY EXPECTED VALUE", Exit.usage) }
+                    guard values.count == 2 else { return (.error("cas KEY EXPECTED VALUE"), Exit.usage) }
                     let succeeded = try await client.compareAndSet(key, expected: values[0], value: values[1])
-                    return succeeded ? ("OK", .success) : ("(compare failed)", Exit.notFound)
-                default: return ("error: not an operation: \(line)", Exit.usage)
+                    return succeeded ? (.done, .success) : (.unequal, Exit.notFound)
+                default: return (.error("not an operation: \(line)"), Exit.usage)
                 }
             } catch {
-                return ("error: \(error.message)", error.exitCode)
+                return (.error(error.message), error.exitCode)
             }
         }
     }

@@ -188,7 +188,7 @@ def a_python_client_puts_gets_and_repeats(engine):
 
 @check(["rocksdb", "lmdb", "sqlite"])
 def a_wiped_node_does_not_vote_and_is_brought_back_by_replace(engine):
-    with Cluster(engine, groups=(100,), shards=2).up() as cluster:
+    with Cluster(engine, groups=(100,), shards=2, retain=200).up() as cluster:
         cluster.put_many([(f"key{n}", "x") for n in range(100)])
         leader = cluster.leader(100)
         wiped, other = [node for node in cluster.group(100) if node is not leader]
@@ -197,6 +197,11 @@ def a_wiped_node_does_not_vote_and_is_brought_back_by_replace(engine):
         wiped.start()
         pattern = f"flotilla group member replace {wiped.number} {re.escape(wiped.address)} --node \\S+"
         command = wait_for("the replace command in the log", lambda: re.search(pattern, wiped.log_text()))
+        # Compacting its position away must not bring it a snapshot, and with it a vote.
+        for round in range(3):
+            cluster.put_many([(f"key{n}", f"y{round}") for n in range(500)])
+        row = cluster.json("group", "status", "--node", wiped.address)[0]
+        require(row["role"] == "Learner" and row["snapshotsInstalled"] == 0 and not row["healthy"], f"the wiped node: {row}")
         # Without its vote two of three are no majority when one more is down.
         other.kill()
         code, _, err = cluster.cli("kv", "put", "k", "v", "--timeout", "3")
@@ -230,6 +235,9 @@ def members_are_added_and_removed_one_at_a_time(engine):
             "group", "member", "remove", str(gone.number), "--node", leader.address, "-w", "json"))
         require(sorted(m["id"] for m in members) == sorted({0, 1, 2, 3} - {gone.number}), f"members: {members}")
         cluster.run("kv", "put", "after", "v")
+        # Clients find the group where it is now.
+        addresses = sorted(m["address"] for m in members)
+        wait_for("the map to follow", lambda: sorted(cluster.query()["groups"]["100"]) == addresses)
 
 
 @check(["rocksdb", "lmdb", "sqlite"])
@@ -286,6 +294,43 @@ def a_group_without_quorum_refuses_and_recovers(engine):
             node.start()
         cluster.ready()
         require(cluster.get("k") in ("v", "w"), "the value is lost")
+
+
+@check(["rocksdb"])
+def a_dead_group_holds_up_no_other_groups_moves(engine):
+    with Cluster(engine, groups=(100, 101, 102), shards=24).up() as cluster:
+        before = cluster.query()["shards"]
+        for node in cluster.group(100):
+            node.kill()
+        for shard, gid in enumerate(before):
+            if gid == 100:
+                cluster.move(shard, 101)
+        moving = [shard for shard, gid in enumerate(before) if gid == 102]
+        for shard in moving:
+            cluster.move(shard, 101)
+        wait_for("the living group's shards to move", lambda: all(
+            cluster.query()["shards"][shard] == 101 for shard in moving), 30)
+        for node in cluster.group(100):
+            node.start()
+        cluster.wait_settled(60)
+        require(set(cluster.query()["shards"]) == {101}, "not every shard is at its target")
+
+
+@check(["rocksdb"])
+def a_paused_node_does_not_hold_up_a_move(engine):
+    with Cluster(engine, shards=4).up() as cluster:
+        cluster.put_many([(f"key{n}", "x") for n in range(100)])
+        paused = next(node for node in cluster.group(100) if node is not cluster.leader(100))
+        paused.signal(signal.SIGSTOP)
+        try:
+            for shard, gid in enumerate(cluster.query()["shards"]):
+                if gid == 100:
+                    cluster.move(shard, 101)
+            # A call to the paused node would take 30 s.
+            cluster.wait_settled(20)
+        finally:
+            paused.signal(signal.SIGCONT)
+        require(len(cluster.contents()) == 100, "keys are missing")
 
 
 @check(["rocksdb"])
@@ -437,7 +482,11 @@ def the_command_line_prints_what_it_says(engine):
         require(cluster.json("kv", "get", "b") == {"key": "b", "value": "new"}, "json")
         require(cluster.run("--version").startswith(b"flotilla "), "--version")
         require(b"compdef" in cluster.run("--generate-completion-script", "zsh"), "completions")
+        lines = cluster.run("kv", "batch", "-w", "json", stdin=b"put j 1\nget j\n").decode().split("\n")
+        require(json.loads(lines[0]) == {"exitCode": 0}, f"batch in JSON: {lines}")
+        require(json.loads(lines[1]) == {"exitCode": 0, "value": "1"}, f"batch in JSON: {lines}")
         node = cluster.status(100)[0]
+        require(node["healthy"], f"a founder is not healthy: {node}")
         for field in ("id", "address", "role", "term", "commitIndex", "lastApplied", "storageBytes", "healthy", "lastSeen"):
             require(field in node, f"{field} is not in group status")
         bench = json.loads(cluster.run("bench", "cluster", "--count", "500", "--clients", "4", "-w", "json"))

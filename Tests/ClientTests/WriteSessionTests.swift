@@ -3,14 +3,14 @@ import Testing
 
 @Suite struct WriteSessionTests {
     @Test func numbersCountFromOneAndAreNeverUsedTwice() {
-        let session = WriteSession(now: 1_000)
+        let session = WriteSession(now: 1_000, lifetime: 60_000)
         #expect((0..<5).map { _ in session.begin() } == [1, 2, 3, 4, 5])
         #expect(session.token.count == 16)
-        #expect(session.end == 1_000 + WriteSession.lifetimeMilliseconds)
+        #expect(session.end == 61_000)
     }
 
     @Test func theLowestUnansweredWaitsForTheOldest() {
-        let session = WriteSession(now: 0)
+        let session = WriteSession(now: 0, lifetime: 60_000)
         let numbers = (0..<4).map { _ in session.begin() }
         session.finish(numbers[1])
         session.finish(numbers[2])
@@ -22,7 +22,7 @@ import Testing
     }
 
     @Test func manyAnswersInAnyOrderEndWhereCountingSays() {
-        let session = WriteSession(now: 0)
+        let session = WriteSession(now: 0, lifetime: 60_000)
         for round in 0..<20 {
             let numbers = (0..<500).map { _ in session.begin() }
             for number in numbers.reversed() { session.finish(number) }
@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test func anAnswerThatComesTwiceCountsOnce() {
-        let session = WriteSession(now: 0)
+        let session = WriteSession(now: 0, lifetime: 60_000)
         let first = session.begin()
         _ = session.begin()
         session.finish(first)

@@ -87,6 +87,19 @@ public enum Flotilla_V1_Controller: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "ReportGroup" metadata.
+        public enum ReportGroup: Sendable {
+            /// Request type for "ReportGroup".
+            public typealias Input = Flotilla_V1_ReportGroupRequest
+            /// Response type for "ReportGroup".
+            public typealias Output = Flotilla_V1_ConfigResponse
+            /// Descriptor for "ReportGroup".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "flotilla.v1.Controller"),
+                method: "ReportGroup",
+                type: .unary
+            )
+        }
         /// Namespace for "Cluster" metadata.
         public enum Cluster: Sendable {
             /// Request type for "Cluster".
@@ -107,6 +120,7 @@ public enum Flotilla_V1_Controller: Sendable {
             Move.descriptor,
             Query.descriptor,
             ReportMove.descriptor,
+            ReportGroup.descriptor,
             Cluster.descriptor
         ]
     }
@@ -210,6 +224,24 @@ extension Flotilla_V1_Controller {
         /// - Returns: A streaming response of `Flotilla_V1_ConfigResponse` messages.
         func reportMove(
             request: GRPCCore.StreamingServerRequest<Flotilla_V1_ReportMoveRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse>
+
+        /// Handle the "ReportGroup" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > From groups: the members have changed, and with them where clients find the group.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Flotilla_V1_ReportGroupRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Flotilla_V1_ConfigResponse` messages.
+        func reportGroup(
+            request: GRPCCore.StreamingServerRequest<Flotilla_V1_ReportGroupRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse>
 
@@ -319,6 +351,24 @@ extension Flotilla_V1_Controller {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>
 
+        /// Handle the "ReportGroup" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > From groups: the members have changed, and with them where clients find the group.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ReportGroupRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Flotilla_V1_ConfigResponse` message.
+        func reportGroup(
+            request: GRPCCore.ServerRequest<Flotilla_V1_ReportGroupRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>
+
         /// Handle the "Cluster" method.
         ///
         /// > Source IDL Documentation:
@@ -423,6 +473,24 @@ extension Flotilla_V1_Controller {
             context: GRPCCore.ServerContext
         ) async throws -> Flotilla_V1_ConfigResponse
 
+        /// Handle the "ReportGroup" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > From groups: the members have changed, and with them where clients find the group.
+        ///
+        /// - Parameters:
+        ///   - request: A `Flotilla_V1_ReportGroupRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Flotilla_V1_ConfigResponse` to respond with.
+        func reportGroup(
+            request: Flotilla_V1_ReportGroupRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Flotilla_V1_ConfigResponse
+
         /// Handle the "Cluster" method.
         ///
         /// > Source IDL Documentation:
@@ -503,6 +571,17 @@ extension Flotilla_V1_Controller.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Flotilla_V1_Controller.Method.ReportGroup.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ReportGroupRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ConfigResponse>(),
+            handler: { request, context in
+                try await self.reportGroup(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Flotilla_V1_Controller.Method.Cluster.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ClusterRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ClusterResponse>(),
@@ -568,6 +647,17 @@ extension Flotilla_V1_Controller.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse> {
         let response = try await self.reportMove(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func reportGroup(
+        request: GRPCCore.StreamingServerRequest<Flotilla_V1_ReportGroupRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse> {
+        let response = try await self.reportGroup(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -647,6 +737,19 @@ extension Flotilla_V1_Controller.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse> {
         return GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>(
             message: try await self.reportMove(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func reportGroup(
+        request: GRPCCore.ServerRequest<Flotilla_V1_ReportGroupRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse> {
+        return GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>(
+            message: try await self.reportGroup(
                 request: request.message,
                 context: context
             ),
@@ -776,6 +879,29 @@ extension Flotilla_V1_Controller {
         func reportMove<Result>(
             request: GRPCCore.ClientRequest<Flotilla_V1_ReportMoveRequest>,
             serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ReportMoveRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ConfigResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ReportGroup" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > From groups: the members have changed, and with them where clients find the group.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ReportGroupRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_ReportGroupRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ConfigResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func reportGroup<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_ReportGroupRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ReportGroupRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ConfigResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result
@@ -980,6 +1106,40 @@ extension Flotilla_V1_Controller {
             )
         }
 
+        /// Call the "ReportGroup" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > From groups: the members have changed, and with them where clients find the group.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ReportGroupRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_ReportGroupRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ConfigResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func reportGroup<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_ReportGroupRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ReportGroupRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ConfigResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Flotilla_V1_Controller.Method.ReportGroup.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Cluster" method.
         ///
         /// > Source IDL Documentation:
@@ -1143,6 +1303,35 @@ extension Flotilla_V1_Controller.ClientProtocol {
         try await self.reportMove(
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ReportMoveRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ConfigResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ReportGroup" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > From groups: the members have changed, and with them where clients find the group.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Flotilla_V1_ReportGroupRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func reportGroup<Result>(
+        request: GRPCCore.ClientRequest<Flotilla_V1_ReportGroupRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.reportGroup(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ReportGroupRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ConfigResponse>(),
             options: options,
             onResponse: handleResponse
@@ -1326,6 +1515,39 @@ extension Flotilla_V1_Controller.ClientProtocol {
             metadata: metadata
         )
         return try await self.reportMove(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ReportGroup" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > From groups: the members have changed, and with them where clients find the group.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func reportGroup<Result>(
+        _ message: Flotilla_V1_ReportGroupRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Flotilla_V1_ReportGroupRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.reportGroup(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -126,6 +126,9 @@ public nonisolated struct Flotilla_V1_GroupAddresses: Sendable {
 
   public var addresses: [String] = []
 
+  /// The group leaves as soon as its last shard has moved away. Not for Join.
+  public var leaving: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -297,6 +300,23 @@ public nonisolated struct Flotilla_V1_ReportMoveRequest: Sendable {
   public init() {}
 }
 
+public nonisolated struct Flotilla_V1_ReportGroupRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var gid: UInt64 = 0
+
+  public var addresses: [String] = []
+
+  /// The log index of the group's last change of members; an older report changes nothing.
+  public var membershipIndex: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
 public nonisolated struct Flotilla_V1_ClusterRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -335,7 +355,7 @@ nonisolated extension Flotilla_V1_MoveEvent: SwiftProtobuf._ProtoNameProviding {
 
 nonisolated extension Flotilla_V1_GroupAddresses: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".GroupAddresses"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}addresses\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}addresses\0\u{1}leaving\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -345,6 +365,7 @@ nonisolated extension Flotilla_V1_GroupAddresses: SwiftProtobuf.Message, SwiftPr
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.addresses) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.leaving) }()
       default: break
       }
     }
@@ -357,12 +378,16 @@ nonisolated extension Flotilla_V1_GroupAddresses: SwiftProtobuf.Message, SwiftPr
     if !self.addresses.isEmpty {
       try visitor.visitRepeatedStringField(value: self.addresses, fieldNumber: 2)
     }
+    if self.leaving != false {
+      try visitor.visitSingularBoolField(value: self.leaving, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Flotilla_V1_GroupAddresses, rhs: Flotilla_V1_GroupAddresses) -> Bool {
     if lhs.gid != rhs.gid {return false}
     if lhs.addresses != rhs.addresses {return false}
+    if lhs.leaving != rhs.leaving {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -706,6 +731,46 @@ nonisolated extension Flotilla_V1_ReportMoveRequest: SwiftProtobuf.Message, Swif
     if lhs.shard != rhs.shard {return false}
     if lhs.epoch != rhs.epoch {return false}
     if lhs.event != rhs.event {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_ReportGroupRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ReportGroupRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}addresses\0\u{3}membership_index\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.addresses) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.membershipIndex) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.gid != 0 {
+      try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 1)
+    }
+    if !self.addresses.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.addresses, fieldNumber: 2)
+    }
+    if self.membershipIndex != 0 {
+      try visitor.visitSingularUInt64Field(value: self.membershipIndex, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_ReportGroupRequest, rhs: Flotilla_V1_ReportGroupRequest) -> Bool {
+    if lhs.gid != rhs.gid {return false}
+    if lhs.addresses != rhs.addresses {return false}
+    if lhs.membershipIndex != rhs.membershipIndex {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -178,6 +178,9 @@ public nonisolated struct Flotilla_V1_SnapshotHeader: Sendable {
   /// One for each family in the header: its manifest as JSON (docs/formats.md).
   public var manifests: [Data] = []
 
+  /// For whom it is: a node whose disk was lost is somebody else, and refuses.
+  public var toIncarnation: Data = Data()
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -255,6 +258,9 @@ public nonisolated struct Flotilla_V1_IdentifyResponse: Sendable {
   public var incarnation: Data = Data()
 
   public var bootstrap: Data = Data()
+
+  /// The addresses with which the node was started. Founders must agree on them.
+  public var cluster: [String] = []
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -582,7 +588,7 @@ nonisolated extension Flotilla_V1_SnapshotFrame: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Flotilla_V1_SnapshotHeader: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".SnapshotHeader"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{1}header\0\u{1}manifests\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{1}header\0\u{1}manifests\0\u{3}to_incarnation\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -594,6 +600,7 @@ nonisolated extension Flotilla_V1_SnapshotHeader: SwiftProtobuf.Message, SwiftPr
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
       case 3: try { try decoder.decodeSingularBytesField(value: &self.header) }()
       case 4: try { try decoder.decodeRepeatedBytesField(value: &self.manifests) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.toIncarnation) }()
       default: break
       }
     }
@@ -612,6 +619,9 @@ nonisolated extension Flotilla_V1_SnapshotHeader: SwiftProtobuf.Message, SwiftPr
     if !self.manifests.isEmpty {
       try visitor.visitRepeatedBytesField(value: self.manifests, fieldNumber: 4)
     }
+    if !self.toIncarnation.isEmpty {
+      try visitor.visitSingularBytesField(value: self.toIncarnation, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -620,6 +630,7 @@ nonisolated extension Flotilla_V1_SnapshotHeader: SwiftProtobuf.Message, SwiftPr
     if lhs.gid != rhs.gid {return false}
     if lhs.header != rhs.header {return false}
     if lhs.manifests != rhs.manifests {return false}
+    if lhs.toIncarnation != rhs.toIncarnation {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -777,7 +788,7 @@ nonisolated extension Flotilla_V1_IdentifyRequest: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".IdentifyResponse"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}incarnation\0\u{1}bootstrap\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}incarnation\0\u{1}bootstrap\0\u{1}cluster\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -788,6 +799,7 @@ nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, Swift
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.id) }()
       case 2: try { try decoder.decodeSingularBytesField(value: &self.incarnation) }()
       case 3: try { try decoder.decodeSingularBytesField(value: &self.bootstrap) }()
+      case 4: try { try decoder.decodeRepeatedStringField(value: &self.cluster) }()
       default: break
       }
     }
@@ -803,6 +815,9 @@ nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, Swift
     if !self.bootstrap.isEmpty {
       try visitor.visitSingularBytesField(value: self.bootstrap, fieldNumber: 3)
     }
+    if !self.cluster.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.cluster, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -810,6 +825,7 @@ nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, Swift
     if lhs.id != rhs.id {return false}
     if lhs.incarnation != rhs.incarnation {return false}
     if lhs.bootstrap != rhs.bootstrap {return false}
+    if lhs.cluster != rhs.cluster {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
