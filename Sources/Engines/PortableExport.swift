@@ -50,6 +50,10 @@ enum PortableExport {
         _ manifest: FamilyManifest, from directory: String, into family: FamilyID, engine: any StorageEngine
     ) throws(EngineError) {
         guard manifest.format == ChunkFormat.portable else { throw .unsupported("import format \(manifest.format)") }
+        let view = try engine.snapshot()
+        let isEmpty = try view.cursor(family, lower: [], upper: nil, reverse: false).next { _, _ in true } == nil
+        view.close()
+        guard isEmpty else { throw .unsupported("loading into a family that is not empty") }
         for file in manifest.files { _ = try readChecked(file, in: directory) }
         var hash = ContentHash()
         var batch = WriteBatch()

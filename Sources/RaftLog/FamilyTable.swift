@@ -127,7 +127,7 @@ public final class FamilyTable: Sendable {
 
     /// Removes every family that nothing maps: what a crash left between creating and mapping, or between
     /// unmapping and dropping. Only while opening.
-    public func sweep(mapped: Set<FamilyID>) throws(EngineError) {
+    func sweep(mapped: Set<FamilyID>) throws(EngineError) {
         for family in try engine.families() where family != Self.node && !mapped.contains(family) {
             try engine.dropFamily(family)
         }

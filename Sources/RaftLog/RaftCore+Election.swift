@@ -1,10 +1,13 @@
 /// Elections: section 5.2, with PreVote (dissertation, section 9.6).
 extension RaftCore {
+    /// Who votes here may have changed, and this replica doesn't know it yet.
+    var hasCommittedChangeUnapplied: Bool { unappliedMemberships.first.map { $0 <= commit } ?? false }
+
     /// Tries to become leader. With `force` (the leader hands over) there is no pre-vote.
     mutating func campaign(force: Bool) {
         guard isVoter(in: membership) else { return }
         // A committed change that is not applied here may have taken our vote away (etcd #7280).
-        if let pending = unappliedMemberships.first, pending <= commit { return }
+        if hasCommittedChangeUnapplied { return }
         leader = nil
         votes = [:]
         if force {

@@ -157,8 +157,9 @@ extension RaftCore {
         for peer in progress.keys.sorted() {
             while sendAppend(to: peer) {}
         }
-        // Nobody campaigns while a committed change of members isn't applied, so its commit is said at once.
-        if let change = unappliedMemberships.first, change <= commit { announceCommits() }
+        // Nobody campaigns while a committed change of members isn't applied, and once it is applied here nobody
+        // speaks to a member that it removes: they must hear of it now.
+        if hasCommittedChangeUnapplied { announceCommits() }
     }
 
     /// Sends one append; true if another may follow.

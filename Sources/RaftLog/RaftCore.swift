@@ -64,6 +64,8 @@ public struct RaftCore: Sendable {
 
     // Elections.
     var votes: [ReplicaID: Bool] = [:]
+    /// The leader has handed over, for example because it was removed, and that very change is not applied here yet.
+    var takesOverWhenApplied = false
 
     // Leadership.
     var progress: [ReplicaID: Progress] = [:]
@@ -216,7 +218,9 @@ public struct RaftCore: Sendable {
         case .appendRejected(let previous, let hint): handleRejected(message.from, previous: previous, hint: hint)
         case .heartbeatReply(let round): handleHeartbeatReply(message.from, round: round)
         case .timeoutNow:
-            if role != .leader, message.from == leader { campaign(force: true) }
+            guard role != .leader, message.from == leader else { return }
+            takesOverWhenApplied = hasCommittedChangeUnapplied
+            if !takesOverWhenApplied { campaign(force: true) }
         }
     }
 
@@ -259,6 +263,7 @@ public struct RaftCore: Sendable {
         if newTerm > term {
             hardState = HardState(term: newTerm, vote: nil)
             hardStateChanged = true
+            takesOverWhenApplied = false
         }
         role = .follower
         leader = newLeader
@@ -296,6 +301,10 @@ public struct RaftCore: Sendable {
         unappliedMemberships.removeAll { $0 <= index }
         if let newMembership { adopt(newMembership) }
         log.evict(through: min(applied, durable), bytesMax: configuration.memoryBytesMax)
+        if takesOverWhenApplied, !hasCommittedChangeUnapplied {
+            takesOverWhenApplied = false
+            if role != .leader { campaign(force: true) }
+        }
     }
 
     /// Hands out what is not written yet: the hard state if it changed, and new entries.

@@ -1,4 +1,5 @@
 public import Engines
+internal import Keyspace
 public import RaftLog
 
 /// What the controller's log carries.
@@ -189,6 +190,9 @@ public struct ControllerMachine: StateMachine {
     ) throws(ControllerRefusal) -> ShardMap? {
         if case .initialize(let shardCount, let clusterID) = command {
             if let map { return map }
+            guard (1...Limits.shardCountMax).contains(shardCount) else {
+                throw ControllerRefusal(.invalid, "\(shardCount) shards; a cluster has 1 to \(Limits.shardCountMax)")
+            }
             let rows = [ShardMap.Row](repeating: .init(gid: 0, epoch: 0), count: shardCount)
             return ShardMap(number: 0, clusterID: clusterID, groups: [:], shards: rows)
         }

@@ -240,6 +240,7 @@ public struct GroupMachine: StateMachine {
 
     mutating func learnShardCount(_ count: Int, in context: inout ApplyContext) -> Bool {
         if let shardCount { return shardCount == count }
+        guard (1...Limits.shardCountMax).contains(count) else { return false }
         shardCount = count
         context.setStateRow(Self.shardCountKey, bigEndianBytes(UInt64(count)))
         return true

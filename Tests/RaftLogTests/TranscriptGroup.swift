@@ -204,6 +204,15 @@ final class TranscriptGroup {
         try with(from) { $0.snapshotEnded(to: to, index: header.applied.position.index) }
     }
 
+    /// A leader tells with its next tick what is committed and went out with no append.
+    private func hasCommitToAnnounce(_ id: ReplicaID) -> Bool {
+        guard let node = nodes[id], node.isUp, node.driver.core.isLeader else { return false }
+        let core = node.driver.core
+        return core.progress.values.contains {
+            $0.state == .replicate && $0.announcedCommit < core.commit && $0.match >= core.commit
+        }
+    }
+
     /// Delivers and writes until nothing moves any more.
     func stabilize(_ only: Set<ReplicaID>? = nil) throws {
         func takesPart(_ id: ReplicaID) -> Bool { only?.contains(id) ?? true }
@@ -212,6 +221,8 @@ final class TranscriptGroup {
                 try deliver(network.remove(at: next))
             } else if let id = ids.first(where: { takesPart($0) && nodes[$0]?.disk.isEmpty == false }) {
                 try flushDisk(id)
+            } else if let id = ids.first(where: { takesPart($0) && hasCommitToAnnounce($0) }) {
+                try with(id) { $0.tick(now: now) }
             } else {
                 return
             }

@@ -31,6 +31,7 @@ import Testing
         .initialize(shardCount: 64, clusterID: [1, 2]), .join([1: ["a:1", "b:2"], .max: []]), .join([:]),
         .leave([1, .max]),
         .move(shard: 3, to: 4), .report(shard: 1, epoch: .max, event: .rejected),
+        .relocate(1, ["a:1"], membershipIndex: .max),
     ]
 
     @Test(arguments: controllerCommands) func aControllerCommandIsReadBack(command: ControllerCommand) throws {
