@@ -30,7 +30,7 @@ protos:
 	@scripts/generate-protos
 
 format:
-	@swift format --in-place --recursive Sources Tests Examples Package.swift
+	@find Sources Tests Examples Package.swift -name "*.swift" -not -path "*/Generated/*" -print0 | xargs -0 swift format --in-place
 
 clean:
 	@rm -rf .build .build-release .build-protoc output

@@ -189,8 +189,9 @@ public func findServerPIDs(_ addresses: Set<String>) -> [Int32] {
         guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return false }
         let words = String(decoding: data, as: UTF8.self).split(separator: "\0").map(String.init)
         let serves = words.contains("serve") || words.first.map { $0.hasSuffix("server") } == true
-        return serves && words.contains { word in
-            word.split(whereSeparator: { $0 == "," || $0 == "=" }).contains { addresses.contains(String($0)) }
-        }
+        return serves
+            && words.contains { word in
+                word.split(whereSeparator: { $0 == "," || $0 == "=" }).contains { addresses.contains(String($0)) }
+            }
     }
 }

@@ -118,9 +118,11 @@ public final class FlotillaClient: Sendable {
                 try await fill(&cursors[index], end: end, page: page, keysOnly: keysOnly)
             }
             let heads = cursors.indices.filter { cursors[$0].head != nil }
-            guard let least = heads.min(by: { left, right in
-                (cursors[left].head?.key ?? []).lexicographicallyPrecedes(cursors[right].head?.key ?? [])
-            }), let pair = cursors[least].takeHead() else { break }
+            guard
+                let least = heads.min(by: { left, right in
+                    (cursors[left].head?.key ?? []).lexicographicallyPrecedes(cursors[right].head?.key ?? [])
+                }), let pair = cursors[least].takeHead()
+            else { break }
             merged.append(pair)
         }
         return merged
@@ -182,7 +184,9 @@ public final class FlotillaClient: Sendable {
         request.scan.limit = page
         request.scan.keysOnly = keysOnly
         let shard = cursor.shard
-        guard case .scan(let result)? = try await attempts(request, shard: { _ in shard }).result else { throw Self.confused }
+        guard case .scan(let result)? = try await attempts(request, shard: { _ in shard }).result else {
+            throw Self.confused
+        }
         cursor.page = result.pairs.map { ($0.key.array, $0.value.array) }
         cursor.position = 0
         cursor.isDone = !result.more

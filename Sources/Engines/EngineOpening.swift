@@ -5,21 +5,21 @@ extension EngineKind {
         case .memory: return MemoryEngine()
         case .rocksdb:
             #if RocksDB
-            return try RocksDBEngine(path: directory, readOnly: readOnly)
+                return try RocksDBEngine(path: directory, readOnly: readOnly)
             #else
-            throw .unsupported("this program was built without RocksDB")
+                throw .unsupported("this program was built without RocksDB")
             #endif
         case .lmdb:
             #if LMDB
-            return try LMDBEngine(path: directory, readOnly: readOnly)
+                return try LMDBEngine(path: directory, readOnly: readOnly)
             #else
-            throw .unsupported("this program was built without LMDB")
+                throw .unsupported("this program was built without LMDB")
             #endif
         case .sqlite:
             #if SQLite
-            return try SQLiteEngine(path: directory, readOnly: readOnly)
+                return try SQLiteEngine(path: directory, readOnly: readOnly)
             #else
-            throw .unsupported("this program was built without SQLite")
+                throw .unsupported("this program was built without SQLite")
             #endif
         }
     }

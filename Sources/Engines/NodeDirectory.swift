@@ -87,8 +87,9 @@ public final class NodeDirectory: Sendable {
                         + "made it, or choose another directory")
             }
             guard fileExists("\(path)/engine") else {
-                throw .corruption(place: "\(path): engine/ is missing; restore the directory from a backup, or remove "
-                    + "it and replace the member")
+                throw .corruption(
+                    place: "\(path): engine/ is missing; restore the directory from a backup, or remove "
+                        + "it and replace the member")
             }
         } else {
             if let entries = directoryEntries(path) {
@@ -100,7 +101,8 @@ public final class NodeDirectory: Sendable {
                 }
                 if let used = directoryEntries("\(path)/engine"), !used.isEmpty {
                     throw .mismatch(
-                        "\(path) holds engine files but no FLOTILLA file; restore that file, or choose another directory")
+                        "\(path) holds engine files but no FLOTILLA file; restore that file, or choose another directory"
+                    )
                 }
             } else {
                 try makeDirectories(path)
@@ -111,7 +113,9 @@ public final class NodeDirectory: Sendable {
             // Somebody else may have made it while we waited for nothing.
             present = try identity(at: path)
             let identity: DirectoryIdentity
-            if let present { identity = present } else {
+            if let present {
+                identity = present
+            } else {
                 try makeDirectories("\(path)/engine")
                 identity = DirectoryIdentity(
                     format: DirectoryIdentity.formatNewest, engine: engine, role: role, groupId: groupId,

@@ -86,7 +86,8 @@ public struct WriteBatch: Sendable {
         var failure: Failure?
         bytes.withUnsafeBytes { all in
             for operation in operations {
-                let key = UnsafeRawBufferPointer(rebasing: all[operation.offset..<operation.offset + operation.keyCount])
+                let key = UnsafeRawBufferPointer(
+                    rebasing: all[operation.offset..<operation.offset + operation.keyCount])
                 let valueStart = operation.offset + operation.keyCount
                 let value = UnsafeRawBufferPointer(rebasing: all[valueStart..<valueStart + operation.valueCount])
                 do throws(Failure) {

@@ -92,7 +92,9 @@ public struct GroupLayout: Sendable, Equatable {
     func decode(_ index: LogIndex, _ value: [UInt8]) throws(EngineError) -> Entry {
         var result: Result<Entry, EngineError> = .failure(.closed)
         value.withUnsafeBytes { buffer in
-            do throws(EngineError) { result = .success(try entry(index: index, value: buffer)) } catch { result = .failure(error) }
+            do throws(EngineError) { result = .success(try entry(index: index, value: buffer)) } catch {
+                result = .failure(error)
+            }
         }
         return try result.get()
     }

@@ -182,7 +182,9 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
         var storage = GroupStorage(
             layout: layout, machine: machine, applied: rows.applied, membership: rows.membership,
             families: rows.families)
-        let batch = StorageBatch(view: view) { () throws(EngineError) -> FamilyID in throw .unsupported("creating families while opening") }
+        let batch = StorageBatch(view: view) { () throws(EngineError) -> FamilyID in
+            throw .unsupported("creating families while opening")
+        }
         var context = storage.context(batch)
         try storage.machine.load(in: &context)
         let state = RestoredState(

@@ -96,7 +96,8 @@ extension RaftCore {
         openingIndex = log.last.index + 1
         unappliedBytes = 0
         if applied < log.last.index {
-            let waiting = log.entries(from: max(applied + 1, log.firstInMemory), through: log.last.index, bytesMax: .max)
+            let waiting = log.entries(
+                from: max(applied + 1, log.firstInMemory), through: log.last.index, bytesMax: .max)
             unappliedBytes = waiting?.reduce(0) { $0 + $1.size } ?? 0
         }
         appendToOwnLog(kind: .opening, payload: [], stamp: 0)

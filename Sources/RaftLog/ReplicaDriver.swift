@@ -281,7 +281,8 @@ public struct ReplicaDriver: Sendable {
         return request
     }
 
-    private mutating func nextCommands(_ write: inout PendingWrite, _ effects: inout Effects) -> [WriteRequest.Command] {
+    private mutating func nextCommands(_ write: inout PendingWrite, _ effects: inout Effects) -> [WriteRequest.Command]
+    {
         guard nextToApply <= core.commit else { return [] }
         guard
             let entries = core.log.entries(
@@ -292,7 +293,9 @@ public struct ReplicaDriver: Sendable {
         for entry in entries {
             var token: UInt64?
             if !proposals.isEmpty, let proposal = proposals.removeValue(forKey: entry.index) {
-                if proposal.term == entry.term { token = proposal.token } else {
+                if proposal.term == entry.term {
+                    token = proposal.token
+                } else {
                     effects.unknownProposals.append(proposal.token)
                 }
             }

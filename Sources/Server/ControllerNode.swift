@@ -43,7 +43,9 @@ public final class ControllerNode: Sendable {
         while !Task.isCancelled {
             if let status = node.host?.status, status.role == .leader, status.hasCommittedInTerm {
                 let layout = node.layout
-                let known = try? await node.read { try ControllerMachine.map(number: nil, layout: layout, in: $0) != nil }
+                let known = try? await node.read {
+                    try ControllerMachine.map(number: nil, layout: layout, in: $0) != nil
+                }
                 if known == true { return }
                 let command = ControllerCommand.initialize(
                     shardCount: node.options.shardCount, clusterID: node.clusterID)
@@ -146,11 +148,14 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
             } else {
                 map = try await node.read { try ControllerMachine.map(number: number, layout: node.layout, in: $0) }
             }
-            if let map, !request.hasNewerThan || map.number > request.newerThan || poll == polls { return response(map) }
+            if let map, !request.hasNewerThan || map.number > request.newerThan || poll == polls {
+                return response(map)
+            }
             if map == nil, !request.hasNewerThan || poll == polls {
                 if let number { throw Flotilla_V1_Error(.notFound, "there is no config \(number)").status }
                 throw Flotilla_V1_Error(
-                    .unavailable, "the controller is not initialised yet", retryAfterMilliseconds: 100).status
+                    .unavailable, "the controller is not initialised yet", retryAfterMilliseconds: 100
+                ).status
             }
             try await Task.sleep(for: .milliseconds(50))
         }
@@ -171,7 +176,8 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
         let map = try await node.read { try ControllerMachine.map(number: nil, layout: node.layout, in: $0) }
         guard let map else {
             throw Flotilla_V1_Error(
-                .unavailable, "the controller is not initialised yet", retryAfterMilliseconds: 100).status
+                .unavailable, "the controller is not initialised yet", retryAfterMilliseconds: 100
+            ).status
         }
         var response = Flotilla_V1_ClusterResponse()
         response.clusterID = Data(map.clusterID)

@@ -201,7 +201,8 @@ final class GroupFront: KvHandler {
                 config: newestConfig.withLock { $0 }, retryAfterMilliseconds: 20)
         case .frozen(let shard):
             Flotilla_V1_Error(
-                .busy, "shard \(shard) is being moved", config: newestConfig.withLock { $0 }, retryAfterMilliseconds: 10)
+                .busy, "shard \(shard) is being moved", config: newestConfig.withLock { $0 }, retryAfterMilliseconds: 10
+            )
         case .sessionExpired:
             Flotilla_V1_Error(.sessionExpired, "the session is over; begin a new one")
         case .busy(let why): Flotilla_V1_Error(.busy, why, retryAfterMilliseconds: 50)
@@ -288,7 +289,9 @@ final class GroupFront: KvHandler {
             row.shard = UInt32(shard)
             row.group = node.options.gid
             row.epoch = record.epoch
-            if case .frozen = record.state { row.state = .bePulling } else {
+            if case .frozen = record.state {
+                row.state = .bePulling
+            } else {
                 row.state = collecting.withLock { $0.contains(shard) } ? .gcing : .serving
             }
             if let family = try reader.family(shard) {

@@ -25,7 +25,9 @@ final class MoveSource: ShardPeer {
         }
     }
 
-    private func view<Result: Sendable>(_ body: @escaping @Sendable (GroupReader) throws -> Result) async throws -> Result {
+    private func view<Result: Sendable>(_ body: @escaping @Sendable (GroupReader) throws -> Result) async throws
+        -> Result
+    {
         let node = node
         return try await offload {
             let snapshot = try node.engine.snapshot()
@@ -37,12 +39,15 @@ final class MoveSource: ShardPeer {
     private func frozenHashes(_ shard: ShardEpoch) async throws -> ShardHashes {
         if let known = hashes.withLock({ $0[shard] }) { return known }
         let found = try await view { reader -> ShardHashes? in
-            guard case .frozen(_, let epoch)? = try reader.record(shard.shard)?.state, epoch == shard.epoch else { return nil }
+            guard case .frozen(_, let epoch)? = try reader.record(shard.shard)?.state, epoch == shard.epoch else {
+                return nil
+            }
             return try reader.hashes(shard.shard)
         }
         guard let found else {
             throw Flotilla_V1_Error(
-                .failedPrecondition, "shard \(shard.shard) is not frozen under epoch \(shard.epoch)").status
+                .failedPrecondition, "shard \(shard.shard) is not frozen under epoch \(shard.epoch)"
+            ).status
         }
         hashes.withLock { $0[shard] = found }
         return found
@@ -67,7 +72,8 @@ final class MoveSource: ShardPeer {
         let piece = try await view { try $0.piece(shard, after: after, bytesMax: bytes) }
         guard let piece else {
             throw Flotilla_V1_Error(
-                .failedPrecondition, "shard \(shard.shard) is not frozen under epoch \(shard.epoch)").status
+                .failedPrecondition, "shard \(shard.shard) is not frozen under epoch \(shard.epoch)"
+            ).status
         }
         var response = Flotilla_V1_ShardPiece()
         response.chunk = Data(piece.chunk)
@@ -107,7 +113,8 @@ final class MoveSource: ShardPeer {
                     "shard \(shard.shard): the target activated \(request.userHash), here is \(own.user); keeping both")
                 throw Flotilla_V1_Error(
                     .failedPrecondition,
-                    "shard \(shard.shard) has other contents here than at the target; both copies are kept").status
+                    "shard \(shard.shard) has other contents here than at the target; both copies are kept"
+                ).status
             }
             try await step(.collect(shard))
         case .rejected: try await step(.unfreeze(shard))

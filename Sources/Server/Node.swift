@@ -97,7 +97,9 @@ final class Node<Machine: StateMachine>: Sendable {
 
     private static func bytes(ofHex text: String) -> [UInt8]? { Incarnation(hex: text)?.bytes }
 
-    private func cluster(of record: BootstrapRecord) -> [UInt8] { options.isController ? record.hash : record.clusterID }
+    private func cluster(of record: BootstrapRecord) -> [UInt8] {
+        options.isController ? record.hash : record.clusterID
+    }
 
     /// Not a founder of this group: runs without a vote until the leader's log names this directory's incarnation.
     private func waitForReplacement(_ record: BootstrapRecord) throws(EngineError) {
@@ -127,10 +129,11 @@ final class Node<Machine: StateMachine>: Sendable {
 
     private func setCluster(_ id: [UInt8]) throws(EngineError) {
         guard !id.isEmpty else { return }
-        try directory.record(clusterId: id.map { byte in
-            let digits = String(byte, radix: 16)
-            return digits.count == 1 ? "0" + digits : digits
-        }.joined())
+        try directory.record(
+            clusterId: id.map { byte in
+                let digits = String(byte, radix: 16)
+                return digits.count == 1 ? "0" + digits : digits
+            }.joined())
         adoptCluster(id)
     }
 
@@ -153,7 +156,9 @@ final class Node<Machine: StateMachine>: Sendable {
                 var batch = WriteBatch()
                 record.write(to: layout, in: &batch)
                 try engine.write(batch, durability: .synced)
-                log.info("founded the group with nodes \(record.membership.members.map { "\($0.id)" }.joined(separator: ", "))")
+                log.info(
+                    "founded the group with nodes \(record.membership.members.map { "\($0.id)" }.joined(separator: ", "))"
+                )
                 return try become(record)
             case .waitForReplacement(let record):
                 // Kept, so that this node too can show it when others ask.
@@ -181,7 +186,9 @@ final class Node<Machine: StateMachine>: Sendable {
 
     /// Asks the node at an address who it is; `nil` if it doesn't answer.
     func identify(_ address: String) async -> Identified? {
-        guard let endpoint = Address(address), let connection = try? connections.connection(to: endpoint) else { return nil }
+        guard let endpoint = Address(address), let connection = try? connections.connection(to: endpoint) else {
+            return nil
+        }
         let peer = Flotilla_V1_Peer.Client(wrapping: connection.client)
         var request = Flotilla_V1_IdentifyRequest()
         request.gid = options.gid
@@ -249,7 +256,9 @@ final class Node<Machine: StateMachine>: Sendable {
             state.withLock { $0.condition = nil }
             do throws(EngineError) { try directory.recordJoined() } catch { log.error("\(error)") }
         case .membershipChanged(let membership):
-            log.info("members: \(membership.members.map { "\($0.id) \($0.address) \($0.standing)" }.joined(separator: "; "))")
+            log.info(
+                "members: \(membership.members.map { "\($0.id) \($0.address) \($0.standing)" }.joined(separator: "; "))"
+            )
             if membership[id]?.incarnation == incarnation { state.withLock { $0.condition = nil } }
         case .noSpace(let place): log.error("no space left: \(place); writes wait until there is room")
         case .failed(let error):

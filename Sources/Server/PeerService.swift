@@ -43,7 +43,9 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         guard request.gid == node.options.gid else {
             throw RPCError(
                 code: .failedPrecondition,
-                message: "\(node.options.address) is a node of \(node.options.role) \(node.options.gid), not of \(request.gid)")
+                message:
+                    "\(node.options.address) is a node of \(node.options.role) \(node.options.gid), not of \(request.gid)"
+            )
         }
         return node.identity(request)
     }
@@ -88,7 +90,8 @@ extension Node {
     }
 
     /// A linearizable view; failures as errors of the wire. `body` runs on the host's reading thread.
-    func read<Result: Sendable>(_ body: @escaping @Sendable (any ReadSnapshot) throws -> Result) async throws -> Result {
+    func read<Result: Sendable>(_ body: @escaping @Sendable (any ReadSnapshot) throws -> Result) async throws -> Result
+    {
         guard let host else { throw unavailable().status }
         return try await withCheckedThrowingContinuation { continuation in
             host.read { result in
@@ -108,7 +111,8 @@ extension Node {
     func notLeader() -> Flotilla_V1_Error {
         let leader = leaderAddress
         if leader.isEmpty {
-            return Flotilla_V1_Error(.noLeader, "\(options.role) \(options.gid) has no leader", retryAfterMilliseconds: 50)
+            return Flotilla_V1_Error(
+                .noLeader, "\(options.role) \(options.gid) has no leader", retryAfterMilliseconds: 50)
         }
         return Flotilla_V1_Error(.notLeader, "node \(options.id) doesn't lead", leader: leader)
     }

@@ -113,7 +113,8 @@ final class ShardMover: Sendable {
                     try await self.bring(shard, from: move.from, config)
                 } catch {
                     if !Task.isCancelled {
-                        self.node.log.info("move of shard \(shard.shard) from group \(move.from) waits: \(Self.reason(error))")
+                        self.node.log.info(
+                            "move of shard \(shard.shard) from group \(move.from) waits: \(Self.reason(error))")
                         // Its place goes to another one meanwhile.
                         self.resting.withLock { $0[shard] = HostClock.monotonic() + 500 }
                     }
@@ -189,7 +190,9 @@ final class ShardMover: Sendable {
         let leader = await withTaskGroup(of: String?.self) { group in
             for address in addresses {
                 group.addTask {
-                    guard let endpoint = Address(address), let connection = try? pool.connection(to: endpoint) else { return nil }
+                    guard let endpoint = Address(address), let connection = try? pool.connection(to: endpoint) else {
+                        return nil
+                    }
                     let status = Flotilla_V1_Status.Client(wrapping: connection.client)
                     let answer = try? await status.members(
                         Flotilla_V1_MembersRequest(), options: .flotilla(timeout: .seconds(1)))
@@ -270,7 +273,9 @@ final class ShardMover: Sendable {
             request.epoch = shard.epoch
             request.after = Data(after)
             request.bytesMax = 256 << 10
-            let piece = try await ask(source, timeout: .seconds(10)) { [request] in try await $0.readShard(request, options: $1) }
+            let piece = try await ask(source, timeout: .seconds(10)) { [request] in
+                try await $0.readShard(request, options: $1)
+            }
             let chunk = piece.chunk.array
             var lastKey = after
             // Damage on the way is found here, before it reaches the log.

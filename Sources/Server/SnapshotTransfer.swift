@@ -67,10 +67,13 @@ enum SnapshotTransfer {
         var current: (path: String, handle: FileHandle)?
         defer { try? current?.handle.close() }
         for try await frame in frames {
-            guard node.goOnReceiving(turn) else { return refuse("the snapshot stood still, and another one took its place") }
+            guard node.goOnReceiving(turn) else {
+                return refuse("the snapshot stood still, and another one took its place")
+            }
             switch frame.frame {
             case .header(let received):
-                guard received.gid == node.options.gid, node.clusterID.isEmpty || received.clusterID.array == node.clusterID
+                guard received.gid == node.options.gid,
+                    node.clusterID.isEmpty || received.clusterID.array == node.clusterID
                 else { return refuse("the snapshot is of another group or cluster") }
                 guard received.toIncarnation.array == node.incarnation.bytes else {
                     return refuse("the snapshot is for an earlier life of this node; its disk was lost")
@@ -86,7 +89,9 @@ enum SnapshotTransfer {
                     manifests[Int(piece.family)].files.indices.contains(Int(piece.file))
                 else { return refuse("a piece of no file") }
                 let name = manifests[Int(piece.family)].files[Int(piece.file)].name
-                guard !name.contains("/"), !name.hasPrefix(".") else { return refuse("a file name that leads elsewhere") }
+                guard !name.contains("/"), !name.hasPrefix(".") else {
+                    return refuse("a file name that leads elsewhere")
+                }
                 let path = "\(directory)/\(piece.family)/\(name)"
                 if current?.path != path {
                     try current?.handle.close()
@@ -96,7 +101,9 @@ enum SnapshotTransfer {
                 try current?.handle.write(contentsOf: piece.data)
                 pieces += 1
             case .end(let end):
-                guard let header, end.pieces == pieces else { return refuse("\(pieces) of \(end.pieces) pieces arrived") }
+                guard let header, end.pieces == pieces else {
+                    return refuse("\(pieces) of \(end.pieces) pieces arrived")
+                }
                 try current?.handle.close()
                 current = nil
                 let complete = manifests

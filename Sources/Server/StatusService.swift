@@ -29,8 +29,9 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
             switch replica.role {
             case .leader: .leader
             case .candidate, .preCandidate: .candidate
-            case .follower: replica.membership[node.id].map { $0.standing == .voter && $0.incarnation == node.incarnation } ?? false
-                ? .follower : .learner
+            case .follower:
+                replica.membership[node.id].map { $0.standing == .voter && $0.incarnation == node.incarnation } ?? false
+                    ? .follower : .learner
             }
         status.term = replica.term
         status.commitIndex = replica.commit
@@ -102,7 +103,8 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
         case .failure(.notLeader): throw node.notLeader().status
         case .failure(.busy):
             throw Flotilla_V1_Error(
-                .busy, "another membership change is under way; try again", retryAfterMilliseconds: 200).status
+                .busy, "another membership change is under way; try again", retryAfterMilliseconds: 200
+            ).status
         case .failure(.invalid(let error)): throw Flotilla_V1_Error(.failedPrecondition, error.description).status
         }
         // Bounded: a member that is down can't catch up, and the caller should hear so.
@@ -116,7 +118,8 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
         }
         throw Flotilla_V1_Error(
             .unavailable,
-            "member \(target) is a member but has not caught up after 30 s; see `member list` and the node's log").status
+            "member \(target) is a member but has not caught up after 30 s; see `member list` and the node's log"
+        ).status
     }
 
     private func incarnation(at address: String, _ id: ReplicaID) async throws -> Incarnation {
@@ -125,12 +128,15 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
         }
         guard let answer = await node.identify(address) else {
             throw Flotilla_V1_Error(
-                .unavailable, "no node of this group answers at \(address); start it first, then repeat the command").status
+                .unavailable, "no node of this group answers at \(address); start it first, then repeat the command"
+            ).status
         }
         guard answer.id == id else {
             throw Flotilla_V1_Error(
-                .failedPrecondition, "node \(answer.id) answers at \(address), not node \(id); give the number with which "
-                    + "the node was started").status
+                .failedPrecondition,
+                "node \(answer.id) answers at \(address), not node \(id); give the number with which "
+                    + "the node was started"
+            ).status
         }
         return answer.answer.incarnation
     }

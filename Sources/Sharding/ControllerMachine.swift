@@ -336,7 +336,8 @@ extension ShardMap {
 
     mutating func move(_ shard: Int, to gid: UInt64) throws(ControllerRefusal) {
         guard shards.indices.contains(shard) else {
-            throw ControllerRefusal(.invalid, "shard \(shard) is out of range; there are shards 0 to \(shards.count - 1)")
+            throw ControllerRefusal(
+                .invalid, "shard \(shard) is out of range; there are shards 0 to \(shards.count - 1)")
         }
         guard let group = groups[gid] else {
             throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")

@@ -171,7 +171,8 @@ public enum GroupCommand: Sendable, Equatable {
             let shardCount = Int(clamping: try reader.varint())
             let (source, after) = (try reader.varint(), try reader.blob())
             let last = try reader.byte() == 1
-            self = .stage(shard, shardCount: shardCount, from: source, after: after, chunk: try reader.blob(), last: last)
+            self = .stage(
+                shard, shardCount: shardCount, from: source, after: after, chunk: try reader.blob(), last: last)
         case 7:
             self = .activate(try epoch(&reader), try ShardHashes(from: &reader), logTime: try reader.varint())
         case 8: self = .reject(try epoch(&reader))

@@ -61,7 +61,9 @@ extension GroupMachine {
 
     func decision(_ shard: ShardEpoch, in context: ApplyContext) throws(EngineError) -> ShardDecision? {
         guard let row = try context.stateRow(ShardDecision.key(shard)) else { return nil }
-        do throws(CodingError) { return try ShardDecision(encoded: row) } catch { throw .corruption(place: error.place) }
+        do throws(CodingError) { return try ShardDecision(encoded: row) } catch {
+            throw .corruption(place: error.place)
+        }
     }
 
     func staged(_ shard: ShardEpoch, in context: ApplyContext) throws(EngineError) -> StagedShard? {

@@ -38,7 +38,8 @@ public struct GroupMachine: StateMachine {
         shards = [:]
         shardCount = try context.stateRow(Self.shardCountKey)
             .flatMap { row in row.withUnsafeBytes { bigEndianNumber($0) } }.map { Int(clamping: $0) }
-        timeFloor = try context.stateRow(Self.timeFloorKey)
+        timeFloor =
+            try context.stateRow(Self.timeFloorKey)
             .flatMap { row in row.withUnsafeBytes { bigEndianNumber($0) } } ?? 0
         for row in try context.stateRows(prefix: [ShardRecord.prefix]) where row.key.count == 9 {
             guard let shard = row.key.dropFirst().withUnsafeBytes({ bigEndianNumber($0) }) else { continue }
@@ -68,7 +69,8 @@ public struct GroupMachine: StateMachine {
         case .unfreeze(let shard): return unfreeze(shard)
         case .collect(let shard): return collect(shard, in: &context)
         case .stage(let shard, let count, let source, let after, let chunk, let last):
-            return try stage(shard, shardCount: count, from: source, after: after, chunk: chunk, last: last, in: &context)
+            return try stage(
+                shard, shardCount: count, from: source, after: after, chunk: chunk, last: last, in: &context)
         case .activate(let shard, let hashes, let logTime):
             return try activate(shard, hashes, logTime: logTime, in: &context)
         case .reject(let shard): return try reject(shard, in: &context)
@@ -77,7 +79,9 @@ public struct GroupMachine: StateMachine {
 
     public mutating func flush(in context: inout ApplyContext) throws(EngineError) {
         for key in dirtySessions {
-            guard let row = sessions[key], let family = context.families[ShardRecord.family(key.shard)] else { continue }
+            guard let row = sessions[key], let family = context.families[ShardRecord.family(key.shard)] else {
+                continue
+            }
             context.put(family, [ShardRows.session] + key.token, row.encoded)
         }
         dirtySessions.removeAll(keepingCapacity: true)
@@ -215,7 +219,9 @@ public struct GroupMachine: StateMachine {
         return .success(SessionRow(end: stamp.end))
     }
 
-    private mutating func evictExpired(_ shard: Int, now: Milliseconds, in context: inout ApplyContext) throws(EngineError) {
+    private mutating func evictExpired(_ shard: Int, now: Milliseconds, in context: inout ApplyContext)
+        throws(EngineError)
+    {
         guard var record = shards[shard], let family = context.families[ShardRecord.family(shard)] else { return }
         let upper = [ShardRows.sessionEnd] + bigEndianBytes(now + 1)
         let expired = try context.scan(

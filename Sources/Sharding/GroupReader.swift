@@ -66,7 +66,9 @@ public struct GroupReader {
         var shards: Set<Int> = []
         let prefix = [GroupLayout.statePrefix, StagedShard.prefix]
         try view.scan(layout.meta, lower: prefix, upper: successor(ofPrefix: prefix)) { key, _ in
-            if let shard = bigEndianNumber(UnsafeRawBufferPointer(rebasing: key.dropFirst(2))) { shards.insert(Int(shard)) }
+            if let shard = bigEndianNumber(UnsafeRawBufferPointer(rebasing: key.dropFirst(2))) {
+                shards.insert(Int(shard))
+            }
             return true
         }
         return shards

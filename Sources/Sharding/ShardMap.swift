@@ -141,7 +141,9 @@ extension ShardMap {
         while true {
             let load = load()
             let share = open.reduce(0) { $0 + load[$1, default: 0] } / open.count
-            guard let emptiest = open.min(by: { (load[$0, default: 0], $0) < (load[$1, default: 0], $1) }) else { return }
+            guard let emptiest = open.min(by: { (load[$0, default: 0], $0) < (load[$1, default: 0], $1) }) else {
+                return
+            }
             let givers = open.filter { load[$0, default: 0] > max(share, load[emptiest, default: 0] + 1) }
                 .sorted { (load[$1, default: 0], $0) < (load[$0, default: 0], $1) }
             isBalancePending = !givers.isEmpty

@@ -146,7 +146,11 @@ public enum ShardRows {
     static func value(ofRecord record: [UInt8]) -> [UInt8] { Array(record.dropFirst()) }
 
     static func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, to hashes: inout ShardHashes) {
-        if key.first == user { hashes.user.add(key: key, value: value) } else { hashes.session.add(key: key, value: value) }
+        if key.first == user {
+            hashes.user.add(key: key, value: value)
+        } else {
+            hashes.session.add(key: key, value: value)
+        }
     }
 
     /// The fingerprints of a whole family, by a scan.

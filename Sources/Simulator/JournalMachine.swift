@@ -14,7 +14,9 @@ struct JournalMachine: StateMachine {
 
     mutating func apply(_ entry: Entry, in context: inout ApplyContext) throws(EngineError) -> UInt64 {
         let family: FamilyID
-        if let mapped = context.families[Self.family] { family = mapped } else {
+        if let mapped = context.families[Self.family] {
+            family = mapped
+        } else {
             family = try context.mapFamily(Self.family)
         }
         guard let number = entry.payload.withUnsafeBytes({ bigEndianNumber($0) }) else { return 0 }

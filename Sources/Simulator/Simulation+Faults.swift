@@ -74,7 +74,8 @@ extension Simulation {
         nodes[node].engine = MemoryEngine()
         if options.plant == .wipedDiskVotes {
             let families = try FamilyTable(engine: nodes[node].engine)
-            let record = BootstrapRecord(clusterID: [1], gid: layoutGroup, membership: knowledge.firstMembership ?? membership)
+            let record = BootstrapRecord(
+                clusterID: [1], gid: layoutGroup, membership: knowledge.firstMembership ?? membership)
             var batch = WriteBatch()
             record.write(to: try families.layout(of: layoutGroup), in: &batch)
             try nodes[node].engine.write(batch, durability: .synced)

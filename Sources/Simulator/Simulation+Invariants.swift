@@ -34,7 +34,9 @@ extension Simulation {
         }
         nodes[node].process?.term = core.term
         nodes[node].process?.commit = core.commit
-        if core.applied > core.commit { try violate("n\(core.id): applied \(core.applied) beyond commit \(core.commit)") }
+        if core.applied > core.commit {
+            try violate("n\(core.id): applied \(core.applied) beyond commit \(core.commit)")
+        }
         guard core.isLeader else { return }
         if let other = knowledge.leaders[core.term] {
             // Election Safety.
@@ -128,7 +130,9 @@ extension Simulation {
     mutating func noteApplied(_ entry: Entry, _ node: Int) throws {
         if let known = knowledge.committed[entry.index] {
             if known != entry {
-                try violate("n\(nodes[node].id) applied \(entry.index)@\(entry.term) where \(known.index)@\(known.term) was applied")
+                try violate(
+                    "n\(nodes[node].id) applied \(entry.index)@\(entry.term) where \(known.index)@\(known.term) was applied"
+                )
             }
         } else {
             knowledge.committed[entry.index] = entry

@@ -332,7 +332,8 @@ public struct Simulation {
         // Late enough for the receiver to lose its disk meanwhile: whoever it is then has to find out.
         let arrival = now + UInt64.random(in: 5...(isHealed ? 200 : 2_500), using: &random)
         let target = Int(member.id.rawValue)
-        guard nodes.indices.contains(target), !cut.contains(Link(from: nodes[node].id, to: member.id)), isHealed || !chance(20)
+        guard nodes.indices.contains(target), !cut.contains(Link(from: nodes[node].id, to: member.id)),
+            isHealed || !chance(20)
         else {
             queue.schedule(.snapshotFailed(node: node, life: nodes[node].life, peer: member.id), at: arrival)
             return

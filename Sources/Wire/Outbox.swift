@@ -23,7 +23,8 @@ public final class Outbox<Element: Sendable>: Sendable {
     @discardableResult
     public func push(_ element: Element, bytes: Int) -> Bool {
         let (added, waiter) = state.withLock { state -> (Bool, CheckedContinuation<Void, Never>?) in
-            guard !state.isClosed, state.elements.count < countMax, state.bytes + bytes <= bytesMax || state.elements.isEmpty
+            guard !state.isClosed, state.elements.count < countMax,
+                state.bytes + bytes <= bytesMax || state.elements.isEmpty
             else { return (false, nil) }
             state.elements.append(element)
             state.bytes += bytes

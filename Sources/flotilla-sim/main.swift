@@ -29,7 +29,9 @@ struct SimulatorCommand: ParsableCommand {
     private var range: ClosedRange<UInt64>? {
         if let seed { return seed...seed }
         let parts = (seeds ?? "").components(separatedBy: "..")
-        guard parts.count == 2, let first = UInt64(parts[0]), let last = UInt64(parts[1]), first <= last else { return nil }
+        guard parts.count == 2, let first = UInt64(parts[0]), let last = UInt64(parts[1]), first <= last else {
+            return nil
+        }
         return first...last
     }
 

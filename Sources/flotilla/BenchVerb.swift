@@ -91,10 +91,14 @@ struct BenchVerb: AsyncParsableCommand {
 private func printResults(_ results: [ClusterBench.Result]) {
     func number(_ value: Double) -> String { String(format: "%.2f", value) }
     printTable(
-        ["WORK", "CLIENTS", "OPS/S", "P50 MS", "P99 MS", "P99.9 MS", "MAX MS", "SERVER CPU µS/OP", "CLIENT CPU µS/OP", "ERRORS"],
+        [
+            "WORK", "CLIENTS", "OPS/S", "P50 MS", "P99 MS", "P99.9 MS", "MAX MS", "SERVER CPU µS/OP",
+            "CLIENT CPU µS/OP", "ERRORS",
+        ],
         results.map { result in
             [
-                result.work, "\(result.clients)", String(format: "%.0f", result.operationsPerSecond), number(result.p50),
+                result.work, "\(result.clients)", String(format: "%.0f", result.operationsPerSecond),
+                number(result.p50),
                 number(result.p99), number(result.p999), number(result.max),
                 result.serverCPUPerThousand.map { String(format: "%.0f", $0) } ?? "-",
                 String(format: "%.0f", result.clientCPUPerThousand), "\(result.errors)",

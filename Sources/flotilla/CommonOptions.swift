@@ -16,7 +16,8 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
 }
 
 struct ClusterOptions: ParsableArguments {
-    @Option(help: "The controllers' addresses, HOST:PORT,… (default: FLOTILLA_ENDPOINTS, else localhost:50051 to 50053).")
+    @Option(
+        help: "The controllers' addresses, HOST:PORT,… (default: FLOTILLA_ENDPOINTS, else localhost:50051 to 50053).")
     var endpoints: String?
 
     @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table or json.")
@@ -79,7 +80,9 @@ struct JSONObject: Encodable {
     mutating func set(_ name: String, _ value: any Encodable) { members.append((name, value)) }
 
     mutating func setBytes(_ name: String, _ bytes: [UInt8]) {
-        if let text = String(validating: bytes, as: UTF8.self) { set(name, text) } else {
+        if let text = String(validating: bytes, as: UTF8.self) {
+            set(name, text)
+        } else {
             set(name + "Base64", Data(bytes).base64EncodedString())
         }
     }

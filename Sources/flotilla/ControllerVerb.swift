@@ -70,7 +70,8 @@ struct ControllerVerb: AsyncParsableCommand {
     }
 
     struct Query: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Print the shard map, or an earlier one by its number.")
+        static let configuration = CommandConfiguration(
+            abstract: "Print the shard map, or an earlier one by its number.")
         @OptionGroup var cluster: ClusterOptions
         @Argument var number: UInt64?
 
@@ -108,7 +109,9 @@ extension ControllerChange {
     ) async throws {
         let client = cluster.makeController()
         let config = try await report { () throws(ClientError) in try await body(client) }
-        if cluster.format == .json { try printJSON(ConfigOutput(config)) } else {
+        if cluster.format == .json {
+            try printJSON(ConfigOutput(config))
+        } else {
             print("OK, config \(config.number)")
             if !config.moves.isEmpty { note("\(config.moves.count) shards are on the move; `query` shows them") }
         }
@@ -155,11 +158,12 @@ private func phaseName(_ phase: Flotilla_V1_MovePhase) -> String {
 
 private func printConfig(_ config: Flotilla_V1_Config) {
     print("config \(config.number), \(config.shardCount) shards, \(config.groups.count) groups")
-    for group in config.groups { 
+    for group in config.groups {
         print("group \(group.gid): \(group.addresses.joined(separator: ", "))\(group.leaving ? "  (leaving)" : "")")
     }
     for (shard, gid) in config.shards.enumerated() {
-        let move = config.moves.first { $0.shard == UInt32(shard) }
+        let move =
+            config.moves.first { $0.shard == UInt32(shard) }
             .map { "  (\(phaseName($0.phase)): \($0.from) -> \($0.to), epoch \($0.epoch))" } ?? ""
         print("shard \(shard): \(gid == 0 ? "none" : "group \(gid)")\(move)")
     }

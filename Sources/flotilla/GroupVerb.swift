@@ -14,7 +14,8 @@ struct GroupVerb: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Run one node of a shard group.")
         @OptionGroup var serve: ServeArguments
         @Option(help: "The group's id, above 0.") var gid: UInt64
-        @Option(name: [.customLong("controllers"), .customLong("ctrlers")], help: "The controllers' addresses, HOST:PORT,…")
+        @Option(
+            name: [.customLong("controllers"), .customLong("ctrlers")], help: "The controllers' addresses, HOST:PORT,…")
         var controllers = "localhost:50051,localhost:50052,localhost:50053"
 
         func run() async throws {
@@ -57,7 +58,9 @@ struct GroupVerb: AsyncParsableCommand {
                 let members = nodes.filter { $0.gid == gid }
                 print("group \(gid)")
                 printNodes(members)
-                guard let speaker = members.first(where: { $0.status?.role == .leader }) ?? members.first(where: { $0.status != nil }),
+                guard
+                    let speaker = members.first(where: { $0.status?.role == .leader })
+                        ?? members.first(where: { $0.status != nil }),
                     let status = speaker.status
                 else { continue }
                 printTable(
@@ -107,20 +110,26 @@ struct MemberVerb: AsyncParsableCommand {
 
         func show(_ members: Flotilla_V1_MembersResponse) throws {
             if cluster.format == .json {
-                try printJSON(members.members.map { member -> JSONObject in
-                    var object = JSONObject()
-                    object.set("id", member.id)
-                    object.set("address", member.address)
-                    object.set("voter", member.voter)
-                    object.set("matchIndex", member.matchIndex)
-                    object.set("leader", members.hasLeaderID && members.leaderID == member.id)
-                    return object
-                })
+                try printJSON(
+                    members.members.map { member -> JSONObject in
+                        var object = JSONObject()
+                        object.set("id", member.id)
+                        object.set("address", member.address)
+                        object.set("voter", member.voter)
+                        object.set("matchIndex", member.matchIndex)
+                        object.set("leader", members.hasLeaderID && members.leaderID == member.id)
+                        return object
+                    })
             } else {
-                printTable(["ID", "ADDRESS", "STANDING", "MATCH"], members.members.map { member in
-                    let leads = members.hasLeaderID && members.leaderID == member.id
-                    return ["\(member.id)", member.address, leads ? "Leader" : member.voter ? "Voter" : "Learner", "\(member.matchIndex)"]
-                })
+                printTable(
+                    ["ID", "ADDRESS", "STANDING", "MATCH"],
+                    members.members.map { member in
+                        let leads = members.hasLeaderID && members.leaderID == member.id
+                        return [
+                            "\(member.id)", member.address, leads ? "Leader" : member.voter ? "Voter" : "Learner",
+                            "\(member.matchIndex)",
+                        ]
+                    })
             }
         }
 

@@ -43,7 +43,8 @@ struct KvVerb: AsyncParsableCommand {
     }
 
     struct Append: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Append to the value of a key; prints its new length.")
+        static let configuration = CommandConfiguration(
+            abstract: "Append to the value of a key; prints its new length.")
         @OptionGroup var cluster: ClusterOptions
         @Argument var key: String
         @Argument(help: "What to append; - reads it from standard input.") var value: String
@@ -72,7 +73,8 @@ struct KvVerb: AsyncParsableCommand {
     struct CompareAndSet: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "cas", abstract: "Replace a value if it is what is expected; exit code 2 if it isn't.",
-            discussion: "flotilla kv cas KEY EXPECTED VALUE. With --absent EXPECTED is left out; with --remove VALUE is.")
+            discussion:
+                "flotilla kv cas KEY EXPECTED VALUE. With --absent EXPECTED is left out; with --remove VALUE is.")
         @OptionGroup var cluster: ClusterOptions
         @Flag(help: "Expect that the key is absent.") var absent = false
         @Flag(help: "Delete the key instead of setting it.") var remove = false
@@ -81,7 +83,9 @@ struct KvVerb: AsyncParsableCommand {
 
         func validate() throws {
             let wanted = (absent ? 0 : 1) + (remove ? 0 : 1)
-            if values.count != wanted { throw ValidationError("Give \(wanted) value(s) after the key, not \(values.count).") }
+            if values.count != wanted {
+                throw ValidationError("Give \(wanted) value(s) after the key, not \(values.count).")
+            }
         }
 
         func run() async throws {
@@ -124,12 +128,13 @@ struct KvVerb: AsyncParsableCommand {
                 try await client.scan(start: from, end: to, limit: limit, keysOnly: keysOnly)
             }
             if cluster.format == .json {
-                try printJSON(pairs.map { pair in
-                    var object = JSONObject()
-                    object.setBytes("key", pair.key)
-                    if !keysOnly { object.setBytes("value", pair.value) }
-                    return object
-                })
+                try printJSON(
+                    pairs.map { pair in
+                        var object = JSONObject()
+                        object.setBytes("key", pair.key)
+                        if !keysOnly { object.setBytes("value", pair.value) }
+                        return object
+                    })
             } else {
                 for pair in pairs { printBytes(keysOnly ? pair.key : pair.key + [9] + pair.value) }
             }
@@ -170,7 +175,11 @@ struct KvVerb: AsyncParsableCommand {
             var worst = ExitCode.success
             for await result in results {
                 let (text, code) = await result.value
-                if cluster.format == .json { try printJSONLine(Self.object(text, code)) } else { printBytes(Self.line(text, code)) }
+                if cluster.format == .json {
+                    try printJSONLine(Self.object(text, code))
+                } else {
+                    printBytes(Self.line(text, code))
+                }
                 if code != .success, worst == .success || worst == Exit.notFound { worst = code }
                 places.signal()
             }

@@ -19,7 +19,8 @@ struct LocalVerb: AsyncParsableCommand {
     @Option(help: "Nodes of each group.") var replicas = 3
     @Option(help: "Controller nodes.") var controllers = 3
     @Option(help: "Shards of a new cluster.") var shards = 64
-    @Option(help: "rocksdb, lmdb, sqlite, or mixed: the nodes of a group on different engines.") var engine: EngineChoice = .rocksdb
+    @Option(help: "rocksdb, lmdb, sqlite, or mixed: the nodes of a group on different engines.") var engine:
+        EngineChoice = .rocksdb
     @Option(help: "Where data and logs go.") var dataDir = "data/local"
     @Option(help: "The controllers' first port; groups follow at +100, +200, …") var basePort = 50_051
     @Option(help: "Applied log entries kept for followers that are behind.") var retain: UInt64 = 10_000
@@ -29,7 +30,9 @@ struct LocalVerb: AsyncParsableCommand {
         if !(1...9).contains(replicas) { throw ValidationError("--replicas takes 1 to 9.") }
         if !(1...9).contains(controllers) { throw ValidationError("--controllers takes 1 to 9.") }
         if !(1...1024).contains(shards) { throw ValidationError("--shards takes 1 to 1024.") }
-        if basePort < 1 || basePort + 100 * groups + replicas > 65_535 { throw ValidationError("--base-port is out of range.") }
+        if basePort < 1 || basePort + 100 * groups + replicas > 65_535 {
+            throw ValidationError("--base-port is out of range.")
+        }
     }
 
     private func addresses(_ group: Int, _ count: Int) -> [String] {
@@ -50,9 +53,12 @@ struct LocalVerb: AsyncParsableCommand {
             children.append(
                 try launch(
                     "controller-\(node)",
-                    ["controller", "serve", "--id", "\(node)", "--cluster", controllerAddresses.joined(separator: ","),
-                     "--db", "\(dataDir)/controller-\(node)", "--engine", engine(node), "--shards", "\(shards)",
-                     "--retain", "\(retain)"]))
+                    [
+                        "controller", "serve", "--id", "\(node)", "--cluster",
+                        controllerAddresses.joined(separator: ","),
+                        "--db", "\(dataDir)/controller-\(node)", "--engine", engine(node), "--shards", "\(shards)",
+                        "--retain", "\(retain)",
+                    ]))
         }
         for group in 1...groups {
             let cluster = addresses(group, replicas)
@@ -60,10 +66,12 @@ struct LocalVerb: AsyncParsableCommand {
                 children.append(
                     try launch(
                         "group-\(99 + group)-\(node)",
-                        ["group", "serve", "--id", "\(node)", "--gid", "\(99 + group)", "--cluster",
-                         cluster.joined(separator: ","), "--controllers", controllerAddresses.joined(separator: ","),
-                         "--db", "\(dataDir)/group-\(99 + group)-\(node)", "--engine", engine(node),
-                         "--retain", "\(retain)"]))
+                        [
+                            "group", "serve", "--id", "\(node)", "--gid", "\(99 + group)", "--cluster",
+                            cluster.joined(separator: ","), "--controllers", controllerAddresses.joined(separator: ","),
+                            "--db", "\(dataDir)/group-\(99 + group)-\(node)", "--engine", engine(node),
+                            "--retain", "\(retain)",
+                        ]))
             }
         }
         note("starting \(children.count) nodes; data and logs in \(dataDir)")
@@ -78,7 +86,9 @@ struct LocalVerb: AsyncParsableCommand {
         while !signals.isRaised {
             try await Task.sleep(for: .milliseconds(100))
             if let dead = children.first(where: { !$0.isRunning }) {
-                note("flotilla: a node ended with code \(dead.terminationStatus): \((dead.arguments ?? []).joined(separator: " "))")
+                note(
+                    "flotilla: a node ended with code \(dead.terminationStatus): \((dead.arguments ?? []).joined(separator: " "))"
+                )
                 note("its log is in \(dataDir)")
                 throw Exit.failed
             }
@@ -115,7 +125,9 @@ struct LocalVerb: AsyncParsableCommand {
         let end = Date().addingTimeInterval(60)
         while !signals.isRaised {
             if let dead = children.first(where: { !$0.isRunning }) {
-                note("flotilla: a node could not start: \((dead.arguments ?? []).prefix(6).joined(separator: " ")); see its log in \(dataDir)")
+                note(
+                    "flotilla: a node could not start: \((dead.arguments ?? []).prefix(6).joined(separator: " ")); see its log in \(dataDir)"
+                )
                 throw Exit.failed
             }
             if let config = try? await client.query() {

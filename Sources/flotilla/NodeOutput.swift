@@ -119,12 +119,15 @@ struct NodeOutput: Encodable {
 func printNodes(_ nodes: [AskedNode]) {
     let rows = nodes.map { node -> [String] in
         let output = NodeOutput(node)
-        guard node.status != nil else { return ["\(output.id)", output.address, "Offline", "-", "-", "-", "-", "-", "-", ""] }
+        guard node.status != nil else {
+            return ["\(output.id)", output.address, "Offline", "-", "-", "-", "-", "-", "-", ""]
+        }
         return [
             "\(output.id)", output.address, output.role, "\(output.term)", "\(output.commitIndex)",
             "\(output.lastApplied)", humanBytes(output.storageBytes), output.engine ?? "",
             "\(output.snapshotsInstalled ?? 0)", output.condition ?? "",
         ]
     }
-    printTable(["ID", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "STORAGE", "ENGINE", "SNAPSHOTS", "CONDITION"], rows)
+    printTable(
+        ["ID", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "STORAGE", "ENGINE", "SNAPSHOTS", "CONDITION"], rows)
 }

@@ -14,11 +14,15 @@ enum SeedProgram: String, CaseIterable {
     private var flags: [String: String] {
         switch self {
         case .controllerServer:
-            ["id": "--id", "cluster": "--cluster", "db": "--db", "engine": "--engine", "listen": "--listen",
-             "shards": "--shards", "retain": "--retain"]
+            [
+                "id": "--id", "cluster": "--cluster", "db": "--db", "engine": "--engine", "listen": "--listen",
+                "shards": "--shards", "retain": "--retain",
+            ]
         case .groupServer:
-            ["id": "--id", "gid": "--gid", "cluster": "--cluster", "ctrlers": "--controllers", "db": "--db",
-             "engine": "--engine", "listen": "--listen", "retain": "--retain"]
+            [
+                "id": "--id", "gid": "--gid", "cluster": "--cluster", "ctrlers": "--controllers", "db": "--db",
+                "engine": "--engine", "listen": "--listen", "retain": "--retain",
+            ]
         case .controllerClient, .groupClient:
             ["addrs": "--endpoints", "ctrlers": "--endpoints", "endpoints": "--endpoints", "w": "-w"]
         }

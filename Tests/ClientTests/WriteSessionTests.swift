@@ -1,5 +1,6 @@
-@testable import Client
 import Testing
+
+@testable import Client
 
 @Suite struct WriteSessionTests {
     @Test func numbersCountFromOneAndAreNeverUsedTwice() {

@@ -6,7 +6,10 @@ import Testing
 /// The programs of eRaft's Quick Start, with Go's rules for flags.
 @Suite struct SeedProgramTests {
     @Test func serverFlagsBecomeOptions() throws {
-        let words = ["-id", "0", "-gid=100", "--cluster", "localhost:6001,localhost:6002", "-ctrlers", "localhost:50051", "-db", "data/skv"]
+        let words = [
+            "-id", "0", "-gid=100", "--cluster", "localhost:6001,localhost:6002", "-ctrlers", "localhost:50051", "-db",
+            "data/skv",
+        ]
         #expect(
             try SeedProgram.groupServer.translate(words) == [
                 "group", "serve", "--id=0", "--gid=100", "--cluster=localhost:6001,localhost:6002",
@@ -52,11 +55,15 @@ import Testing
     }
 
     @Test func everyTranslationIsUnderstood() throws {
-        for words in [["put", "k", "-v"], ["get", "k"], ["append", "k", " extra"], ["bench", "1000", "16"], ["status"]] {
+        for words in [
+            ["put", "k", "-v"], ["get", "k"], ["append", "k", " extra"], ["bench", "1000", "16"], ["status"],
+        ] {
             let translated = try #require(try SeedProgram.groupClient.translate(words))
             _ = try Flotilla.parseAsRoot(translated)
         }
-        for words in [["join", "100=a:1"], ["leave", "100"], ["move", "5", "101"], ["query"], ["query", "3"], ["status"]] {
+        for words in [
+            ["join", "100=a:1"], ["leave", "100"], ["move", "5", "101"], ["query"], ["query", "3"], ["status"],
+        ] {
             let translated = try #require(try SeedProgram.controllerClient.translate(words))
             _ = try Flotilla.parseAsRoot(translated)
         }

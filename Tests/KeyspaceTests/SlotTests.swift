@@ -32,7 +32,9 @@ import Testing
 
     @Test func limitsNameTheKeyAndTheRemedy() {
         #expect(throws: KeyspaceError.emptyKey) { try Limits.check(key: []) }
-        #expect(throws: KeyspaceError.keyTooLarge(bytes: 481)) { try Limits.check(key: [UInt8](repeating: 1, count: 481)) }
+        #expect(throws: KeyspaceError.keyTooLarge(bytes: 481)) {
+            try Limits.check(key: [UInt8](repeating: 1, count: 481))
+        }
         #expect(throws: Never.self) { try Limits.check(key: [UInt8](repeating: 1, count: 480)) }
     }
 }

@@ -1,7 +1,8 @@
 import RaftLog
-@testable import Server
 import Testing
 import Wire
+
+@testable import Server
 
 @Suite struct EnvelopeTests {
     private func append(_ bytes: Int, at index: LogIndex) -> Message {

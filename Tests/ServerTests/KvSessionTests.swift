@@ -1,19 +1,21 @@
 import GRPCCore
-@testable import Server
 import Synchronization
 import Testing
 import Wire
 
+@testable import Server
+
 /// Answers every request at once, from the calling thread.
 private struct Echo: KvHandler {
     func handle(_ requests: [Flotilla_V1_Request], reply: any ResponseSink) {
-        reply.send(requests.map { request in
-            var response = Flotilla_V1_Response()
-            response.id = request.id
-            response.get.found = true
-            response.get.value = request.get.key
-            return response
-        })
+        reply.send(
+            requests.map { request in
+                var response = Flotilla_V1_Response()
+                response.id = request.id
+                response.get.found = true
+                response.get.value = request.get.key
+                return response
+            })
     }
 }
 

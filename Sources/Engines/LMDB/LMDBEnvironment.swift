@@ -1,314 +1,316 @@
 #if LMDB
-internal import CLMDB
-internal import Glibc
-internal import Synchronization
+    internal import CLMDB
+    internal import Glibc
+    internal import Synchronization
 
-func lmdbCheck(_ code: Int32, _ place: String) throws(EngineError) {
-    switch code {
-    case MDB_SUCCESS: return
-    case MDB_MAP_FULL, ENOSPC, EDQUOT: throw .noSpace(place: place)
-    case MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_INVALID, MDB_VERSION_MISMATCH, MDB_PANIC:
-        throw .corruption(place: "\(place): \(String(cString: mdb_strerror(code)))")
-    case MDB_BAD_DBI, MDB_NOTFOUND: throw .io(place: "\(place): \(String(cString: mdb_strerror(code)))", errno: code)
-    default: throw .io(place: "\(place): \(String(cString: mdb_strerror(code)))", errno: code)
+    func lmdbCheck(_ code: Int32, _ place: String) throws(EngineError) {
+        switch code {
+        case MDB_SUCCESS: return
+        case MDB_MAP_FULL, ENOSPC, EDQUOT: throw .noSpace(place: place)
+        case MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_INVALID, MDB_VERSION_MISMATCH, MDB_PANIC:
+            throw .corruption(place: "\(place): \(String(cString: mdb_strerror(code)))")
+        case MDB_BAD_DBI, MDB_NOTFOUND:
+            throw .io(place: "\(place): \(String(cString: mdb_strerror(code)))", errno: code)
+        default: throw .io(place: "\(place): \(String(cString: mdb_strerror(code)))", errno: code)
+        }
     }
-}
 
-extension MDB_val {
-    init(_ bytes: UnsafeRawBufferPointer) {
-        self.init(mv_size: bytes.count, mv_data: UnsafeMutableRawPointer(mutating: bytes.baseAddress))
+    extension MDB_val {
+        init(_ bytes: UnsafeRawBufferPointer) {
+            self.init(mv_size: bytes.count, mv_data: UnsafeMutableRawPointer(mutating: bytes.baseAddress))
+        }
+        var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: mv_data, count: mv_size) }
     }
-    var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: mv_data, count: mv_size) }
-}
 
-/// The environment. Snapshots hold on to it, so it closes after the last of them.
-final class LMDBEnvironment: @unchecked Sendable {
-    let raw: OpaquePointer
-    private let path: String
-    /// Finished read transactions, to be renewed: cheaper than new ones.
-    private let idle = Mutex<[UnsafeSendablePointer]>([])
-    private static let idleMax = 16
-    /// Open snapshots, numbered in the order in which they began.
-    private let readers = Mutex<(next: UInt64, open: Set<UInt64>)>((1, []))
-    private static let databasesMax: UInt32 = 8192
-    private static let droppedName = "!dropped"
+    /// The environment. Snapshots hold on to it, so it closes after the last of them.
+    final class LMDBEnvironment: @unchecked Sendable {
+        let raw: OpaquePointer
+        private let path: String
+        /// Finished read transactions, to be renewed: cheaper than new ones.
+        private let idle = Mutex<[UnsafeSendablePointer]>([])
+        private static let idleMax = 16
+        /// Open snapshots, numbered in the order in which they began.
+        private let readers = Mutex<(next: UInt64, open: Set<UInt64>)>((1, []))
+        private static let databasesMax: UInt32 = 8192
+        private static let droppedName = "!dropped"
 
-    struct UnsafeSendablePointer: @unchecked Sendable { let value: OpaquePointer }
+        struct UnsafeSendablePointer: @unchecked Sendable { let value: OpaquePointer }
 
-    init(path: String, readOnly: Bool) throws(EngineError) {
-        self.path = path
-        try Self.checkLength(path)
-        var opened: OpaquePointer?
-        var last: Int32 = 0
-        // Address space costs nothing; where it is scarce a smaller map does.
-        for size in [1 << 40, 1 << 36, 1 << 32] {
-            var environment: OpaquePointer?
-            try lmdbCheck(mdb_env_create(&environment), path)
-            guard let environment else { throw .io(place: path, errno: ENOMEM) }
-            mdb_env_set_mapsize(environment, size)
-            mdb_env_set_maxdbs(environment, Self.databasesMax)
-            mdb_env_set_maxreaders(environment, 512)
-            // Tasks and threads pass transactions around: no thread-local reader slots.
-            last = mdb_env_open(environment, path, UInt32(MDB_NOTLS | (readOnly ? MDB_RDONLY : 0)), 0o600)
-            if last == MDB_SUCCESS {
-                opened = environment
-                break
+        init(path: String, readOnly: Bool) throws(EngineError) {
+            self.path = path
+            try Self.checkLength(path)
+            var opened: OpaquePointer?
+            var last: Int32 = 0
+            // Address space costs nothing; where it is scarce a smaller map does.
+            for size in [1 << 40, 1 << 36, 1 << 32] {
+                var environment: OpaquePointer?
+                try lmdbCheck(mdb_env_create(&environment), path)
+                guard let environment else { throw .io(place: path, errno: ENOMEM) }
+                mdb_env_set_mapsize(environment, size)
+                mdb_env_set_maxdbs(environment, Self.databasesMax)
+                mdb_env_set_maxreaders(environment, 512)
+                // Tasks and threads pass transactions around: no thread-local reader slots.
+                last = mdb_env_open(environment, path, UInt32(MDB_NOTLS | (readOnly ? MDB_RDONLY : 0)), 0o600)
+                if last == MDB_SUCCESS {
+                    opened = environment
+                    break
+                }
+                mdb_env_close(environment)
+                if last != ENOMEM { break }
             }
-            mdb_env_close(environment)
-            if last != ENOMEM { break }
+            guard let opened else {
+                try lmdbCheck(last, path)
+                throw .io(place: path, errno: last)
+            }
+            raw = opened
+            var dead: Int32 = 0
+            mdb_reader_check(raw, &dead)
         }
-        guard let opened else {
-            try lmdbCheck(last, path)
-            throw .io(place: path, errno: last)
+
+        deinit {
+            for transaction in idle.withLock({ $0 }) { mdb_txn_abort(transaction.value) }
+            mdb_env_close(raw)
         }
-        raw = opened
-        var dead: Int32 = 0
-        mdb_reader_check(raw, &dead)
-    }
 
-    deinit {
-        for transaction in idle.withLock({ $0 }) { mdb_txn_abort(transaction.value) }
-        mdb_env_close(raw)
-    }
-
-    /// A file that is shorter than its own account would be a SIGBUS when it is read through the map.
-    private static func checkLength(_ path: String) throws(EngineError) {
-        let file = "\(path)/data.mdb"
-        guard fileExists(file) else { return }
-        let bytes = try readPrefix(file, 8192)
-        guard bytes.count == 8192 else { throw .corruption(place: "\(file): too short for its header") }
-        // Two meta pages of 4096 bytes; mm_last_pg lies 120 bytes into the meta, which follows the 16-byte page header.
-        var size = stat()
-        guard stat(file, &size) == 0 else { throw ioError("reading \(file)") }
-        func number(_ offset: Int) -> UInt64 {
-            bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
-        }
-        let newest = [0, 4096].max { number($0 + 16 + 128) < number($1 + 16 + 128) } ?? 0
-        let lastPage = number(newest + 16 + 120)
-        guard lastPage < 1 << 40, (lastPage + 1) * 4096 <= UInt64(size.st_size) else {
-            throw .corruption(place: "\(file): \(size.st_size) bytes, but its last page is number \(lastPage)")
-        }
-    }
-
-    static func name(_ family: FamilyID) -> String { "f\(family.rawValue)" }
-
-    var lastTransaction: Int {
-        var info = MDB_envinfo()
-        mdb_env_info(raw, &info)
-        return info.me_last_txnid
-    }
-
-    /// Opens every family that exists, and finishes the drops of an earlier life.
-    func openFamilies(readOnly: Bool) throws(EngineError) -> [FamilyID: MDB_dbi] {
-        var families: [FamilyID: MDB_dbi] = [:]
-        let body = { (transaction: LMDBTransaction) throws(EngineError) in
-            var dropped: Set<FamilyID> = []
-            if !readOnly { dropped = try transaction.finishDrops() }
-            for name in try transaction.databaseNames() where name.hasPrefix("f") {
-                guard let number = UInt64(name.dropFirst()), !dropped.contains(FamilyID(number)) else { continue }
-                families[FamilyID(number)] = try transaction.openDatabase(name, create: false)
+        /// A file that is shorter than its own account would be a SIGBUS when it is read through the map.
+        private static func checkLength(_ path: String) throws(EngineError) {
+            let file = "\(path)/data.mdb"
+            guard fileExists(file) else { return }
+            let bytes = try readPrefix(file, 8192)
+            guard bytes.count == 8192 else { throw .corruption(place: "\(file): too short for its header") }
+            // Two meta pages of 4096 bytes; mm_last_pg lies 120 bytes into the meta, which follows the 16-byte page header.
+            var size = stat()
+            guard stat(file, &size) == 0 else { throw ioError("reading \(file)") }
+            func number(_ offset: Int) -> UInt64 {
+                bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+            }
+            let newest = [0, 4096].max { number($0 + 16 + 128) < number($1 + 16 + 128) } ?? 0
+            let lastPage = number(newest + 16 + 120)
+            guard lastPage < 1 << 40, (lastPage + 1) * 4096 <= UInt64(size.st_size) else {
+                throw .corruption(place: "\(file): \(size.st_size) bytes, but its last page is number \(lastPage)")
             }
         }
-        if readOnly {
+
+        static func name(_ family: FamilyID) -> String { "f\(family.rawValue)" }
+
+        var lastTransaction: Int {
+            var info = MDB_envinfo()
+            mdb_env_info(raw, &info)
+            return info.me_last_txnid
+        }
+
+        /// Opens every family that exists, and finishes the drops of an earlier life.
+        func openFamilies(readOnly: Bool) throws(EngineError) -> [FamilyID: MDB_dbi] {
+            var families: [FamilyID: MDB_dbi] = [:]
+            let body = { (transaction: LMDBTransaction) throws(EngineError) in
+                var dropped: Set<FamilyID> = []
+                if !readOnly { dropped = try transaction.finishDrops() }
+                for name in try transaction.databaseNames() where name.hasPrefix("f") {
+                    guard let number = UInt64(name.dropFirst()), !dropped.contains(FamilyID(number)) else { continue }
+                    families[FamilyID(number)] = try transaction.openDatabase(name, create: false)
+                }
+            }
+            if readOnly {
+                var transaction: OpaquePointer?
+                try lmdbCheck(mdb_txn_begin(raw, nil, UInt32(MDB_RDONLY), &transaction), path)
+                guard let transaction else { throw .io(place: path, errno: 0) }
+                do throws(EngineError) { try body(LMDBTransaction(raw: transaction, path: path)) } catch {
+                    mdb_txn_abort(transaction)
+                    throw error
+                }
+                // Committing a read-only transaction keeps the handles that it opened.
+                try lmdbCheck(mdb_txn_commit(transaction), path)
+            } else {
+                try write(body)
+            }
+            return families
+        }
+
+        /// One write transaction, synced when it returns.
+        func write(_ body: (LMDBTransaction) throws(EngineError) -> Void) throws(EngineError) {
             var transaction: OpaquePointer?
-            try lmdbCheck(mdb_txn_begin(raw, nil, UInt32(MDB_RDONLY), &transaction), path)
+            try lmdbCheck(mdb_txn_begin(raw, nil, 0, &transaction), "\(path): begin")
             guard let transaction else { throw .io(place: path, errno: 0) }
-            do throws(EngineError) { try body(LMDBTransaction(raw: transaction, path: path)) } catch {
+            do throws(EngineError) {
+                try body(LMDBTransaction(raw: transaction, path: path))
+            } catch {
                 mdb_txn_abort(transaction)
                 throw error
             }
-            // Committing a read-only transaction keeps the handles that it opened.
-            try lmdbCheck(mdb_txn_commit(transaction), path)
-        } else {
-            try write(body)
+            try lmdbCheck(mdb_txn_commit(transaction), "\(path): commit")
         }
-        return families
-    }
 
-    /// One write transaction, synced when it returns.
-    func write(_ body: (LMDBTransaction) throws(EngineError) -> Void) throws(EngineError) {
-        var transaction: OpaquePointer?
-        try lmdbCheck(mdb_txn_begin(raw, nil, 0, &transaction), "\(path): begin")
-        guard let transaction else { throw .io(place: path, errno: 0) }
-        do throws(EngineError) {
-            try body(LMDBTransaction(raw: transaction, path: path))
-        } catch {
-            mdb_txn_abort(transaction)
-            throw error
-        }
-        try lmdbCheck(mdb_txn_commit(transaction), "\(path): commit")
-    }
+        /// The number that the next snapshot gets; every open one has a lower number.
+        var nextReader: UInt64 { readers.withLock { $0.next } }
+        var oldestReader: UInt64 { readers.withLock { $0.open.min() ?? .max } }
 
-    /// The number that the next snapshot gets; every open one has a lower number.
-    var nextReader: UInt64 { readers.withLock { $0.next } }
-    var oldestReader: UInt64 { readers.withLock { $0.open.min() ?? .max } }
-
-    /// `serial` is the snapshot's number.
-    func beginReading() throws(EngineError) -> (raw: OpaquePointer, id: Int, serial: UInt64) {
-        let raw = try takeTransaction()
-        let serial = readers.withLock { readers in
-            defer { readers.next += 1 }
-            readers.open.insert(readers.next)
-            return readers.next
-        }
-        return (raw, mdb_txn_id(raw), serial)
-    }
-
-    private func takeTransaction() throws(EngineError) -> OpaquePointer {
-        if let waiting = idle.withLock({ $0.popLast() }) {
-            if mdb_txn_renew(waiting.value) == MDB_SUCCESS { return waiting.value }
-            mdb_txn_abort(waiting.value)
-        }
-        var transaction: OpaquePointer?
-        try lmdbCheck(mdb_txn_begin(raw, nil, UInt32(MDB_RDONLY), &transaction), "\(path): read")
-        guard let transaction else { throw .io(place: path, errno: 0) }
-        return transaction
-    }
-
-    func endReading(_ transaction: OpaquePointer, serial: UInt64) {
-        mdb_txn_reset(transaction)
-        readers.withLock { _ = $0.open.remove(serial) }
-        let isKept = idle.withLock { idle in
-            guard idle.count < Self.idleMax else { return false }
-            idle.append(UnsafeSendablePointer(value: transaction))
-            return true
-        }
-        if !isKept { mdb_txn_abort(transaction) }
-    }
-}
-
-private func readPrefix(_ path: String, _ count: Int) throws(EngineError) -> [UInt8] {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw ioError("opening \(path)") }
-    defer { close(descriptor) }
-    return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-        filled = max(0, pread(descriptor, buffer.baseAddress, count, 0))
-    }
-}
-
-/// An open write transaction (or, for listing, a read transaction).
-struct LMDBTransaction {
-    let raw: OpaquePointer
-    let path: String
-
-    private static let droppedName = "!dropped"
-
-    func openDatabase(_ name: String, create: Bool) throws(EngineError) -> MDB_dbi {
-        var dbi: MDB_dbi = 0
-        try lmdbCheck(mdb_dbi_open(raw, name, create ? UInt32(MDB_CREATE) : 0, &dbi), "\(path): \(name)")
-        return dbi
-    }
-
-    func databaseNames() throws(EngineError) -> [String] {
-        var main: MDB_dbi = 0
-        try lmdbCheck(mdb_dbi_open(raw, nil, 0, &main), path)
-        var cursor: OpaquePointer?
-        try lmdbCheck(mdb_cursor_open(raw, main, &cursor), path)
-        defer { mdb_cursor_close(cursor) }
-        var names: [String] = []
-        var key = MDB_val()
-        var value = MDB_val()
-        var code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST)
-        while code == MDB_SUCCESS {
-            names.append(String(decoding: key.buffer, as: UTF8.self))
-            code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)
-        }
-        if code != MDB_NOTFOUND { try lmdbCheck(code, path) }
-        return names
-    }
-
-    func put(_ dbi: MDB_dbi, _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) throws(EngineError) {
-        var keyValue = MDB_val(key)
-        var dataValue = MDB_val(value)
-        try lmdbCheck(mdb_put(raw, dbi, &keyValue, &dataValue, 0), "\(path): put")
-    }
-
-    func delete(_ dbi: MDB_dbi, _ key: UnsafeRawBufferPointer) throws(EngineError) {
-        var keyValue = MDB_val(key)
-        let code = mdb_del(raw, dbi, &keyValue, nil)
-        if code != MDB_NOTFOUND { try lmdbCheck(code, "\(path): delete") }
-    }
-
-    func put(_ dbi: MDB_dbi, _ key: [UInt8], _ value: [UInt8]) throws(EngineError) {
-        let code = key.withUnsafeBytes { key in
-            value.withUnsafeBytes { value in
-                var keyValue = MDB_val(key)
-                var dataValue = MDB_val(value)
-                return mdb_put(raw, dbi, &keyValue, &dataValue, 0)
+        /// `serial` is the snapshot's number.
+        func beginReading() throws(EngineError) -> (raw: OpaquePointer, id: Int, serial: UInt64) {
+            let raw = try takeTransaction()
+            let serial = readers.withLock { readers in
+                defer { readers.next += 1 }
+                readers.open.insert(readers.next)
+                return readers.next
             }
+            return (raw, mdb_txn_id(raw), serial)
         }
-        try lmdbCheck(code, "\(path): put")
-    }
 
-    func delete(_ dbi: MDB_dbi, _ key: [UInt8]) throws(EngineError) {
-        let code = key.withUnsafeBytes { key in
-            var keyValue = MDB_val(key)
-            return mdb_del(raw, dbi, &keyValue, nil)
+        private func takeTransaction() throws(EngineError) -> OpaquePointer {
+            if let waiting = idle.withLock({ $0.popLast() }) {
+                if mdb_txn_renew(waiting.value) == MDB_SUCCESS { return waiting.value }
+                mdb_txn_abort(waiting.value)
+            }
+            var transaction: OpaquePointer?
+            try lmdbCheck(mdb_txn_begin(raw, nil, UInt32(MDB_RDONLY), &transaction), "\(path): read")
+            guard let transaction else { throw .io(place: path, errno: 0) }
+            return transaction
         }
-        if code != MDB_NOTFOUND { try lmdbCheck(code, "\(path): delete") }
-    }
 
-    func deleteRange(
-        _ dbi: MDB_dbi, _ lower: UnsafeRawBufferPointer, _ upper: UnsafeRawBufferPointer?
-    ) throws(EngineError) {
-        var cursor: OpaquePointer?
-        try lmdbCheck(mdb_cursor_open(raw, dbi, &cursor), "\(path): range delete")
-        defer { mdb_cursor_close(cursor) }
-        var key = MDB_val(lower)
-        var value = MDB_val()
-        var code = lower.isEmpty
-            ? mdb_cursor_get(cursor, &key, &value, MDB_FIRST) : mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE)
-        while code == MDB_SUCCESS {
-            if let upper, compareKeys(key.buffer, upper) >= 0 { return }
-            try lmdbCheck(mdb_cursor_del(cursor, 0), "\(path): range delete")
-            code = mdb_cursor_get(cursor, &key, &value, MDB_GET_CURRENT)
-            // After the last pair there is no current one.
-            if code == EINVAL { code = MDB_NOTFOUND }
+        func endReading(_ transaction: OpaquePointer, serial: UInt64) {
+            mdb_txn_reset(transaction)
+            readers.withLock { _ = $0.open.remove(serial) }
+            let isKept = idle.withLock { idle in
+                guard idle.count < Self.idleMax else { return false }
+                idle.append(UnsafeSendablePointer(value: transaction))
+                return true
+            }
+            if !isKept { mdb_txn_abort(transaction) }
         }
-        if code != MDB_NOTFOUND { try lmdbCheck(code, "\(path): range delete") }
     }
 
-    func empty(_ dbi: MDB_dbi) throws(EngineError) {
-        try lmdbCheck(mdb_drop(raw, dbi, 0), "\(path): drop")
-    }
-
-    /// Removes an emptied database with its name, and closes its handle.
-    func remove(_ dbi: MDB_dbi) throws(EngineError) {
-        try lmdbCheck(mdb_drop(raw, dbi, 1), "\(path): drop")
-    }
-
-    func markDropped(_ family: FamilyID) throws(EngineError) {
-        let dropped = try openDatabase(Self.droppedName, create: true)
-        let name = Array(LMDBEnvironment.name(family).utf8)
-        try put(dropped, name, [])
-    }
-
-    func unmarkDropped(_ family: FamilyID) throws(EngineError) {
-        let dropped = try openDatabase(Self.droppedName, create: true)
-        let name = Array(LMDBEnvironment.name(family).utf8)
-        try delete(dropped, name)
-    }
-
-    /// Removes the names of families that were dropped before the last closing.
-    func finishDrops() throws(EngineError) -> Set<FamilyID> {
-        let dropped = try openDatabase(Self.droppedName, create: true)
-        var cursor: OpaquePointer?
-        try lmdbCheck(mdb_cursor_open(raw, dropped, &cursor), path)
-        var names: [String] = []
-        var key = MDB_val()
-        var value = MDB_val()
-        while mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS {
-            names.append(String(decoding: key.buffer, as: UTF8.self))
+    private func readPrefix(_ path: String, _ count: Int) throws(EngineError) -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw ioError("opening \(path)") }
+        defer { close(descriptor) }
+        return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            filled = max(0, pread(descriptor, buffer.baseAddress, count, 0))
         }
-        mdb_cursor_close(cursor)
-        var families: Set<FamilyID> = []
-        for name in names {
+    }
+
+    /// An open write transaction (or, for listing, a read transaction).
+    struct LMDBTransaction {
+        let raw: OpaquePointer
+        let path: String
+
+        private static let droppedName = "!dropped"
+
+        func openDatabase(_ name: String, create: Bool) throws(EngineError) -> MDB_dbi {
             var dbi: MDB_dbi = 0
-            if mdb_dbi_open(raw, name, 0, &dbi) == MDB_SUCCESS { try lmdbCheck(mdb_drop(raw, dbi, 1), path) }
-            if let number = UInt64(name.dropFirst()) { families.insert(FamilyID(number)) }
+            try lmdbCheck(mdb_dbi_open(raw, name, create ? UInt32(MDB_CREATE) : 0, &dbi), "\(path): \(name)")
+            return dbi
         }
-        try empty(dropped)
-        return families
+
+        func databaseNames() throws(EngineError) -> [String] {
+            var main: MDB_dbi = 0
+            try lmdbCheck(mdb_dbi_open(raw, nil, 0, &main), path)
+            var cursor: OpaquePointer?
+            try lmdbCheck(mdb_cursor_open(raw, main, &cursor), path)
+            defer { mdb_cursor_close(cursor) }
+            var names: [String] = []
+            var key = MDB_val()
+            var value = MDB_val()
+            var code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST)
+            while code == MDB_SUCCESS {
+                names.append(String(decoding: key.buffer, as: UTF8.self))
+                code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)
+            }
+            if code != MDB_NOTFOUND { try lmdbCheck(code, path) }
+            return names
+        }
+
+        func put(_ dbi: MDB_dbi, _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) throws(EngineError) {
+            var keyValue = MDB_val(key)
+            var dataValue = MDB_val(value)
+            try lmdbCheck(mdb_put(raw, dbi, &keyValue, &dataValue, 0), "\(path): put")
+        }
+
+        func delete(_ dbi: MDB_dbi, _ key: UnsafeRawBufferPointer) throws(EngineError) {
+            var keyValue = MDB_val(key)
+            let code = mdb_del(raw, dbi, &keyValue, nil)
+            if code != MDB_NOTFOUND { try lmdbCheck(code, "\(path): delete") }
+        }
+
+        func put(_ dbi: MDB_dbi, _ key: [UInt8], _ value: [UInt8]) throws(EngineError) {
+            let code = key.withUnsafeBytes { key in
+                value.withUnsafeBytes { value in
+                    var keyValue = MDB_val(key)
+                    var dataValue = MDB_val(value)
+                    return mdb_put(raw, dbi, &keyValue, &dataValue, 0)
+                }
+            }
+            try lmdbCheck(code, "\(path): put")
+        }
+
+        func delete(_ dbi: MDB_dbi, _ key: [UInt8]) throws(EngineError) {
+            let code = key.withUnsafeBytes { key in
+                var keyValue = MDB_val(key)
+                return mdb_del(raw, dbi, &keyValue, nil)
+            }
+            if code != MDB_NOTFOUND { try lmdbCheck(code, "\(path): delete") }
+        }
+
+        func deleteRange(
+            _ dbi: MDB_dbi, _ lower: UnsafeRawBufferPointer, _ upper: UnsafeRawBufferPointer?
+        ) throws(EngineError) {
+            var cursor: OpaquePointer?
+            try lmdbCheck(mdb_cursor_open(raw, dbi, &cursor), "\(path): range delete")
+            defer { mdb_cursor_close(cursor) }
+            var key = MDB_val(lower)
+            var value = MDB_val()
+            var code =
+                lower.isEmpty
+                ? mdb_cursor_get(cursor, &key, &value, MDB_FIRST) : mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE)
+            while code == MDB_SUCCESS {
+                if let upper, compareKeys(key.buffer, upper) >= 0 { return }
+                try lmdbCheck(mdb_cursor_del(cursor, 0), "\(path): range delete")
+                code = mdb_cursor_get(cursor, &key, &value, MDB_GET_CURRENT)
+                // After the last pair there is no current one.
+                if code == EINVAL { code = MDB_NOTFOUND }
+            }
+            if code != MDB_NOTFOUND { try lmdbCheck(code, "\(path): range delete") }
+        }
+
+        func empty(_ dbi: MDB_dbi) throws(EngineError) {
+            try lmdbCheck(mdb_drop(raw, dbi, 0), "\(path): drop")
+        }
+
+        /// Removes an emptied database with its name, and closes its handle.
+        func remove(_ dbi: MDB_dbi) throws(EngineError) {
+            try lmdbCheck(mdb_drop(raw, dbi, 1), "\(path): drop")
+        }
+
+        func markDropped(_ family: FamilyID) throws(EngineError) {
+            let dropped = try openDatabase(Self.droppedName, create: true)
+            let name = Array(LMDBEnvironment.name(family).utf8)
+            try put(dropped, name, [])
+        }
+
+        func unmarkDropped(_ family: FamilyID) throws(EngineError) {
+            let dropped = try openDatabase(Self.droppedName, create: true)
+            let name = Array(LMDBEnvironment.name(family).utf8)
+            try delete(dropped, name)
+        }
+
+        /// Removes the names of families that were dropped before the last closing.
+        func finishDrops() throws(EngineError) -> Set<FamilyID> {
+            let dropped = try openDatabase(Self.droppedName, create: true)
+            var cursor: OpaquePointer?
+            try lmdbCheck(mdb_cursor_open(raw, dropped, &cursor), path)
+            var names: [String] = []
+            var key = MDB_val()
+            var value = MDB_val()
+            while mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS {
+                names.append(String(decoding: key.buffer, as: UTF8.self))
+            }
+            mdb_cursor_close(cursor)
+            var families: Set<FamilyID> = []
+            for name in names {
+                var dbi: MDB_dbi = 0
+                if mdb_dbi_open(raw, name, 0, &dbi) == MDB_SUCCESS { try lmdbCheck(mdb_drop(raw, dbi, 1), path) }
+                if let number = UInt64(name.dropFirst()) { families.insert(FamilyID(number)) }
+            }
+            try empty(dropped)
+            return families
+        }
     }
-}
 #endif

@@ -1,170 +1,173 @@
 #if LMDB
-internal import CLMDB
-internal import Synchronization
+    internal import CLMDB
+    internal import Synchronization
 
-/// A read transaction with the overlay of batches that are not in the file yet.
-final class LMDBSnapshot: ReadSnapshot, @unchecked Sendable {
-    private let environment: LMDBEnvironment
-    fileprivate let transaction: OpaquePointer
-    private let serial: UInt64
-    private let families: [FamilyID: MDB_dbi]
-    private let overlay: LMDBEngine.Overlay
-    private let isClosed = Atomic<Bool>(false)
+    /// A read transaction with the overlay of batches that are not in the file yet.
+    final class LMDBSnapshot: ReadSnapshot, @unchecked Sendable {
+        private let environment: LMDBEnvironment
+        fileprivate let transaction: OpaquePointer
+        private let serial: UInt64
+        private let families: [FamilyID: MDB_dbi]
+        private let overlay: LMDBEngine.Overlay
+        private let isClosed = Atomic<Bool>(false)
 
-    init(
-        _ environment: LMDBEnvironment, _ transaction: (raw: OpaquePointer, id: Int, serial: UInt64),
-        _ families: [FamilyID: MDB_dbi],
-        _ overlay: LMDBEngine.Overlay
-    ) {
-        self.environment = environment
-        self.transaction = transaction.raw
-        serial = transaction.serial
-        self.families = families
-        self.overlay = overlay
-    }
-
-    deinit { close() }
-
-    func close() {
-        guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        environment.endReading(transaction, serial: serial)
-    }
-
-    private func database(_ family: FamilyID) throws(EngineError) -> MDB_dbi {
-        if isClosed.load(ordering: .relaxed) { throw .closed }
-        guard let dbi = families[family] else { throw .familyMissing(family) }
-        return dbi
-    }
-
-    func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
-        let dbi = try database(family)
-        if let rows = overlay[family], let written = rows[key] { return written }
-        // LMDB refuses a key that it could never hold; such a key is simply absent.
-        guard !key.isEmpty, key.count <= EngineLimits.keyBytesMax else { return nil }
-        var value = MDB_val()
-        let code = key.withUnsafeBytes { bytes in
-            var keyValue = MDB_val(bytes)
-            return mdb_get(transaction, dbi, &keyValue, &value)
+        init(
+            _ environment: LMDBEnvironment, _ transaction: (raw: OpaquePointer, id: Int, serial: UInt64),
+            _ families: [FamilyID: MDB_dbi],
+            _ overlay: LMDBEngine.Overlay
+        ) {
+            self.environment = environment
+            self.transaction = transaction.raw
+            serial = transaction.serial
+            self.families = families
+            self.overlay = overlay
         }
-        if code == MDB_NOTFOUND { return nil }
-        try lmdbCheck(code, "reading \(family)")
-        return Array(value.buffer)
-    }
 
-    func cursor(
-        _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
-    ) throws(EngineError) -> any Cursor {
-        try LMDBCursor(
-            self, try database(family), overlay[family] ?? SortedMap(), lower: lower, upper: upper, reverse: reverse)
-    }
+        deinit { close() }
 
-    func statistics(of family: FamilyID) throws(EngineError) -> FamilyStatistics {
-        var statistics = MDB_stat()
-        try lmdbCheck(mdb_stat(transaction, try database(family), &statistics), "\(family)")
-        let pages = statistics.ms_branch_pages + statistics.ms_leaf_pages + statistics.ms_overflow_pages
-        let waiting = overlay[family].map { $0.runs.joined().filter { $0.value != nil }.count } ?? 0
-        return FamilyStatistics(
-            keys: UInt64(statistics.ms_entries + waiting), bytes: UInt64(pages) * UInt64(statistics.ms_psize))
-    }
-}
-
-/// Merges the file's order with the overlay's; at equal keys the overlay is newer.
-private final class LMDBCursor: Cursor {
-    private let owner: LMDBSnapshot
-    private let cursor: OpaquePointer
-    private let overlay: SortedMap<[UInt8]?>
-    private let lower: [UInt8]
-    private let upper: [UInt8]?
-    private let reverse: Bool
-    private var overlayPosition: SortedMap<[UInt8]?>.Position?
-    private var key = MDB_val()
-    private var value = MDB_val()
-    private var isInFile: Bool
-
-    init(
-        _ owner: LMDBSnapshot, _ dbi: MDB_dbi, _ overlay: SortedMap<[UInt8]?>, lower: [UInt8], upper: [UInt8]?,
-        reverse: Bool
-    ) throws(EngineError) {
-        self.owner = owner
-        self.overlay = overlay
-        self.lower = lower
-        self.upper = upper
-        self.reverse = reverse
-        var opened: OpaquePointer?
-        try lmdbCheck(mdb_cursor_open(owner.transaction, dbi, &opened), "cursor")
-        guard let opened else { throw .closed }
-        cursor = opened
-        isInFile = true
-        let overlayEnd = upper.map { overlay.lowerBound($0) } ?? .init(run: overlay.runs.count, offset: 0)
-        overlayPosition = reverse ? overlay.position(before: overlayEnd) : overlay.lowerBound(lower)
-        try seek()
-    }
-
-    deinit { mdb_cursor_close(cursor) }
-
-    private func seek() throws(EngineError) {
-        guard reverse else {
-            try step(lower.isEmpty ? MDB_FIRST : MDB_SET_RANGE, lower)
-            if isShortOf(lower) { try step(MDB_NEXT, []) }
-            return
+        func close() {
+            guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+            environment.endReading(transaction, serial: serial)
         }
-        guard let upper, !upper.isEmpty else {
-            if upper != nil { isInFile = false } else { try step(MDB_LAST, []) }
-            return
+
+        private func database(_ family: FamilyID) throws(EngineError) -> MDB_dbi {
+            if isClosed.load(ordering: .relaxed) { throw .closed }
+            guard let dbi = families[family] else { throw .familyMissing(family) }
+            return dbi
         }
-        try step(MDB_SET_RANGE, upper)
-        if !isShortOf(upper) { try step(isInFile ? MDB_PREV : MDB_LAST, []) }
-    }
 
-    /// A bound longer than any key was cut for the search; the longest key that begins it lies below it.
-    private func isShortOf(_ bound: [UInt8]) -> Bool {
-        isInFile && bound.count > EngineLimits.keyBytesMax
-            && bound.withUnsafeBytes { compareKeys(key.buffer, $0) < 0 }
-    }
-
-    private func step(_ operation: MDB_cursor_op, _ from: [UInt8]) throws(EngineError) {
-        let code = from.withUnsafeBytes { bytes in
-            // LMDB compares with keys of any length here, but would refuse an oversized one.
-            if !from.isEmpty { key = MDB_val(UnsafeRawBufferPointer(rebasing: bytes.prefix(EngineLimits.keyBytesMax))) }
-            return mdb_cursor_get(cursor, &key, &value, operation)
-        }
-        isInFile = code == MDB_SUCCESS
-        if code != MDB_SUCCESS, code != MDB_NOTFOUND { try lmdbCheck(code, "cursor") }
-    }
-
-    private func isOver(_ key: UnsafeRawBufferPointer) -> Bool {
-        reverse
-            ? lower.withUnsafeBytes { compareKeys(key, $0) < 0 }
-            : upper.map { $0.withUnsafeBytes { compareKeys(key, $0) >= 0 } } ?? false
-    }
-
-    func next<Result>(
-        _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
-    ) throws(EngineError) -> Result? {
-        while true {
-            let pending = overlayPosition.flatMap { overlay[$0] }
-            guard let pending else {
-                guard isInFile, !isOver(key.buffer) else { return nil }
-                let result = body(key.buffer, value.buffer)
-                try step(reverse ? MDB_PREV : MDB_NEXT, [])
-                return result
+        func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
+            let dbi = try database(family)
+            if let rows = overlay[family], let written = rows[key] { return written }
+            // LMDB refuses a key that it could never hold; such a key is simply absent.
+            guard !key.isEmpty, key.count <= EngineLimits.keyBytesMax else { return nil }
+            var value = MDB_val()
+            let code = key.withUnsafeBytes { bytes in
+                var keyValue = MDB_val(bytes)
+                return mdb_get(transaction, dbi, &keyValue, &value)
             }
-            let order = isInFile ? pending.key.withUnsafeBytes { compareKeys(key.buffer, $0) } : (reverse ? -1 : 1)
-            if order != 0, (order < 0) != reverse {
-                if isOver(key.buffer) { return nil }
-                let result = body(key.buffer, value.buffer)
-                try step(reverse ? MDB_PREV : MDB_NEXT, [])
-                return result
+            if code == MDB_NOTFOUND { return nil }
+            try lmdbCheck(code, "reading \(family)")
+            return Array(value.buffer)
+        }
+
+        func cursor(
+            _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
+        ) throws(EngineError) -> any Cursor {
+            try LMDBCursor(
+                self, try database(family), overlay[family] ?? SortedMap(), lower: lower, upper: upper, reverse: reverse
+            )
+        }
+
+        func statistics(of family: FamilyID) throws(EngineError) -> FamilyStatistics {
+            var statistics = MDB_stat()
+            try lmdbCheck(mdb_stat(transaction, try database(family), &statistics), "\(family)")
+            let pages = statistics.ms_branch_pages + statistics.ms_leaf_pages + statistics.ms_overflow_pages
+            let waiting = overlay[family].map { $0.runs.joined().filter { $0.value != nil }.count } ?? 0
+            return FamilyStatistics(
+                keys: UInt64(statistics.ms_entries + waiting), bytes: UInt64(pages) * UInt64(statistics.ms_psize))
+        }
+    }
+
+    /// Merges the file's order with the overlay's; at equal keys the overlay is newer.
+    private final class LMDBCursor: Cursor {
+        private let owner: LMDBSnapshot
+        private let cursor: OpaquePointer
+        private let overlay: SortedMap<[UInt8]?>
+        private let lower: [UInt8]
+        private let upper: [UInt8]?
+        private let reverse: Bool
+        private var overlayPosition: SortedMap<[UInt8]?>.Position?
+        private var key = MDB_val()
+        private var value = MDB_val()
+        private var isInFile: Bool
+
+        init(
+            _ owner: LMDBSnapshot, _ dbi: MDB_dbi, _ overlay: SortedMap<[UInt8]?>, lower: [UInt8], upper: [UInt8]?,
+            reverse: Bool
+        ) throws(EngineError) {
+            self.owner = owner
+            self.overlay = overlay
+            self.lower = lower
+            self.upper = upper
+            self.reverse = reverse
+            var opened: OpaquePointer?
+            try lmdbCheck(mdb_cursor_open(owner.transaction, dbi, &opened), "cursor")
+            guard let opened else { throw .closed }
+            cursor = opened
+            isInFile = true
+            let overlayEnd = upper.map { overlay.lowerBound($0) } ?? .init(run: overlay.runs.count, offset: 0)
+            overlayPosition = reverse ? overlay.position(before: overlayEnd) : overlay.lowerBound(lower)
+            try seek()
+        }
+
+        deinit { mdb_cursor_close(cursor) }
+
+        private func seek() throws(EngineError) {
+            guard reverse else {
+                try step(lower.isEmpty ? MDB_FIRST : MDB_SET_RANGE, lower)
+                if isShortOf(lower) { try step(MDB_NEXT, []) }
+                return
             }
-            if pending.key.withUnsafeBytes(isOver) { return nil }
-            if let position = overlayPosition {
-                overlayPosition = reverse ? overlay.position(before: position) : overlay.position(after: position)
+            guard let upper, !upper.isEmpty else {
+                if upper != nil { isInFile = false } else { try step(MDB_LAST, []) }
+                return
             }
-            if order == 0 { try step(reverse ? MDB_PREV : MDB_NEXT, []) }
-            if let written = pending.value {
-                return pending.key.withUnsafeBytes { key in written.withUnsafeBytes { body(key, $0) } }
+            try step(MDB_SET_RANGE, upper)
+            if !isShortOf(upper) { try step(isInFile ? MDB_PREV : MDB_LAST, []) }
+        }
+
+        /// A bound longer than any key was cut for the search; the longest key that begins it lies below it.
+        private func isShortOf(_ bound: [UInt8]) -> Bool {
+            isInFile && bound.count > EngineLimits.keyBytesMax
+                && bound.withUnsafeBytes { compareKeys(key.buffer, $0) < 0 }
+        }
+
+        private func step(_ operation: MDB_cursor_op, _ from: [UInt8]) throws(EngineError) {
+            let code = from.withUnsafeBytes { bytes in
+                // LMDB compares with keys of any length here, but would refuse an oversized one.
+                if !from.isEmpty {
+                    key = MDB_val(UnsafeRawBufferPointer(rebasing: bytes.prefix(EngineLimits.keyBytesMax)))
+                }
+                return mdb_cursor_get(cursor, &key, &value, operation)
+            }
+            isInFile = code == MDB_SUCCESS
+            if code != MDB_SUCCESS, code != MDB_NOTFOUND { try lmdbCheck(code, "cursor") }
+        }
+
+        private func isOver(_ key: UnsafeRawBufferPointer) -> Bool {
+            reverse
+                ? lower.withUnsafeBytes { compareKeys(key, $0) < 0 }
+                : upper.map { $0.withUnsafeBytes { compareKeys(key, $0) >= 0 } } ?? false
+        }
+
+        func next<Result>(
+            _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
+        ) throws(EngineError) -> Result? {
+            while true {
+                let pending = overlayPosition.flatMap { overlay[$0] }
+                guard let pending else {
+                    guard isInFile, !isOver(key.buffer) else { return nil }
+                    let result = body(key.buffer, value.buffer)
+                    try step(reverse ? MDB_PREV : MDB_NEXT, [])
+                    return result
+                }
+                let order = isInFile ? pending.key.withUnsafeBytes { compareKeys(key.buffer, $0) } : (reverse ? -1 : 1)
+                if order != 0, (order < 0) != reverse {
+                    if isOver(key.buffer) { return nil }
+                    let result = body(key.buffer, value.buffer)
+                    try step(reverse ? MDB_PREV : MDB_NEXT, [])
+                    return result
+                }
+                if pending.key.withUnsafeBytes(isOver) { return nil }
+                if let position = overlayPosition {
+                    overlayPosition = reverse ? overlay.position(before: position) : overlay.position(after: position)
+                }
+                if order == 0 { try step(reverse ? MDB_PREV : MDB_NEXT, []) }
+                if let written = pending.value {
+                    return pending.key.withUnsafeBytes { key in written.withUnsafeBytes { body(key, $0) } }
+                }
             }
         }
     }
-}
 #endif

@@ -83,7 +83,9 @@ public final class MemoryEngine: StorageEngine {
     public func write(_ batch: WriteBatch, durability: Durability) throws(EngineError) {
         try withOpen { (state) throws(EngineError) in
             if let failure = state.failure {
-                if case .noSpace = failure { state.failure = nil } else {
+                if case .noSpace = failure {
+                    state.failure = nil
+                } else {
                     state.failure = .poisoned(failure.description)
                 }
                 throw failure

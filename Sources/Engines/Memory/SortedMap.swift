@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #else
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// Compares keys as unsigned bytes, the shorter first where one begins the other.
@@ -43,7 +43,11 @@ struct SortedMap<Value: Sendable>: Sendable {
         while low < high {
             let middle = (low + high) / 2
             // Runs are never empty.
-            if compareKeys(runs[middle][runs[middle].count - 1].key, key) < 0 { low = middle + 1 } else { high = middle }
+            if compareKeys(runs[middle][runs[middle].count - 1].key, key) < 0 {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         guard low < runs.count else { return Position(run: runs.count, offset: 0) }
         var first = 0

@@ -1,94 +1,94 @@
 #if RocksDB
-internal import CRocksDB
+    internal import CRocksDB
 
-/// Calls a RocksDB function with its error slot and turns what it left there into an `EngineError`.
-func rocksCall<Result>(
-    _ place: String, _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
-) throws(EngineError) -> Result {
-    var message: UnsafeMutablePointer<CChar>?
-    let result = body(&message)
-    guard let message else { return result }
-    let text = String(cString: message)
-    rocksdb_free(message)
-    throw rocksError(text, place)
-}
-
-func rocksError(_ text: String, _ place: String) -> EngineError {
-    if text.hasPrefix("Corruption") { return .corruption(place: "\(place): \(text)") }
-    if text.contains("No space left") || text.contains("Disk quota") || text.contains("NoSpace") {
-        return .noSpace(place: place)
-    }
-    if text.contains("lock") && text.contains("LOCK") { return .locked(path: place, holder: "another process") }
-    return .io(place: "\(place): \(text)", errno: 0)
-}
-
-/// The open database. Handles and snapshots hold on to it, so it closes after the last of them: closing with
-/// live handles aborts the process in Debian's build.
-final class RocksDatabase: @unchecked Sendable {
-    let raw: OpaquePointer
-    let options: OpaquePointer
-    private let cache: OpaquePointer
-
-    init(raw: OpaquePointer, options: OpaquePointer, cache: OpaquePointer) {
-        self.raw = raw
-        self.options = options
-        self.cache = cache
+    /// Calls a RocksDB function with its error slot and turns what it left there into an `EngineError`.
+    func rocksCall<Result>(
+        _ place: String, _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
+    ) throws(EngineError) -> Result {
+        var message: UnsafeMutablePointer<CChar>?
+        let result = body(&message)
+        guard let message else { return result }
+        let text = String(cString: message)
+        rocksdb_free(message)
+        throw rocksError(text, place)
     }
 
-    deinit {
-        rocksdb_close(raw)
-        rocksdb_options_destroy(options)
-        rocksdb_cache_destroy(cache)
-    }
-}
-
-/// One column family. A dropped one stays readable for whoever still holds it.
-final class RocksFamily: @unchecked Sendable {
-    let raw: OpaquePointer
-    private let database: RocksDatabase
-
-    init(raw: OpaquePointer, database: RocksDatabase) {
-        self.raw = raw
-        self.database = database
+    func rocksError(_ text: String, _ place: String) -> EngineError {
+        if text.hasPrefix("Corruption") { return .corruption(place: "\(place): \(text)") }
+        if text.contains("No space left") || text.contains("Disk quota") || text.contains("NoSpace") {
+            return .noSpace(place: place)
+        }
+        if text.contains("lock") && text.contains("LOCK") { return .locked(path: place, holder: "another process") }
+        return .io(place: "\(place): \(text)", errno: 0)
     }
 
-    deinit { rocksdb_column_family_handle_destroy(raw) }
-}
+    /// The open database. Handles and snapshots hold on to it, so it closes after the last of them: closing with
+    /// live handles aborts the process in Debian's build.
+    final class RocksDatabase: @unchecked Sendable {
+        let raw: OpaquePointer
+        let options: OpaquePointer
+        private let cache: OpaquePointer
 
-enum RocksOptions {
-    /// All families share this budget of memory for writes; the largest is flushed when it is used up.
-    static let writeBufferBudgetBytes = 96 << 20
-    /// Small, because most shards are idle most of the time.
-    static let familyBufferBytes = 16 << 20
-    static let blockCacheBytes = 64 << 20
-    /// Beyond this the families that pin the oldest log file are flushed.
-    static let logBytesMax: UInt64 = 128 << 20
-    static let openFilesMax: Int32 = 512
+        init(raw: OpaquePointer, options: OpaquePointer, cache: OpaquePointer) {
+            self.raw = raw
+            self.options = options
+            self.cache = cache
+        }
 
-    static func make(cache: OpaquePointer, createIfMissing: Bool) -> OpaquePointer {
-        let options = rocksdb_options_create()!
-        rocksdb_options_set_create_if_missing(options, createIfMissing ? 1 : 0)
-        rocksdb_options_set_db_write_buffer_size(options, writeBufferBudgetBytes)
-        rocksdb_options_set_write_buffer_size(options, familyBufferBytes)
-        rocksdb_options_set_max_total_wal_size(options, logBytesMax)
-        rocksdb_options_set_max_open_files(options, openFilesMax)
-        rocksdb_options_set_max_background_jobs(options, 2)
-        rocksdb_options_set_keep_log_file_num(options, 2)
-        rocksdb_options_set_info_log_level(options, 2)
-        // A torn tail is what a crash leaves and is cut; damage before the tail is an error, never a silent
-        // cut of synced records, as the default (point in time) would do after one flipped bit.
-        rocksdb_options_set_wal_recovery_mode(options, Int32(rocksdb_tolerate_corrupted_tail_records_recovery))
-        rocksdb_options_set_compression(options, Int32(rocksdb_lz4_compression))
-        // No readahead of whole files at open, so that opening with many families stays fast.
-        rocksdb_options_set_skip_stats_update_on_db_open(options, 1)
-        let table = rocksdb_block_based_options_create()!
-        rocksdb_block_based_options_set_block_cache(table, cache)
-        rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(10))
-        rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1)
-        rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1)
-        rocksdb_options_set_block_based_table_factory(options, table)
-        rocksdb_block_based_options_destroy(table)
-        return options
+        deinit {
+            rocksdb_close(raw)
+            rocksdb_options_destroy(options)
+            rocksdb_cache_destroy(cache)
+        }
     }
-}
+
+    /// One column family. A dropped one stays readable for whoever still holds it.
+    final class RocksFamily: @unchecked Sendable {
+        let raw: OpaquePointer
+        private let database: RocksDatabase
+
+        init(raw: OpaquePointer, database: RocksDatabase) {
+            self.raw = raw
+            self.database = database
+        }
+
+        deinit { rocksdb_column_family_handle_destroy(raw) }
+    }
+
+    enum RocksOptions {
+        /// All families share this budget of memory for writes; the largest is flushed when it is used up.
+        static let writeBufferBudgetBytes = 96 << 20
+        /// Small, because most shards are idle most of the time.
+        static let familyBufferBytes = 16 << 20
+        static let blockCacheBytes = 64 << 20
+        /// Beyond this the families that pin the oldest log file are flushed.
+        static let logBytesMax: UInt64 = 128 << 20
+        static let openFilesMax: Int32 = 512
+
+        static func make(cache: OpaquePointer, createIfMissing: Bool) -> OpaquePointer {
+            let options = rocksdb_options_create()!
+            rocksdb_options_set_create_if_missing(options, createIfMissing ? 1 : 0)
+            rocksdb_options_set_db_write_buffer_size(options, writeBufferBudgetBytes)
+            rocksdb_options_set_write_buffer_size(options, familyBufferBytes)
+            rocksdb_options_set_max_total_wal_size(options, logBytesMax)
+            rocksdb_options_set_max_open_files(options, openFilesMax)
+            rocksdb_options_set_max_background_jobs(options, 2)
+            rocksdb_options_set_keep_log_file_num(options, 2)
+            rocksdb_options_set_info_log_level(options, 2)
+            // A torn tail is what a crash leaves and is cut; damage before the tail is an error, never a silent
+            // cut of synced records, as the default (point in time) would do after one flipped bit.
+            rocksdb_options_set_wal_recovery_mode(options, Int32(rocksdb_tolerate_corrupted_tail_records_recovery))
+            rocksdb_options_set_compression(options, Int32(rocksdb_lz4_compression))
+            // No readahead of whole files at open, so that opening with many families stays fast.
+            rocksdb_options_set_skip_stats_update_on_db_open(options, 1)
+            let table = rocksdb_block_based_options_create()!
+            rocksdb_block_based_options_set_block_cache(table, cache)
+            rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(10))
+            rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1)
+            rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1)
+            rocksdb_options_set_block_based_table_factory(options, table)
+            rocksdb_block_based_options_destroy(table)
+            return options
+        }
+    }
 #endif

@@ -1,125 +1,127 @@
 #if RocksDB
-internal import CRocksDB
-internal import Synchronization
+    internal import CRocksDB
+    internal import Synchronization
 
-final class RocksSnapshot: ReadSnapshot, @unchecked Sendable {
-    private let database: RocksDatabase
-    private let families: [FamilyID: RocksFamily]
-    private let snapshot: OpaquePointer
-    private let options: OpaquePointer
-    private let isClosed = Atomic<Bool>(false)
+    final class RocksSnapshot: ReadSnapshot, @unchecked Sendable {
+        private let database: RocksDatabase
+        private let families: [FamilyID: RocksFamily]
+        private let snapshot: OpaquePointer
+        private let options: OpaquePointer
+        private let isClosed = Atomic<Bool>(false)
 
-    init(_ database: RocksDatabase, _ families: [FamilyID: RocksFamily]) {
-        self.database = database
-        self.families = families
-        snapshot = rocksdb_create_snapshot(database.raw)
-        options = rocksdb_readoptions_create()
-        rocksdb_readoptions_set_snapshot(options, snapshot)
-    }
-
-    deinit { close() }
-
-    func close() {
-        guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        rocksdb_readoptions_destroy(options)
-        rocksdb_release_snapshot(database.raw, snapshot)
-    }
-
-    private func handle(_ family: FamilyID) throws(EngineError) -> RocksFamily {
-        if isClosed.load(ordering: .relaxed) { throw .closed }
-        guard let handle = families[family] else { throw .familyMissing(family) }
-        return handle
-    }
-
-    func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
-        let handle = try handle(family)
-        let pinned = try rocksCall("reading \(family)") { error in
-            key.withUnsafeBytes { rocksdb_get_pinned_cf(database.raw, options, handle.raw, $0.chars, $0.count, error) }
+        init(_ database: RocksDatabase, _ families: [FamilyID: RocksFamily]) {
+            self.database = database
+            self.families = families
+            snapshot = rocksdb_create_snapshot(database.raw)
+            options = rocksdb_readoptions_create()
+            rocksdb_readoptions_set_snapshot(options, snapshot)
         }
-        guard let pinned else { return nil }
-        defer { rocksdb_pinnableslice_destroy(pinned) }
-        var count = 0
-        let bytes = rocksdb_pinnableslice_value(pinned, &count)
-        return Array(UnsafeRawBufferPointer(start: bytes, count: count))
-    }
 
-    func cursor(
-        _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
-    ) throws(EngineError) -> any Cursor {
-        RocksCursor(
-            try handle(family), database: database, snapshot: snapshot, owner: self, lower: lower, upper: upper,
-            reverse: reverse)
-    }
-}
+        deinit { close() }
 
-private final class RocksCursor: Cursor {
-    private let iterator: OpaquePointer
-    private let options: OpaquePointer
-    private let owner: RocksSnapshot
-    private let family: RocksFamily
-    private let lower: [UInt8]
-    private let upper: [UInt8]?
-    private let reverse: Bool
+        func close() {
+            guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+            rocksdb_readoptions_destroy(options)
+            rocksdb_release_snapshot(database.raw, snapshot)
+        }
 
-    init(
-        _ family: RocksFamily, database: RocksDatabase, snapshot: OpaquePointer, owner: RocksSnapshot,
-        lower: [UInt8], upper: [UInt8]?, reverse: Bool
-    ) {
-        self.family = family
-        self.owner = owner
-        self.lower = lower
-        self.upper = upper
-        self.reverse = reverse
-        options = rocksdb_readoptions_create()
-        rocksdb_readoptions_set_snapshot(options, snapshot)
-        // Without total order the iterator could skip what a bloom prefix hides; we use none, but say so.
-        rocksdb_readoptions_set_total_order_seek(options, 1)
-        iterator = rocksdb_create_iterator_cf(database.raw, options, family.raw)
-        if reverse {
-            if let upper {
-                // The last key below `upper`: at or before it, and one back if it is `upper` itself.
-                upper.withUnsafeBytes { rocksdb_iter_seek_for_prev(iterator, $0.chars, $0.count) }
-                if rocksdb_iter_valid(iterator) != 0, compareKeys(key, upper) >= 0 { rocksdb_iter_prev(iterator) }
-            } else {
-                rocksdb_iter_seek_to_last(iterator)
+        private func handle(_ family: FamilyID) throws(EngineError) -> RocksFamily {
+            if isClosed.load(ordering: .relaxed) { throw .closed }
+            guard let handle = families[family] else { throw .familyMissing(family) }
+            return handle
+        }
+
+        func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
+            let handle = try handle(family)
+            let pinned = try rocksCall("reading \(family)") { error in
+                key.withUnsafeBytes {
+                    rocksdb_get_pinned_cf(database.raw, options, handle.raw, $0.chars, $0.count, error)
+                }
             }
-        } else if lower.isEmpty {
-            rocksdb_iter_seek_to_first(iterator)
-        } else {
-            lower.withUnsafeBytes { rocksdb_iter_seek(iterator, $0.chars, $0.count) }
+            guard let pinned else { return nil }
+            defer { rocksdb_pinnableslice_destroy(pinned) }
+            var count = 0
+            let bytes = rocksdb_pinnableslice_value(pinned, &count)
+            return Array(UnsafeRawBufferPointer(start: bytes, count: count))
+        }
+
+        func cursor(
+            _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
+        ) throws(EngineError) -> any Cursor {
+            RocksCursor(
+                try handle(family), database: database, snapshot: snapshot, owner: self, lower: lower, upper: upper,
+                reverse: reverse)
         }
     }
 
-    deinit {
-        rocksdb_iter_destroy(iterator)
-        rocksdb_readoptions_destroy(options)
-    }
+    private final class RocksCursor: Cursor {
+        private let iterator: OpaquePointer
+        private let options: OpaquePointer
+        private let owner: RocksSnapshot
+        private let family: RocksFamily
+        private let lower: [UInt8]
+        private let upper: [UInt8]?
+        private let reverse: Bool
 
-    private var key: [UInt8] {
-        var count = 0
-        let bytes = rocksdb_iter_key(iterator, &count)
-        return Array(UnsafeRawBufferPointer(start: bytes, count: count))
-    }
-
-    func next<Result>(
-        _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
-    ) throws(EngineError) -> Result? {
-        guard rocksdb_iter_valid(iterator) != 0 else {
-            try rocksCall("reading a range") { rocksdb_iter_get_error(iterator, $0) }
-            return nil
+        init(
+            _ family: RocksFamily, database: RocksDatabase, snapshot: OpaquePointer, owner: RocksSnapshot,
+            lower: [UInt8], upper: [UInt8]?, reverse: Bool
+        ) {
+            self.family = family
+            self.owner = owner
+            self.lower = lower
+            self.upper = upper
+            self.reverse = reverse
+            options = rocksdb_readoptions_create()
+            rocksdb_readoptions_set_snapshot(options, snapshot)
+            // Without total order the iterator could skip what a bloom prefix hides; we use none, but say so.
+            rocksdb_readoptions_set_total_order_seek(options, 1)
+            iterator = rocksdb_create_iterator_cf(database.raw, options, family.raw)
+            if reverse {
+                if let upper {
+                    // The last key below `upper`: at or before it, and one back if it is `upper` itself.
+                    upper.withUnsafeBytes { rocksdb_iter_seek_for_prev(iterator, $0.chars, $0.count) }
+                    if rocksdb_iter_valid(iterator) != 0, compareKeys(key, upper) >= 0 { rocksdb_iter_prev(iterator) }
+                } else {
+                    rocksdb_iter_seek_to_last(iterator)
+                }
+            } else if lower.isEmpty {
+                rocksdb_iter_seek_to_first(iterator)
+            } else {
+                lower.withUnsafeBytes { rocksdb_iter_seek(iterator, $0.chars, $0.count) }
+            }
         }
-        var keyCount = 0
-        var valueCount = 0
-        let keyBytes = UnsafeRawBufferPointer(start: rocksdb_iter_key(iterator, &keyCount), count: keyCount)
-        let isOver =
-            reverse
-            ? lower.withUnsafeBytes { compareKeys(keyBytes, $0) < 0 }
-            : upper.map { $0.withUnsafeBytes { compareKeys(keyBytes, $0) >= 0 } } ?? false
-        if isOver { return nil }
-        let result = body(
-            keyBytes, UnsafeRawBufferPointer(start: rocksdb_iter_value(iterator, &valueCount), count: valueCount))
-        if reverse { rocksdb_iter_prev(iterator) } else { rocksdb_iter_next(iterator) }
-        return result
+
+        deinit {
+            rocksdb_iter_destroy(iterator)
+            rocksdb_readoptions_destroy(options)
+        }
+
+        private var key: [UInt8] {
+            var count = 0
+            let bytes = rocksdb_iter_key(iterator, &count)
+            return Array(UnsafeRawBufferPointer(start: bytes, count: count))
+        }
+
+        func next<Result>(
+            _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
+        ) throws(EngineError) -> Result? {
+            guard rocksdb_iter_valid(iterator) != 0 else {
+                try rocksCall("reading a range") { rocksdb_iter_get_error(iterator, $0) }
+                return nil
+            }
+            var keyCount = 0
+            var valueCount = 0
+            let keyBytes = UnsafeRawBufferPointer(start: rocksdb_iter_key(iterator, &keyCount), count: keyCount)
+            let isOver =
+                reverse
+                ? lower.withUnsafeBytes { compareKeys(keyBytes, $0) < 0 }
+                : upper.map { $0.withUnsafeBytes { compareKeys(keyBytes, $0) >= 0 } } ?? false
+            if isOver { return nil }
+            let result = body(
+                keyBytes, UnsafeRawBufferPointer(start: rocksdb_iter_value(iterator, &valueCount), count: valueCount))
+            if reverse { rocksdb_iter_prev(iterator) } else { rocksdb_iter_next(iterator) }
+            return result
+        }
     }
-}
 #endif

@@ -1,105 +1,108 @@
 #if SQLite
-internal import CSQLite
-internal import Glibc
+    internal import CSQLite
+    internal import Glibc
 
-/// SQLite must copy what is bound this way; everything else outlives its statement.
-let sqliteStatic: sqlite3_destructor_type? = nil
+    /// SQLite must copy what is bound this way; everything else outlives its statement.
+    let sqliteStatic: sqlite3_destructor_type? = nil
 
-/// One connection. Used by one thread at a time.
-final class SQLiteConnection: @unchecked Sendable {
-    let raw: OpaquePointer
-    private let path: String
-    private var statements: [String: OpaquePointer] = [:]
-    /// Statements kept prepared; beyond this all are finalized and made again.
-    private static let statementsMax = 512
-    /// How long a statement waits for another connection's lock, in milliseconds.
-    static let busyTimeout: Int32 = 10_000
+    /// One connection. Used by one thread at a time.
+    final class SQLiteConnection: @unchecked Sendable {
+        let raw: OpaquePointer
+        private let path: String
+        private var statements: [String: OpaquePointer] = [:]
+        /// Statements kept prepared; beyond this all are finalized and made again.
+        private static let statementsMax = 512
+        /// How long a statement waits for another connection's lock, in milliseconds.
+        static let busyTimeout: Int32 = 10_000
 
-    init(path: String, readOnly: Bool) throws(EngineError) {
-        self.path = path
-        var opened: OpaquePointer?
-        let flags = (readOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) | SQLITE_OPEN_NOMUTEX
-        let code = sqlite3_open_v2(path, &opened, flags, nil)
-        guard let opened, code == SQLITE_OK else {
-            sqlite3_close_v2(opened)
-            throw Self.error(code, "opening \(path)", nil)
+        init(path: String, readOnly: Bool) throws(EngineError) {
+            self.path = path
+            var opened: OpaquePointer?
+            let flags =
+                (readOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) | SQLITE_OPEN_NOMUTEX
+            let code = sqlite3_open_v2(path, &opened, flags, nil)
+            guard let opened, code == SQLITE_OK else {
+                sqlite3_close_v2(opened)
+                throw Self.error(code, "opening \(path)", nil)
+            }
+            raw = opened
+            sqlite3_extended_result_codes(raw, 1)
+            sqlite3_busy_timeout(raw, Self.busyTimeout)
         }
-        raw = opened
-        sqlite3_extended_result_codes(raw, 1)
-        sqlite3_busy_timeout(raw, Self.busyTimeout)
-    }
 
-    deinit {
-        for statement in statements.values { sqlite3_finalize(statement) }
-        sqlite3_close_v2(raw)
-    }
-
-    static func error(_ code: Int32, _ place: String, _ raw: OpaquePointer?) -> EngineError {
-        let text = raw.map { String(cString: sqlite3_errmsg($0)) } ?? String(cString: sqlite3_errstr(code))
-        switch code & 0xff {
-        case SQLITE_CORRUPT, SQLITE_NOTADB: return .corruption(place: "\(place): \(text)")
-        case SQLITE_FULL: return .noSpace(place: place)
-        case SQLITE_BUSY, SQLITE_LOCKED: return .busy("\(place): \(text)")
-        case SQLITE_IOERR:
-            let system = raw.map { sqlite3_system_errno($0) } ?? 0
-            if system == ENOSPC || system == EDQUOT { return .noSpace(place: place) }
-            return .io(place: "\(place): \(text)", errno: system)
-        default: return .io(place: "\(place): \(text)", errno: code)
-        }
-    }
-
-    func check(_ code: Int32, _ place: @autoclosure () -> String) throws(EngineError) {
-        guard code == SQLITE_OK || code == SQLITE_DONE || code == SQLITE_ROW else {
-            throw Self.error(code, "\(path): \(place())", raw)
-        }
-    }
-
-    func execute(_ sql: String) throws(EngineError) {
-        try check(sqlite3_exec(raw, sql, nil, nil, nil), sql)
-    }
-
-    /// A prepared statement, reset and ready to be bound.
-    func statement(_ sql: String) throws(EngineError) -> OpaquePointer {
-        if let found = statements[sql] {
-            sqlite3_reset(found)
-            return found
-        }
-        if statements.count >= Self.statementsMax {
+        deinit {
             for statement in statements.values { sqlite3_finalize(statement) }
-            statements = [:]
+            sqlite3_close_v2(raw)
         }
-        let made = try prepare(sql)
-        statements[sql] = made
-        return made
-    }
 
-    /// A statement that the caller finalizes.
-    func prepare(_ sql: String) throws(EngineError) -> OpaquePointer {
-        var made: OpaquePointer?
-        try check(sqlite3_prepare_v2(raw, sql, -1, &made, nil), sql)
-        guard let made else { throw .io(place: "\(path): \(sql)", errno: 0) }
-        return made
-    }
+        static func error(_ code: Int32, _ place: String, _ raw: OpaquePointer?) -> EngineError {
+            let text = raw.map { String(cString: sqlite3_errmsg($0)) } ?? String(cString: sqlite3_errstr(code))
+            switch code & 0xff {
+            case SQLITE_CORRUPT, SQLITE_NOTADB: return .corruption(place: "\(place): \(text)")
+            case SQLITE_FULL: return .noSpace(place: place)
+            case SQLITE_BUSY, SQLITE_LOCKED: return .busy("\(place): \(text)")
+            case SQLITE_IOERR:
+                let system = raw.map { sqlite3_system_errno($0) } ?? 0
+                if system == ENOSPC || system == EDQUOT { return .noSpace(place: place) }
+                return .io(place: "\(place): \(text)", errno: system)
+            default: return .io(place: "\(place): \(text)", errno: code)
+            }
+        }
 
-    func bind(_ statement: OpaquePointer, _ place: Int32, _ bytes: UnsafeRawBufferPointer) {
-        // A null pointer would bind NULL; an empty blob is a value.
-        if bytes.count == 0 { sqlite3_bind_zeroblob(statement, place, 0) } else {
-            sqlite3_bind_blob64(statement, place, bytes.baseAddress, UInt64(bytes.count), sqliteStatic)
+        func check(_ code: Int32, _ place: @autoclosure () -> String) throws(EngineError) {
+            guard code == SQLITE_OK || code == SQLITE_DONE || code == SQLITE_ROW else {
+                throw Self.error(code, "\(path): \(place())", raw)
+            }
+        }
+
+        func execute(_ sql: String) throws(EngineError) {
+            try check(sqlite3_exec(raw, sql, nil, nil, nil), sql)
+        }
+
+        /// A prepared statement, reset and ready to be bound.
+        func statement(_ sql: String) throws(EngineError) -> OpaquePointer {
+            if let found = statements[sql] {
+                sqlite3_reset(found)
+                return found
+            }
+            if statements.count >= Self.statementsMax {
+                for statement in statements.values { sqlite3_finalize(statement) }
+                statements = [:]
+            }
+            let made = try prepare(sql)
+            statements[sql] = made
+            return made
+        }
+
+        /// A statement that the caller finalizes.
+        func prepare(_ sql: String) throws(EngineError) -> OpaquePointer {
+            var made: OpaquePointer?
+            try check(sqlite3_prepare_v2(raw, sql, -1, &made, nil), sql)
+            guard let made else { throw .io(place: "\(path): \(sql)", errno: 0) }
+            return made
+        }
+
+        func bind(_ statement: OpaquePointer, _ place: Int32, _ bytes: UnsafeRawBufferPointer) {
+            // A null pointer would bind NULL; an empty blob is a value.
+            if bytes.count == 0 {
+                sqlite3_bind_zeroblob(statement, place, 0)
+            } else {
+                sqlite3_bind_blob64(statement, place, bytes.baseAddress, UInt64(bytes.count), sqliteStatic)
+            }
+        }
+
+        func integer(_ sql: String) throws(EngineError) -> Int64 {
+            let statement = try statement(sql)
+            defer { sqlite3_reset(statement) }
+            let code = sqlite3_step(statement)
+            try check(code, sql)
+            return code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0
+        }
+
+        /// A column of the current row, valid until the next step.
+        static func column(_ statement: OpaquePointer, _ index: Int32) -> UnsafeRawBufferPointer {
+            let bytes = sqlite3_column_blob(statement, index)
+            return UnsafeRawBufferPointer(start: bytes, count: Int(sqlite3_column_bytes(statement, index)))
         }
     }
-
-    func integer(_ sql: String) throws(EngineError) -> Int64 {
-        let statement = try statement(sql)
-        defer { sqlite3_reset(statement) }
-        let code = sqlite3_step(statement)
-        try check(code, sql)
-        return code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0
-    }
-
-    /// A column of the current row, valid until the next step.
-    static func column(_ statement: OpaquePointer, _ index: Int32) -> UnsafeRawBufferPointer {
-        let bytes = sqlite3_column_blob(statement, index)
-        return UnsafeRawBufferPointer(start: bytes, count: Int(sqlite3_column_bytes(statement, index)))
-    }
-}
 #endif

@@ -1,102 +1,106 @@
 #if SQLite
-internal import CSQLite
-internal import Synchronization
+    internal import CSQLite
+    internal import Synchronization
 
-/// A connection with an open read transaction.
-final class SQLiteSnapshot: ReadSnapshot, @unchecked Sendable {
-    private let connection: SQLiteConnection
-    private let readers: SQLiteReaders
-    private let isClosed = Atomic<Bool>(false)
+    /// A connection with an open read transaction.
+    final class SQLiteSnapshot: ReadSnapshot, @unchecked Sendable {
+        private let connection: SQLiteConnection
+        private let readers: SQLiteReaders
+        private let isClosed = Atomic<Bool>(false)
 
-    init(_ connection: SQLiteConnection, _ readers: SQLiteReaders) {
-        self.connection = connection
-        self.readers = readers
-    }
-
-    deinit { close() }
-
-    func close() {
-        guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        readers.give(connection)
-    }
-
-    /// The schema is part of the snapshot: a table that isn't there can't be prepared.
-    private func missing(_ family: FamilyID, _ error: EngineError) -> EngineError {
-        if case .io(let place, _) = error, place.contains("no such table") { return .familyMissing(family) }
-        return error
-    }
-
-    func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
-        if isClosed.load(ordering: .relaxed) { throw .closed }
-        let statement: OpaquePointer
-        do throws(EngineError) {
-            statement = try connection.statement("SELECT v FROM \(SQLiteEngine.table(family)) WHERE k = ?1")
-        } catch {
-            throw missing(family, error)
+        init(_ connection: SQLiteConnection, _ readers: SQLiteReaders) {
+            self.connection = connection
+            self.readers = readers
         }
-        defer { sqlite3_reset(statement) }
-        let code = key.withUnsafeBytes { bytes in
-            connection.bind(statement, 1, bytes)
-            return sqlite3_step(statement)
+
+        deinit { close() }
+
+        func close() {
+            guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+            readers.give(connection)
         }
-        do throws(EngineError) { try connection.check(code, "reading \(family)") } catch { throw missing(family, error) }
-        return code == SQLITE_ROW ? Array(SQLiteConnection.column(statement, 0)) : nil
-    }
 
-    func cursor(
-        _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
-    ) throws(EngineError) -> any Cursor {
-        if isClosed.load(ordering: .relaxed) { throw .closed }
-        do throws(EngineError) {
-            return try SQLiteCursor(
-                self, connection, SQLiteEngine.table(family), lower: lower, upper: upper, reverse: reverse)
-        } catch {
-            throw missing(family, error)
+        /// The schema is part of the snapshot: a table that isn't there can't be prepared.
+        private func missing(_ family: FamilyID, _ error: EngineError) -> EngineError {
+            if case .io(let place, _) = error, place.contains("no such table") { return .familyMissing(family) }
+            return error
         }
-    }
-}
 
-private final class SQLiteCursor: Cursor {
-    private let owner: SQLiteSnapshot
-    private let connection: SQLiteConnection
-    private let statement: OpaquePointer
-    /// Bound without a copy: must live as long as the statement.
-    private let bounds: UnsafeMutableRawBufferPointer
-    private var isDone = false
+        func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
+            if isClosed.load(ordering: .relaxed) { throw .closed }
+            let statement: OpaquePointer
+            do throws(EngineError) {
+                statement = try connection.statement("SELECT v FROM \(SQLiteEngine.table(family)) WHERE k = ?1")
+            } catch {
+                throw missing(family, error)
+            }
+            defer { sqlite3_reset(statement) }
+            let code = key.withUnsafeBytes { bytes in
+                connection.bind(statement, 1, bytes)
+                return sqlite3_step(statement)
+            }
+            do throws(EngineError) { try connection.check(code, "reading \(family)") } catch {
+                throw missing(family, error)
+            }
+            return code == SQLITE_ROW ? Array(SQLiteConnection.column(statement, 0)) : nil
+        }
 
-    init(
-        _ owner: SQLiteSnapshot, _ connection: SQLiteConnection, _ table: String, lower: [UInt8], upper: [UInt8]?,
-        reverse: Bool
-    ) throws(EngineError) {
-        self.owner = owner
-        self.connection = connection
-        let end = upper == nil ? "" : " AND k < ?2"
-        statement = try connection.prepare(
-            "SELECT k, v FROM \(table) WHERE k >= ?1\(end) ORDER BY k\(reverse ? " DESC" : "")")
-        bounds = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, lower.count + (upper?.count ?? 0)), alignment: 1)
-        bounds.copyBytes(from: lower + (upper ?? []))
-        connection.bind(statement, 1, UnsafeRawBufferPointer(rebasing: bounds[..<lower.count]))
-        if let upper {
-            connection.bind(statement, 2, UnsafeRawBufferPointer(rebasing: bounds[lower.count..<lower.count + upper.count]))
+        func cursor(
+            _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
+        ) throws(EngineError) -> any Cursor {
+            if isClosed.load(ordering: .relaxed) { throw .closed }
+            do throws(EngineError) {
+                return try SQLiteCursor(
+                    self, connection, SQLiteEngine.table(family), lower: lower, upper: upper, reverse: reverse)
+            } catch {
+                throw missing(family, error)
+            }
         }
     }
 
-    deinit {
-        sqlite3_finalize(statement)
-        bounds.deallocate()
-    }
+    private final class SQLiteCursor: Cursor {
+        private let owner: SQLiteSnapshot
+        private let connection: SQLiteConnection
+        private let statement: OpaquePointer
+        /// Bound without a copy: must live as long as the statement.
+        private let bounds: UnsafeMutableRawBufferPointer
+        private var isDone = false
 
-    func next<Result>(
-        _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
-    ) throws(EngineError) -> Result? {
-        if isDone { return nil }
-        let code = sqlite3_step(statement)
-        try connection.check(code, "reading a range")
-        guard code == SQLITE_ROW else {
-            isDone = true
-            return nil
+        init(
+            _ owner: SQLiteSnapshot, _ connection: SQLiteConnection, _ table: String, lower: [UInt8], upper: [UInt8]?,
+            reverse: Bool
+        ) throws(EngineError) {
+            self.owner = owner
+            self.connection = connection
+            let end = upper == nil ? "" : " AND k < ?2"
+            statement = try connection.prepare(
+                "SELECT k, v FROM \(table) WHERE k >= ?1\(end) ORDER BY k\(reverse ? " DESC" : "")")
+            bounds = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: max(1, lower.count + (upper?.count ?? 0)), alignment: 1)
+            bounds.copyBytes(from: lower + (upper ?? []))
+            connection.bind(statement, 1, UnsafeRawBufferPointer(rebasing: bounds[..<lower.count]))
+            if let upper {
+                connection.bind(
+                    statement, 2, UnsafeRawBufferPointer(rebasing: bounds[lower.count..<lower.count + upper.count]))
+            }
         }
-        return body(SQLiteConnection.column(statement, 0), SQLiteConnection.column(statement, 1))
+
+        deinit {
+            sqlite3_finalize(statement)
+            bounds.deallocate()
+        }
+
+        func next<Result>(
+            _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
+        ) throws(EngineError) -> Result? {
+            if isDone { return nil }
+            let code = sqlite3_step(statement)
+            try connection.check(code, "reading a range")
+            guard code == SQLITE_ROW else {
+                isDone = true
+                return nil
+            }
+            return body(SQLiteConnection.column(statement, 0), SQLiteConnection.column(statement, 1))
+        }
     }
-}
 #endif
