@@ -3,15 +3,16 @@
 #   make build      the programs, release, into output/
 #   make test       installs what is missing, runs every test and scripts/accept
 #   make demo       a cluster on this machine, with a short tour
+#   make bench      measures one group on each engine (five minutes)
 #   make sim        200 seeds of the simulator
 #   make protos     regenerates Sources/Wire/Generated
 #   make format     formats the sources
 #   make clean      removes build output (not data/)
 
-.PHONY: help build test demo sim protos format clean
+.PHONY: help build test demo bench sim protos format clean
 
 help:
-	@sed -n '3,10s/^# \{0,1\}//p' Makefile
+	@sed -n '3,11s/^# \{0,1\}//p' Makefile
 
 build:
 	@scripts/bootstrap
@@ -22,6 +23,9 @@ test:
 
 demo:
 	@scripts/demo
+
+bench: build
+	@scripts/bench
 
 sim: build
 	@output/flotilla-sim --seeds 1..200

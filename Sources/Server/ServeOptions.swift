@@ -1,5 +1,4 @@
 public import Engines
-public import RaftHost
 internal import RaftLog
 public import Wire
 

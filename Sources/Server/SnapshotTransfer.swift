@@ -95,7 +95,7 @@ enum SnapshotTransfer {
                 let path = "\(directory)/\(piece.family)/\(name)"
                 if current?.path != path {
                     try current?.handle.close()
-                    FileManager.default.createFile(atPath: path, contents: nil)
+                    _ = FileManager.default.createFile(atPath: path, contents: nil)
                     current = (path, try FileHandle(forWritingTo: URL(fileURLWithPath: path)))
                 }
                 try current?.handle.write(contentsOf: piece.data)

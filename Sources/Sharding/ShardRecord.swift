@@ -1,5 +1,5 @@
 public import Engines
-public import RaftLog
+internal import RaftLog
 
 /// What a group's log says of one shard. Kept after the shard has gone, so that an old order can't bring it back.
 public struct ShardRecord: Sendable, Equatable {
