@@ -78,6 +78,14 @@ final class ControllerLink: Sendable {
         return []
     }
 
+    /// The identity of the cluster, if a controller says so at once.
+    func clusterIDNow() async -> [UInt8]? {
+        let answer = try? await caller.call(addresses, attempts: addresses.count, timeout: .milliseconds(700)) {
+            try await Flotilla_V1_Controller.Client(wrapping: $0).cluster(Flotilla_V1_ClusterRequest(), options: $1)
+        }
+        return answer?.result.clusterID.array
+    }
+
     /// The newest config, or, when `newerThan` is given, the first one above it (or the same after a while).
     func config(newerThan: UInt64?) async throws -> Flotilla_V1_Config {
         var request = Flotilla_V1_QueryRequest()

@@ -19,9 +19,10 @@ public final class GroupNode: Sendable {
         let endpoint = try options.validated()
         // A new directory isn't made for a node that can't listen.
         if try NodeDirectory.identity(at: options.directory) == nil { try GRPCListener.check(endpoint) }
+        let controllers = ControllerLink(options.controllers)
+        try await Self.checkCluster(options, controllers)
         let node = try Node(options, log: log) { GroupMachine() }
         self.node = node
-        let controllers = ControllerLink(options.controllers)
         let front = GroupFront(node: node)
         let source = MoveSource(node: node)
         listener = try await GRPCListener(
@@ -48,6 +49,20 @@ public final class GroupNode: Sendable {
                 await ShardMover(node: node, controllers: controllers, front: front).run()
             }
         ]
+    }
+
+    /// A directory of another cluster is refused before it is touched, if a controller can be asked. (If none
+    /// answers the group works without; `ShardMover` then follows only its own cluster's configs.)
+    private static func checkCluster(_ options: ServeOptions, _ controllers: ControllerLink) async throws {
+        guard let identity = try NodeDirectory.identity(at: options.directory), let own = identity.clusterId,
+            let theirs = await controllers.clusterIDNow()
+        else { return }
+        let answered = hexadecimal(theirs)
+        guard answered != own else { return }
+        throw EngineError.mismatch(
+            "\(options.directory) belongs to cluster \(own), and the controllers at "
+                + "\(options.controllers.joined(separator: ", ")) answer for cluster \(answered); name the right "
+                + "controllers, or choose another directory")
     }
 
     /// Why the node can no longer work, once it can't.

@@ -7,6 +7,14 @@ internal import RaftLog
 internal import Synchronization
 internal import Wire
 
+/// Two digits for each byte.
+func hexadecimal(_ bytes: [UInt8]) -> String {
+    bytes.map { byte in
+        let digits = String(byte, radix: 16)
+        return digits.count == 1 ? "0" + digits : digits
+    }.joined()
+}
+
 /// What controller and group nodes have in common: a directory, an engine, one replica, and how it comes to
 /// take part. See `docs/architecture.md`, "Life of a node".
 final class Node<Machine: StateMachine>: Sendable {
@@ -90,7 +98,7 @@ final class Node<Machine: StateMachine>: Sendable {
         } else if let record {
             try waitForReplacement(record)
         } else {
-            try await bootstrap(clusterID: known)
+            try await bootstrap(clusterID: known.isEmpty ? clusterID : known)
         }
         try run()
     }
@@ -129,11 +137,7 @@ final class Node<Machine: StateMachine>: Sendable {
 
     private func setCluster(_ id: [UInt8]) throws(EngineError) {
         guard !id.isEmpty else { return }
-        try directory.record(
-            clusterId: id.map { byte in
-                let digits = String(byte, radix: 16)
-                return digits.count == 1 ? "0" + digits : digits
-            }.joined())
+        try directory.record(clusterId: hexadecimal(id))
         adoptCluster(id)
     }
 

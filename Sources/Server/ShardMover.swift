@@ -55,6 +55,14 @@ final class ShardMover: Sendable {
         while !Task.isCancelled {
             do {
                 let next = try await controllers.config(newerThan: config.withLock { $0?.number })
+                // Controllers that know nothing of this cluster have nothing to say here.
+                guard next.clusterID.array == node.clusterID else {
+                    node.log.error(
+                        "the controllers answer for cluster \(hexadecimal(next.clusterID.array)), and this node belongs to \(hexadecimal(node.clusterID)); start it with the right ones"
+                    )
+                    try? await Task.sleep(for: .seconds(10))
+                    continue
+                }
                 front.note(next)
                 config.withLock { $0 = next }
             } catch {

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from harness import MIXED, PROGRAM, ROOT, Cluster, Failure, Writers, free_ports, require, wait_for
+from harness import MIXED, PROGRAM, ROOT, Cluster, Failure, Writers, free_base, free_ports, require, wait_for
 
 ENGINES = ["rocksdb", "lmdb", "sqlite", "mixed"]
 CHECKS = []
@@ -172,7 +172,7 @@ def a_repeated_write_gets_the_first_answer_after_restart_and_move(engine):
         require(cluster.get("k") == "oncetwo", f"the value is {cluster.get('k')!r}")
 
 
-@check(["rocksdb", "lmdb", "sqlite"])
+@check()
 def a_python_client_puts_gets_and_repeats(engine):
     import rpc
     with Cluster(engine, groups=(100,), shards=2).up() as cluster:
@@ -186,7 +186,7 @@ def a_python_client_puts_gets_and_repeats(engine):
         require(out.get("valueBase64") == "AP+A", f"-w json shows {out}")
 
 
-@check(["rocksdb", "lmdb", "sqlite"])
+@check()
 def a_wiped_node_does_not_vote_and_is_brought_back_by_replace(engine):
     with Cluster(engine, groups=(100,), shards=2, retain=200).up() as cluster:
         cluster.put_many([(f"key{n}", "x") for n in range(100)])
@@ -240,7 +240,7 @@ def members_are_added_and_removed_one_at_a_time(engine):
         wait_for("the map to follow", lambda: sorted(cluster.query()["groups"]["100"]) == addresses)
 
 
-@check(["rocksdb", "lmdb", "sqlite"])
+@check()
 def a_directory_of_another_engine_is_refused_unchanged(engine):
     with Cluster(engine, groups=(100,), shards=2).up() as cluster:
         cluster.run("kv", "put", "k", "v")
@@ -256,9 +256,9 @@ def a_directory_of_another_engine_is_refused_unchanged(engine):
                         found[path] = (hashlib.sha256(file.read()).hexdigest(), os.stat(path).st_mtime_ns)
             return found
         before = checksums()
-        wrong = next(other for other in MIXED if other != engine)
+        wrong = next(other for other in MIXED if other != node.engine)
         for arguments, word in (
-            (node.arguments(engine=wrong), engine),
+            (node.arguments(engine=wrong), node.engine),
             ([a if a != "100" else "102" for a in node.arguments()], "group 100"),
             ([a if a != "0" else "1" for a in node.arguments()], "node 0"),
         ):
@@ -266,6 +266,26 @@ def a_directory_of_another_engine_is_refused_unchanged(engine):
             text = done.stderr.decode()
             require(done.returncode == 1 and word in text, f"exit {done.returncode}: {text}")
             require(checksums() == before, "a file has changed")
+        # The controllers of another cluster.
+        with Cluster("rocksdb", groups=()) as other:
+            other.start()
+            wait_for("the other controller", lambda: other.cli("controller", "query", "--timeout", "2")[0] == 0)
+            arguments = [a if a != cluster.endpoints else other.endpoints for a in node.arguments()]
+            done = subprocess.run([PROGRAM] + arguments, capture_output=True, timeout=30)
+            text = done.stderr.decode()
+            require(done.returncode == 1 and "cluster" in text, f"another cluster: exit {done.returncode}: {text}")
+            require(checksums() == before, "a file has changed")
+        # A format of the future.
+        path = os.path.join(node.directory, "FLOTILLA")
+        with open(path) as file:
+            identity = file.read()
+        with open(path, "w") as file:
+            file.write(identity.replace('"format" : 1', '"format" : 99'))
+        before = checksums()
+        done = subprocess.run([PROGRAM] + node.arguments(), capture_output=True, timeout=30)
+        text = done.stderr.decode()
+        require(done.returncode == 1 and "format 99" in text, f"a newer format: exit {done.returncode}: {text}")
+        require(checksums() == before, "a file has changed")
 
 
 @check(["rocksdb"])
@@ -460,7 +480,7 @@ def a_truncated_directory_is_refused_with_a_sentence(engine):
 @check(["rocksdb", "lmdb", "sqlite", "mixed"])
 def a_local_cluster_resumes_with_all_data(engine):
     path = tempfile.mkdtemp(prefix="flotilla-accept-")
-    port = random.randint(200, 300) * 100
+    port = free_base()
     environment = dict(os.environ, FLOTILLA_ENDPOINTS=f"localhost:{port},localhost:{port + 1},localhost:{port + 2}")
 
     def cli(*arguments):
@@ -498,7 +518,7 @@ def the_demo_runs_through_without_a_terminal(engine):
     try:
         done = subprocess.run(
             [os.path.join(ROOT, "scripts", "demo"), "--yes", "--engine", engine, "--base-port",
-             str(random.randint(301, 400) * 100), "--data-dir", os.path.join(path, "data")],
+             str(free_base()), "--data-dir", os.path.join(path, "data")],
             capture_output=True, timeout=600, stdin=subprocess.DEVNULL)
         text = done.stdout.decode(errors="replace")
         require(done.returncode == 0, f"exit {done.returncode}: {text[-500:]} {done.stderr.decode()[-300:]}")

@@ -6,6 +6,7 @@ bounded; everything lives in one temporary directory that is removed at the end.
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -42,16 +43,49 @@ def wait_for(what, probe, seconds=30.0, pause=0.05):
     raise Failure(f"after {seconds:.0f} s still waiting for {what} (last: {str(last)[:200]})")
 
 
+def ports_below_the_systems():
+    """Below the range from which the system takes ports for outgoing connections: a node that is killed must find its
+    port free when it comes back."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        lowest = int(file.read().split()[0])
+    return (10240, lowest) if lowest > 12000 else (20000, 60000)
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+_given = set()
+
+
 def free_ports(count):
-    sockets = []
-    for _ in range(count):
-        held = socket.socket()
-        held.bind(("127.0.0.1", 0))
-        sockets.append(held)
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
+    """Ports that nobody uses, and that were not given out before."""
+    found = []
+    for _ in range(10000):
+        if len(found) == count:
+            return found
+        port = random.randrange(*ports_below_the_systems())
+        if port not in _given and is_free(port):
+            _given.add(port)
+            found.append(port)
+    raise Failure("no free ports")
+
+
+def free_base(groups=2, each=3):
+    """A base port for `flotilla local`: controllers follow it, groups at +100, +200, …"""
+    for _ in range(1000):
+        base = random.randrange(*ports_below_the_systems()) // 1000 * 1000
+        needed = [base + 100 * group + node for group in range(groups + 1) for node in range(each)]
+        if base >= 10240 and all(is_free(port) and port not in _given for port in needed):
+            _given.update(needed)
+            return base
+    raise Failure("no free ports")
 
 
 class Node:
