@@ -504,6 +504,23 @@ def a_local_cluster_resumes_with_all_data(engine):
         shutil.rmtree(path, ignore_errors=True)
 
 
+@check(["rocksdb", "lmdb", "sqlite"])
+def the_counter_example_runs_and_reopens(engine):
+    """RaftLog embedded in a program that knows nothing of keys and shards."""
+    build = ["swift", "build", "-c", "release", "--scratch-path", ".build-release"]
+    subprocess.run(build + ["--product", "replicated-counter"], cwd=ROOT, check=True, capture_output=True, timeout=900)
+    folder = subprocess.run(build + ["--show-bin-path"], cwd=ROOT, check=True, capture_output=True, timeout=60)
+    program = os.path.join(folder.stdout.decode().strip(), "replicated-counter")
+    path = tempfile.mkdtemp(prefix="flotilla-accept-")
+    try:
+        for round in range(2):
+            done = subprocess.run(
+                [program, "--engine", engine, "--directory", os.path.join(path, "counter")], capture_output=True, timeout=120)
+            require(done.returncode == 0, f"round {round}: exit {done.returncode}: {done.stderr.decode()[-300:]}")
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @check(["rocksdb"])
 def the_quick_start_runs_as_written(engine):
     """Fixed ports: in a network namespace of its own."""
