@@ -2,6 +2,7 @@ import ArgumentParser
 import Client
 import Engines
 import Foundation
+import Server
 import Wire
 
 struct LocalVerb: AsyncParsableCommand {
@@ -48,6 +49,13 @@ struct LocalVerb: AsyncParsableCommand {
         let controllerAddresses = addresses(0, controllers)
         var children: [Process] = []
         defer { Self.stop(children) }
+        for address in controllerAddresses + (1...groups).flatMap({ addresses($0, replicas) }) {
+            guard let endpoint = Address(address) else { continue }
+            do throws(ListenError) { try GRPCListener.check(endpoint) } catch {
+                note("flotilla: \(error.description), for example with --base-port")
+                throw Exit.unavailable
+            }
+        }
         try FileManager.default.createDirectory(atPath: dataDir, withIntermediateDirectories: true)
         for node in 0..<controllers {
             children.append(
@@ -77,7 +85,7 @@ struct LocalVerb: AsyncParsableCommand {
         note("starting \(children.count) nodes; data and logs in \(dataDir)")
         try await join(controllerAddresses, children, signals)
         if !signals.isRaised {
-            print("ready: \(groups) groups of \(replicas), \(controllers) controllers, engine \(engine.rawValue)")
+            print("ready: groups \(groups), nodes of each \(replicas), controllers \(controllers), engine \(engine.rawValue)")
             print("use it: export FLOTILLA_ENDPOINTS=\(controllerAddresses.joined(separator: ","))")
             print("        flotilla kv put hello world; flotilla kv get hello; flotilla group status")
             // Whoever waits for this line may read it from a pipe.
