@@ -43,10 +43,13 @@ public final class ControllerClient: Sendable {
     }
 
     /// The config of a number, or the newest.
-    public func query(_ number: UInt64? = nil) async throws(ClientError) -> Flotilla_V1_Config {
+    /// - Parameter patience: how long to look for a controller that answers; `nil`: the client's deadline.
+    public func query(
+        _ number: UInt64? = nil, patience: Duration? = nil
+    ) async throws(ClientError) -> Flotilla_V1_Config {
         var request = Flotilla_V1_QueryRequest()
         if let number { request.number = number }
-        return try await call { [request] in try await $0.query(request, options: $1).config }
+        return try await call(patience: patience) { [request] in try await $0.query(request, options: $1).config }
     }
 
     private static func requestID() -> Data {
@@ -55,9 +58,10 @@ public final class ControllerClient: Sendable {
     }
 
     private func call<Result: Sendable>(
+        patience: Duration? = nil,
         _ body: @Sendable (Flotilla_V1_Controller.Client<Connection.Transport>, CallOptions) async throws -> Result
     ) async throws(ClientError) -> Result {
-        let end = ContinuousClock.now + deadline
+        let end = ContinuousClock.now + (patience ?? deadline)
         var last = "no controller address is known; give --endpoints HOST:PORT,… or set FLOTILLA_ENDPOINTS"
         var turn = 0
         while ContinuousClock.now < end, !endpoints.isEmpty {
@@ -66,7 +70,7 @@ public final class ControllerClient: Sendable {
             guard let endpoint = Address(address) else {
                 throw ClientError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
             }
-            let options = CallOptions.flotilla(timeout: .seconds(3))
+            let options = CallOptions.flotilla(timeout: min(.seconds(3), patience ?? .seconds(3)))
             do {
                 let connection = try connections.connection(to: endpoint)
                 let result = try await body(Flotilla_V1_Controller.Client(wrapping: connection.client), options)

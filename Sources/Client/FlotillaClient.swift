@@ -196,6 +196,8 @@ public final class FlotillaClient: Sendable {
 
     // MARK: - Attempts
 
+    private static let controllerPatience: Duration = .milliseconds(300)
+
     private static var confused: ClientError { ClientError(.internal, "the server answered another question") }
 
     private func check(_ key: [UInt8], _ value: [UInt8] = []) throws(ClientError) {
@@ -266,7 +268,13 @@ public final class FlotillaClient: Sendable {
                     switch error.code {
                     case .invalidArgument: throw ClientError(.invalidArgument, error.message)
                     case .sessionExpired:
-                        throw ClientError(.outcomeUnknown, "the session ended before the write was answered")
+                        if mayHaveRun {
+                            throw ClientError(.outcomeUnknown, "the session ended before the write was answered")
+                        }
+                        throw ClientError(
+                            .unavailable,
+                            "the session is over by the group's clock, and nothing was done; if it is new, the clocks of "
+                                + "this machine and of the group's leader differ by more than a session lasts")
                     case .internal: throw ClientError(.internal, error.message)
                     case .notLeader:
                         routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: error.leaderAddress) }
@@ -331,7 +339,9 @@ public final class FlotillaClient: Sendable {
         }
         if let number, routes.withLock({ $0.number }) > number { return }
         guard isDue else { return }
-        let config = try await controller.query()
+        // Who has a map already can do without the controller, and must not spend an operation's time on waiting for it.
+        let hasMap = !routes.withLock { $0.isEmpty }
+        let config = try await controller.query(patience: hasMap ? Self.controllerPatience : nil)
         routes.withLock { $0.adopt(config) }
     }
 }

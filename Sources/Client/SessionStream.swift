@@ -74,8 +74,9 @@ final class SessionStream: Sendable {
             }
             group.addTask {
                 try? await kv.session(options: .flotilla()) { writer in
-                    while let requests = await self.outbox.drain() {
-                        self.state.withLock { $0.takenThrough = max($0.takenThrough, requests.map(\.id).max() ?? 0) }
+                    while let queued = await self.outbox.drain() {
+                        let requests = self.taken(queued)
+                        if requests.isEmpty { continue }
                         for frame in Self.frames(requests) { try await writer.write(frame) }
                     }
                 } onResponse: { response in
@@ -86,6 +87,15 @@ final class SessionStream: Sendable {
             group.cancelAll()
         }
         fail()
+    }
+
+    /// What is still waited for; the rest was given up, and its callers were told that it never left.
+    private func taken(_ queued: [Flotilla_V1_Request]) -> [Flotilla_V1_Request] {
+        state.withLock { state in
+            let requests = queued.filter { state.waiting[$0.id] != nil }
+            state.takenThrough = max(state.takenThrough, requests.map(\.id).max() ?? 0)
+            return requests
+        }
     }
 
     private static func frames(_ requests: [Flotilla_V1_Request]) -> [Flotilla_V1_SessionRequest] {
@@ -117,11 +127,13 @@ final class SessionStream: Sendable {
 
     private func giveUpLate() {
         let now = ContinuousClock.now
-        let late = state.withLock { state -> [Waiting] in
+        let late = state.withLock { state -> [(Waiting, Outcome)] in
             let ids = state.waiting.filter { $0.value.deadline <= now }.map(\.key)
-            return ids.compactMap { state.waiting.removeValue(forKey: $0) }
+            return ids.compactMap { id in
+                state.waiting.removeValue(forKey: id).map { ($0, id <= state.takenThrough ? .lost : .notSent) }
+            }
         }
-        for waiting in late { waiting.continuation.resume(returning: .lost) }
+        for (waiting, outcome) in late { waiting.continuation.resume(returning: outcome) }
     }
 
     private func fail() {

@@ -39,13 +39,16 @@ final class Mailbox<Element: Sendable>: @unchecked Sendable {
         return isOpen
     }
 
-    func post(_ more: [Element]) {
-        guard !more.isEmpty else { return }
+    @discardableResult
+    func post(_ more: [Element]) -> Bool {
+        guard !more.isEmpty else { return true }
         pthread_mutex_lock(mutex)
-        if !isClosed { elements.append(contentsOf: more) }
+        let isOpen = !isClosed
+        if isOpen { elements.append(contentsOf: more) }
         let wake = isWaiting
         pthread_mutex_unlock(mutex)
         if wake { pthread_cond_signal(condition) }
+        return isOpen
     }
 
     /// Wakes the taker for good: `take` returns what is left, then `nil`.

@@ -77,10 +77,10 @@ extension ReplicaHost {
             let ready = waiters.withLock { table in
                 effects.readyReads.compactMap { table.waiting.removeValue(forKey: $0) }
             }
-            readers.post(
-                ready.compactMap { waiter -> (@Sendable (ReadResult) -> Void)? in
-                    if case .read(let done) = waiter { done } else { nil }
-                })
+            let reads = ready.compactMap { waiter -> (@Sendable (ReadResult) -> Void)? in
+                if case .read(let done) = waiter { done } else { nil }
+            }
+            if !readers.post(reads) { for read in reads { read(.busy) } }
         }
         if !effects.failedReads.isEmpty || !effects.unknownProposals.isEmpty {
             let (reads, proposals) = waiters.withLock { table in

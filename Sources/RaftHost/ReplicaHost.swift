@@ -243,7 +243,7 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
     }
 
     /// Answers whoever waits, and from now on whoever comes: nothing will be decided here any more.
-    func dismissWaiters() {
+    public func dismissWaiters() {
         for waiter in waiters.withLock({ table -> [Waiter] in
             table.isStopped = true
             defer { table.waiting = [:] }

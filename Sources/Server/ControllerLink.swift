@@ -63,7 +63,7 @@ final class ControllerLink: Sendable {
     }
 
     /// The identity of the cluster; waits for the controller for as long as it takes.
-    func clusterID(log: Logger) async -> [UInt8] {
+    func clusterID(log: Logger) async throws -> [UInt8] {
         var announced = false
         while !Task.isCancelled {
             if let response = try? await call({ try await $0.cluster(Flotilla_V1_ClusterRequest(), options: $1) }) {
@@ -73,9 +73,9 @@ final class ControllerLink: Sendable {
                 announced = true
                 log.info("waiting for the controller at \(addresses.joined(separator: ", "))")
             }
-            try? await Task.sleep(for: .milliseconds(200))
+            try await Task.sleep(for: .milliseconds(200))
         }
-        return []
+        throw CancellationError()
     }
 
     /// The identity of the cluster, if a controller says so at once.

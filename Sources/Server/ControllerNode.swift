@@ -29,7 +29,9 @@ public final class ControllerNode: Sendable {
         node.log.info("controller node \(options.id) listens on \(listener.endpoint), data in \(options.directory)")
         tasks = [
             Task {
-                do { try await node.start(clusterID: []) } catch {
+                do { try await node.start(clusterID: []) } catch is CancellationError {
+                    return
+                } catch {
                     node.log.critical("can't start: \(error)")
                     exit(1)
                 }
@@ -60,6 +62,8 @@ public final class ControllerNode: Sendable {
 
     public func stop() async {
         for task in tasks { task.cancel() }
+        // Calls that wait for a disk would keep the listener from ending.
+        node.dismiss()
         await listener.stop()
         node.stop()
     }

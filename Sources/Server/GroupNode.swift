@@ -38,7 +38,7 @@ public final class GroupNode: Sendable {
                 do {
                     // A group that is founded already works without the controller.
                     let founded = node.directory.identity.clusterId != nil
-                    let cluster = founded ? [] : await controllers.clusterID(log: node.log)
+                    let cluster = founded ? [] : try await controllers.clusterID(log: node.log)
                     try await node.start(clusterID: cluster)
                 } catch is CancellationError {
                     return
@@ -70,6 +70,8 @@ public final class GroupNode: Sendable {
 
     public func stop() async {
         for task in tasks { task.cancel() }
+        // Calls that wait for a disk would keep the listener from ending.
+        node.dismiss()
         await listener.stop()
         node.stop()
     }
@@ -113,9 +115,9 @@ final class GroupFront: KvHandler {
                     reply.send([Self.failure(id, error)])
                     continue
                 }
-                reads.append { result in reply.send([self.answer(id, key, result)]) }
+                reads.append { result in reply.send([reply.isFull ? Self.crowded(id) : self.answer(id, key, result)]) }
             case .scan(let scan):
-                reads.append { result in reply.send([self.answer(id, scan, result)]) }
+                reads.append { result in reply.send([reply.isFull ? Self.crowded(id) : self.answer(id, scan, result)]) }
             case nil:
                 reply.send([Self.failure(id, Flotilla_V1_Error(.invalidArgument, "the request names no operation"))])
             default:
@@ -134,6 +136,11 @@ final class GroupFront: KvHandler {
         response.id = id
         response.error = error
         return response
+    }
+
+    private static func crowded(_ id: UInt64) -> Flotilla_V1_Response {
+        failure(
+            id, Flotilla_V1_Error(.busy, "too many answers wait for this client", retryAfterMilliseconds: 20))
     }
 
     private static func invalid(key: [UInt8]) -> Flotilla_V1_Error? {

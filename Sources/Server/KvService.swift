@@ -5,6 +5,12 @@ public import Wire
 /// Takes answers. Never blocks; any thread may call it, any number of times.
 public protocol ResponseSink: Sendable {
     func send(_ responses: [Flotilla_V1_Response])
+    /// So many answers wait already that no more should be made for now: reads answer "busy" instead.
+    var isFull: Bool { get }
+}
+
+extension ResponseSink {
+    public var isFull: Bool { false }
 }
 
 /// What the Kv service hands requests to. Every request is answered exactly once, in any order.
@@ -43,6 +49,8 @@ struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
             debt.withLock { $0.bytes += bytes }
             outbox.pushAll(responses)
         }
+
+        var isFull: Bool { debt.withLock { $0.bytes >= KvService.outstandingBytesMax } }
 
         func owe(_ count: Int) { debt.withLock { $0.count += count } }
 
@@ -92,6 +100,8 @@ struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
         let handler = handler
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
+                // Whoever waits to go on reading must not wait for answers that nobody sends any more.
+                defer { sink.abandon() }
                 // One frame with everything that has queued since the last.
                 while let responses = await sink.outbox.drain() {
                     var frame = Flotilla_V1_SessionResponse()

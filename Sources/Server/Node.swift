@@ -147,6 +147,8 @@ final class Node<Machine: StateMachine>: Sendable {
     }
 
     private func bootstrap(clusterID: [UInt8]) async throws {
+        // A group that were founded without a cluster could never follow one.
+        guard options.isController || !clusterID.isEmpty else { throw CancellationError() }
         var addresses: [ReplicaID: String] = [:]
         for (number, address) in options.cluster.enumerated() { addresses[ReplicaID(UInt64(number))] = address }
         var core = BootstrapCore(
@@ -271,13 +273,17 @@ final class Node<Machine: StateMachine>: Sendable {
         }
     }
 
-    func stop() {
-        if let host {
-            if host.status.role == .leader, let next = host.status.membership.voters.first(where: { $0 != id }) {
-                host.transferLeadership(to: next)
-            }
-            host.stop()
+    /// Hands leadership over, and answers whoever waits.
+    func dismiss() {
+        guard let host else { return }
+        if host.status.role == .leader, let next = host.status.membership.voters.first(where: { $0 != id }) {
+            host.transferLeadership(to: next)
         }
+        host.dismissWaiters()
+    }
+
+    func stop() {
+        host?.stop()
         links.stop()
         do throws(EngineError) { try engine.close() } catch { log.error("closing the engine: \(error)") }
     }
@@ -361,6 +367,8 @@ extension Node: ReplicaTransport {
             do {
                 let accepted = try await SnapshotTransfer.send(
                     snapshot, gid: options.gid, clusterID: clusterID, to: member)
+                // Refused, for example while another snapshot arrives there: an export costs too much to repeat at once.
+                if !accepted { try? await Task.sleep(for: .seconds(1)) }
                 done(accepted)
             } catch {
                 log.warning("snapshot to node \(member.id) failed: \(error)")

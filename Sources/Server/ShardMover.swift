@@ -22,6 +22,7 @@ final class ShardMover: Sendable {
     private let caller: LeaderCaller
     /// The membership that the controller was last told.
     private let reported = Mutex<UInt64>(0)
+    private let isReporting = Mutex<Bool>(false)
     private let config = Mutex<Flotilla_V1_Config?>(nil)
     /// Moves under way, with their sources.
     private let running = Mutex<[ShardEpoch: UInt64]>([:])
@@ -102,7 +103,18 @@ final class ShardMover: Sendable {
         }
         guard let records else { return }
         await adopt(config, records)
-        await reportAddresses(config)
+        if !config.groups.contains(where: { $0.gid == own }) {
+            // It may join again as it first did.
+            reported.withLock { $0 = 0 }
+        } else if isReporting.withLock({ isReporting -> Bool in
+            defer { isReporting = true }
+            return !isReporting
+        }) {
+            group.addTask {
+                await self.reportAddresses(config)
+                self.isReporting.withLock { $0 = false }
+            }
+        }
         let now = HostClock.monotonic()
         resting.withLock { $0 = $0.filter { $0.value > now } }
         for move in config.moves where move.to == own {

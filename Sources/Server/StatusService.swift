@@ -83,19 +83,23 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
         guard host.status.role == .leader else { throw node.notLeader().status }
         let change: MembershipChange
         let target: ReplicaID
-        var isArriving = true
+        /// Whose vote the change is to bring; `nil` when a member goes.
+        var arriving: Incarnation?
         switch request.change {
         case .add(let add):
             target = ReplicaID(add.id)
-            change = .add(target, address: add.address, incarnation: try await incarnation(at: add.address, target))
+            let found = try await incarnation(at: add.address, target)
+            arriving = found
+            change = .add(target, address: add.address, incarnation: found)
         case .replace(let replace):
             target = ReplicaID(replace.id)
             let address = replace.address.isEmpty ? host.status.membership[target]?.address ?? "" : replace.address
-            change = .replace(target, address: address, incarnation: try await incarnation(at: address, target))
+            let found = try await incarnation(at: address, target)
+            arriving = found
+            change = .replace(target, address: address, incarnation: found)
         case .remove(let remove):
             target = ReplicaID(remove.id)
             change = .remove(target)
-            isArriving = false
         case nil: throw Flotilla_V1_Error(.invalidArgument, "the request names no change").status
         }
         switch await host.change(change) {
@@ -111,10 +115,12 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
         for _ in 0..<600 {
             try await Task.sleep(for: .milliseconds(50))
             let membership = host.status.membership
-            if isArriving ? membership.isVoter(target) : membership[target] == nil {
+            let member = membership[target]
+            let isThere = member?.standing == .voter && member?.incarnation == arriving
+            if arriving == nil ? member == nil : isThere {
                 return try await members(request: Flotilla_V1_MembersRequest(), context: context)
             }
-            guard host.status.role == .leader || !isArriving else { throw node.notLeader().status }
+            guard host.status.role == .leader || arriving == nil else { throw node.notLeader().status }
         }
         throw Flotilla_V1_Error(
             .unavailable,

@@ -30,6 +30,8 @@ public final class Connection: Sendable {
             config.backoff.initial = .milliseconds(50)
             config.backoff.max = .milliseconds(500)
             config.connection.maxIdleTime = nil
+            // A peer behind a cut link is found out in seconds, not when TCP gives up after minutes.
+            config.connection.keepalive = .init(time: .seconds(10), timeout: .seconds(5), allowWithoutCalls: false)
             // Outboxes gather already; waiting 100 µs for more to flush would only add to every answer.
             config.connection.flushCoalescing = nil
         }

@@ -157,10 +157,10 @@ struct KvVerb: AsyncParsableCommand {
         func run() async throws {
             let client = cluster.makeClient()
             let places = DispatchSemaphore(value: inOrder ? 1 : 256)
-            let (lines, feed) = AsyncStream.makeStream(of: String.self)
+            let (lines, feed) = AsyncStream.makeStream(of: [UInt8].self)
             // Reading blocks, so it has a thread of its own; it stops reading while too many lines are in flight.
             Thread.detachNewThread {
-                while let line = readLine() {
+                while let line = readBytes() {
                     if line.isEmpty { continue }
                     places.wait()
                     feed.yield(line)
@@ -222,26 +222,28 @@ struct KvVerb: AsyncParsableCommand {
             return object
         }
 
-        static func execute(_ line: String, _ client: FlotillaClient) async -> (Outcome, ExitCode) {
-            let words = line.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
-            let key = words.count > 1 ? Array(words[1].utf8) : []
+        static func execute(_ line: [UInt8], _ client: FlotillaClient) async -> (Outcome, ExitCode) {
+            let space = UInt8(ascii: " ")
+            let words = line.split(separator: space, maxSplits: 2, omittingEmptySubsequences: false).map(Array.init)
+            let key = words.count > 1 ? words[1] : []
             do throws(ClientError) {
-                switch (words[0], words.count) {
+                switch (String(decoding: words[0], as: UTF8.self), words.count) {
                 case ("get", 2):
                     guard let value = try await client.get(key) else { return (.absent, Exit.notFound) }
                     return (.value(value), .success)
                 case ("put", 3):
-                    try await client.put(key, Array(words[2].utf8))
+                    try await client.put(key, words[2])
                     return (.done, .success)
-                case ("append", 3): return (.length(try await client.append(key, Array(words[2].utf8))), .success)
+                case ("append", 3): return (.length(try await client.append(key, words[2])), .success)
                 case ("delete", 2):
                     return try await client.delete(key) ? (.done, .success) : (.absent, Exit.notFound)
                 case ("cas", 3):
-                    let values = words[2].split(separator: " ", maxSplits: 1).map { Array($0.utf8) }
+                    let values = words[2].split(separator: space, maxSplits: 1).map(Array.init)
                     guard values.count == 2 else { return (.error("cas KEY EXPECTED VALUE"), Exit.usage) }
                     let succeeded = try await client.compareAndSet(key, expected: values[0], value: values[1])
                     return succeeded ? (.done, .success) : (.unequal, Exit.notFound)
-                default: return (.error("not an operation: \(line)"), Exit.usage)
+                default:
+                    return (.error("not an operation: \(String(decoding: line, as: UTF8.self))"), Exit.usage)
                 }
             } catch {
                 return (.error(error.message), error.exitCode)
@@ -249,6 +251,22 @@ struct KvVerb: AsyncParsableCommand {
         }
     }
 }
+
+/// The bytes of the next line of standard input, as they are; `nil` at the end.
+private func readBytes() -> [UInt8]? {
+    var pointer: UnsafeMutablePointer<CChar>?
+    var capacity = 0
+    defer { free(pointer) }
+    guard let stdinFile else { return nil }
+    let count = getline(&pointer, &capacity, stdinFile)
+    guard count >= 0, let pointer else { return nil }
+    var line = Array(UnsafeRawBufferPointer(start: pointer, count: count))
+    if line.last == UInt8(ascii: "\n") { line.removeLast() }
+    return line
+}
+
+/// Standard input; read by one thread alone.
+nonisolated(unsafe) private let stdinFile = fdopen(0, "r")
 
 private func argumentBytes(_ argument: String) -> [UInt8] {
     argument == "-" ? [UInt8](FileHandle.standardInput.readDataToEndOfFile()) : Array(argument.utf8)
