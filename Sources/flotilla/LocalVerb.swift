@@ -85,7 +85,9 @@ struct LocalVerb: AsyncParsableCommand {
         note("starting \(children.count) nodes; data and logs in \(dataDir)")
         try await join(controllerAddresses, children, signals)
         if !signals.isRaised {
-            print("ready: groups \(groups), nodes of each \(replicas), controllers \(controllers), engine \(engine.rawValue)")
+            print(
+                "ready: groups \(groups), nodes of each \(replicas), controllers \(controllers), engine \(engine.rawValue)"
+            )
             print("use it: export FLOTILLA_ENDPOINTS=\(controllerAddresses.joined(separator: ","))")
             print("        flotilla kv put hello world; flotilla kv get hello; flotilla group status")
             // Whoever waits for this line may read it from a pipe.

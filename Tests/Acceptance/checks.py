@@ -394,6 +394,35 @@ def a_paused_node_does_not_hold_up_a_move(engine):
 
 
 @check(["rocksdb"])
+def a_node_stopped_while_it_waits_for_controllers_joins_later(engine):
+    with Cluster(engine, groups=(100,), replicas=1, controllers=1, shards=2) as cluster:
+        alone = cluster.group(100)[0]
+        alone.start()
+        wait_for("the node to wait", lambda: "waiting for the controller" in alone.log_text())
+        alone.signal(signal.SIGTERM)
+        require(alone.process.wait(timeout=20) == 0, "a stop while waiting is no failure")
+        alone.process = None
+        cluster.up()
+        cluster.run("kv", "put", "k", "v")
+        require(cluster.get("k") == "v", "the value differs")
+
+
+@check(["rocksdb"])
+def a_node_stops_cleanly_under_load(engine):
+    with Cluster(engine, groups=(100,), shards=2).up() as cluster:
+        with Writers(cluster) as writers:
+            wait_for("writes", lambda: writers.total() > 100)
+            leader = cluster.leader(100)
+            leader.signal(signal.SIGTERM)
+            require(leader.process.wait(timeout=20) == 0, "SIGTERM under load")
+            leader.process = None
+            before = writers.total()
+            wait_for("writes through another leader", lambda: writers.total() > before + 100)
+            leader.start()
+        writers.verify()
+
+
+@check(["rocksdb"])
 def data_service_goes_on_without_controllers(engine):
     with Cluster(engine, groups=(100,), shards=2).up() as cluster:
         import rpc
@@ -562,6 +591,9 @@ def the_command_line_prints_what_it_says(engine):
         lines = cluster.run("kv", "batch", "--in-order", "-w", "json", stdin=b"put j 1\nget j\n").decode().split("\n")
         require(json.loads(lines[0]) == {"exitCode": 0}, f"batch in JSON: {lines}")
         require(json.loads(lines[1]) == {"exitCode": 0, "value": "1"}, f"batch in JSON: {lines}")
+        # Bytes are bytes, whatever they spell.
+        cluster.run("kv", "batch", stdin=b"put bytes \xff\xcc\x81\r\n")
+        require(cluster.run("kv", "get", "bytes") == b"\xff\xcc\x81\r\n", "batch changes bytes")
         node = cluster.status(100)[0]
         require(node["healthy"], f"a founder is not healthy: {node}")
         for field in ("id", "address", "role", "term", "commitIndex", "lastApplied", "storageBytes", "healthy", "lastSeen"):
