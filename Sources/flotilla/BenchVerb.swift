@@ -61,7 +61,7 @@ struct BenchVerb: AsyncParsableCommand {
         }
     }
 
-    /// The seed's form: `bench N [CLIENTS]`.
+    /// eRaft's form: `bench N [CLIENTS]`.
     struct Count: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Put N keys with a number of callers.")
         @OptionGroup var cluster: ClusterOptions

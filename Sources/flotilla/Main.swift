@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Server
 
-/// One program under several names: `flotilla` with its verbs, and the seed's programs, which are links to it.
+/// One program under several names: `flotilla` with its verbs, and eRaft's programs, which are links to it.
 @main
 enum Main {
     static func main() async {

@@ -1,4 +1,4 @@
-/// The programs of the seed, with Go's rules for flags: one dash or two, `-flag value` or `-flag=value`, and
+/// eRaft's programs, with Go's rules for flags: one dash or two, `-flag value` or `-flag=value`, and
 /// flags end at the first argument that is none, so `put k -v` stores `-v`.
 enum SeedProgram: String, CaseIterable {
     case controllerServer = "shardctrlerserver"
@@ -10,7 +10,7 @@ enum SeedProgram: String, CaseIterable {
         var description: String
     }
 
-    /// Flag of the seed -> option of ours.
+    /// Flag of eRaft -> option of ours.
     private var flags: [String: String] {
         switch self {
         case .controllerServer:
