@@ -1,5 +1,6 @@
 """Runs the checks, one after another, and says which failed."""
 
+import signal
 import sys
 import time
 import traceback
@@ -33,4 +34,6 @@ def main(arguments):
     return 1 if failed else 0
 
 
+# Whoever ends the run ends what it has started too: clusters stop on their way out.
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 sys.exit(main(sys.argv[1:]))
