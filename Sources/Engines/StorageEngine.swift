@@ -43,7 +43,7 @@ public protocol StorageEngine: AnyObject, Sendable {
     func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID) throws(EngineError)
 
     /// Copies the whole engine, in its own form, into `directory` (which doesn't exist yet): a state that contains
-    /// every write that had returned. Durable when it returns.
+    /// every write that had returned. Durable when it returns, and marked by a file `COPY`.
     func checkpoint(to directory: String) throws(EngineError)
 
     func statistics(of family: FamilyID) throws(EngineError) -> FamilyStatistics

@@ -308,7 +308,7 @@
             guard mkdir(directory, 0o700) == 0 else { throw ioError("creating \(directory)") }
             try lmdbCheck(mdb_env_copy2(environment.raw, directory, 0), "copying \(path) to \(directory)")
             try syncFile("\(directory)/data.mdb")
-            try syncDirectory(directory)
+            try markCopy(directory)
         }
 
         // MARK: - Questions

@@ -282,6 +282,7 @@
             try rocksCall("\(path): checkpoint to \(directory)") {
                 rocksdb_checkpoint_create(checkpoint, directory, 0, $0)
             }
+            try markCopy(directory)
         }
 
         // MARK: - Questions

@@ -343,7 +343,7 @@
             let code = sqlite3_backup_step(backup, -1)
             sqlite3_backup_finish(backup)
             try target.check(code, "checkpoint to \(directory)")
-            try syncDirectory(directory)
+            try markCopy(directory)
         }
 
         // MARK: - Questions
