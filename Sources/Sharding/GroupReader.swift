@@ -135,10 +135,13 @@ public struct GroupReader {
         return .success((pairs: pairs, more: more))
     }
 
-    /// The family of a shard that is frozen under an epoch (none if it is empty); `nil` if it isn't frozen so.
-    public func frozen(_ shard: ShardEpoch) throws(EngineError) -> (family: FamilyID?, Void)? {
+    /// What is there of a frozen shard.
+    public enum FrozenRows { case family(FamilyID), none }
+
+    /// The rows of a shard that is frozen under this epoch; `nil` if it isn't.
+    public func frozen(_ shard: ShardEpoch) throws(EngineError) -> FrozenRows? {
         guard case .frozen(_, let epoch)? = try record(shard.shard)?.state, epoch == shard.epoch else { return nil }
-        return (try family(shard.shard), ())
+        return try family(shard.shard).map { .family($0) } ?? FrozenRows.none
     }
 
     /// The fingerprints of a shard as it is in this view.
