@@ -1,7 +1,9 @@
 """Checks of what the engines promise to a running cluster: native movement, copies, conversion."""
 
 import os
+import shutil
 import subprocess
+import sys
 
 from checks import check
 from harness import PROGRAM, Cluster, require, wait_for
@@ -110,3 +112,47 @@ def no_server_runs_on_a_copy(engine):
         node.start()
         cluster.wait_replicas_agree(100)
         require(os.path.exists(os.path.join(copy, "engine", "COPY")), "the copy's engine is not marked")
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def a_full_disk_refuses_puts_and_takes_deletes(engine):
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        print("        skipped: mounting a small file system needs root")
+        return
+    # The mount is seen by this process and its children alone, and goes with them.
+    if not os.environ.get("FLOTILLA_OWN_MOUNTS"):
+        done = subprocess.run(
+            ["unshare", "-m", sys.executable, os.path.join(os.path.dirname(__file__), "main.py"),
+             f"a_full_disk_refuses_puts_and_takes_deletes[{engine}]"],
+            env=dict(os.environ, FLOTILLA_OWN_MOUNTS="1"), capture_output=True, timeout=300)
+        require(done.returncode == 0, done.stdout.decode()[-1500:] + done.stderr.decode()[-int(os.environ.get("FLOTILLA_LOG_CHARS", "1500")):])
+        return
+    with Cluster(engine, groups=(100,), replicas=1, controllers=1, shards=1) as cluster:
+        node = cluster.group(100)[0]
+        os.mkdir(node.directory)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", node.directory], check=True)
+        try:
+            cluster.up()
+            value = "x" * 1_000_000
+            stored = 0
+            for number in range(400):
+                code, _, err = cluster.cli("kv", "put", f"key{number}", "-", stdin=value.encode(), timeout=90)
+                if code != 0:
+                    break
+                stored += 1
+            require(code == 1 and "nearly full" in err, f"after {stored} values: exit {code}: {err}")
+            require(stored > 10, f"only {stored} values of 1 MB found room in 160 MiB")
+            require(cluster.get("key0") == value and cluster.get(f"key{stored - 1}") == value, "a value is lost")
+            for number in range(stored):
+                require(cluster.cli("kv", "delete", f"key{number}", timeout=90)[0] == 0, f"key{number} can't be deleted")
+
+            def takes_again():
+                return cluster.cli("kv", "put", "after", "room", timeout=90)[0] == 0
+            wait_for("room again after the deletes", takes_again, 120, 1)
+            node.kill()
+            node.start()
+            cluster.ready()
+            require(cluster.get("after") == "room" and cluster.get("key0") is None, "contents differ")
+        finally:
+            node.kill()
+            subprocess.run(["umount", node.directory], check=False)
