@@ -9,6 +9,7 @@ final class SyncMark: Sendable {
     private let descriptor: Int32
     /// Magic (4), check (4), number (8), tag (8); little-endian.
     private typealias Note = (magic: UInt32, check: UInt32, number: UInt64, tag: UInt64)
+    /// "FLSM".
     private static let magic: UInt32 = 0x4d53_4c46
     static let name = "SYNCED"
 
