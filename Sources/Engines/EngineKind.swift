@@ -38,8 +38,13 @@ public struct EngineCapabilities: Sendable, Equatable {
     /// Names of the forms in which it exports and ingests a family, best first. `ChunkFormat.portable`, which every
     /// engine knows, is among them.
     public var formats: [String]
+    /// Free bytes below which the engine's own work (flushes, compactions, checkpoints of its log) may find no room.
+    public var headroomBytes: UInt64
 
-    public init(formats: [String]) { self.formats = formats }
+    public init(formats: [String], headroomBytes: UInt64 = 0) {
+        self.formats = formats
+        self.headroomBytes = headroomBytes
+    }
 
     /// The best form that both ends know: the sender's first choice that the receiver takes.
     public func format(for receiver: [String]) -> String {

@@ -162,8 +162,14 @@ public final class NodeDirectory: Sendable {
         }
     }
 
-    /// Opens the engine that the identity names.
-    public func openEngine() throws(EngineError) -> any StorageEngine { try identity.engine.open(enginePath) }
+    /// Opens the engine that the identity names. Some need room to open; on a full disk the reserve is given up.
+    public func openEngine() throws(EngineError) -> any StorageEngine {
+        do throws(EngineError) { return try identity.engine.open(enginePath) } catch {
+            guard case .noSpace = error, hasReserve else { throw error }
+            releaseReserve()
+            return try identity.engine.open(enginePath)
+        }
+    }
 
     /// Notes the cluster once and for all.
     public func record(clusterId: String) throws(EngineError) {

@@ -7,10 +7,12 @@ internal import Synchronization
 /// With little room left new values are refused and deletes are still taken. If the disk fills up nevertheless (others
 /// write to it too), a reserve is given up, which lets deletes through; it is set aside anew once there is room.
 final class SpaceGuard: Sendable {
-    /// Below this puts are refused. What is on its way needs room too, and so do compactions.
-    private static let lowBytes = NodeDirectory.reserveBytes
+    /// Below this puts are refused. What is on its way needs room too, and so does the engine's own work.
+    private let lowBytes: UInt64
     /// Above this they are taken again, and the reserve is made.
-    private static let enoughBytes = 3 * NodeDirectory.reserveBytes
+    private let enoughBytes: UInt64
+    /// A fast writer fills tens of MiB in a second.
+    private static let pause: Duration = .milliseconds(200)
 
     private let directory: NodeDirectory
     private let engine: any StorageEngine
@@ -21,6 +23,8 @@ final class SpaceGuard: Sendable {
         self.directory = directory
         self.engine = engine
         self.log = log
+        lowBytes = NodeDirectory.reserveBytes + engine.capabilities.headroomBytes
+        enoughBytes = lowBytes + 2 * NodeDirectory.reserveBytes
         directory.makeReserve()
     }
 
@@ -33,13 +37,13 @@ final class SpaceGuard: Sendable {
         set(true)
     }
 
-    /// How often the engine is asked to give back what deletes have freed, while room is short, in rounds of a second.
-    private static let compactionRounds = 5
+    /// How often the engine is asked to give back what deletes have freed, while room is short, in rounds.
+    private static let compactionRounds = 25
 
     func run() async {
         var round = 0
         while !Task.isCancelled {
-            try? await Task.sleep(for: .seconds(1))
+            try? await Task.sleep(for: Self.pause)
             round += 1
             if isShort, round % Self.compactionRounds == 0 {
                 // Compacting takes room before it gives room.
@@ -48,7 +52,7 @@ final class SpaceGuard: Sendable {
                 do { try await offload { try engine.compact() } } catch { log.warning("compacting: \(error)") }
             }
             guard let free = directory.freeBytes else { continue }
-            if free >= Self.enoughBytes {
+            if free >= enoughBytes {
                 directory.makeReserve()
                 set(false)
                 continue
@@ -56,7 +60,7 @@ final class SpaceGuard: Sendable {
             // Files that don't shrink hold room for new rows all the same.
             let engine = engine
             let reusable = (try? await offload { try engine.statistics().reusableBytes }) ?? 0
-            if free + reusable < Self.lowBytes { set(true) } else if free + reusable >= Self.enoughBytes { set(false) }
+            if free + reusable < lowBytes { set(true) } else if free + reusable >= enoughBytes { set(false) }
         }
     }
 

@@ -26,7 +26,11 @@
 
         public var kind: EngineKind { .rocksdb }
         public var capabilities: EngineCapabilities {
-            EngineCapabilities(formats: [ChunkFormat.rocksdb, ChunkFormat.portable])
+            // What is in memory must be flushed before a log file can go; a flush that finds no room may even abort the
+            // process (Debian builds RocksDB with assertions).
+            EngineCapabilities(
+                formats: [ChunkFormat.rocksdb, ChunkFormat.portable],
+                headroomBytes: UInt64(RocksOptions.familyBufferBytes) * 4)
         }
 
         public init(path: String, readOnly: Bool = false) throws(EngineError) {

@@ -29,7 +29,7 @@
 
         public var kind: EngineKind { .sqlite }
         public var capabilities: EngineCapabilities {
-            EngineCapabilities(formats: [ChunkFormat.sqlite, ChunkFormat.portable])
+            EngineCapabilities(formats: [ChunkFormat.sqlite, ChunkFormat.portable], headroomBytes: 32 << 20)
         }
 
         public init(path: String, readOnly: Bool = false) throws(EngineError) {
