@@ -55,15 +55,17 @@
         deinit { rocksdb_column_family_handle_destroy(raw) }
     }
 
-    enum RocksOptions {
+    package enum RocksOptions {
         /// All families share this budget of memory for writes; the largest is flushed when it is used up.
         static let writeBufferBudgetBytes = 96 << 20
         /// Small, because most shards are idle most of the time.
         static let familyBufferBytes = 16 << 20
-        static let blockCacheBytes = 64 << 20
+        package static let blockCacheBytes = 64 << 20
         /// Beyond this the families that pin the oldest log file are flushed.
         static let logBytesMax: UInt64 = 128 << 20
         static let openFilesMax: Int32 = 512
+
+        package static func make(cache: OpaquePointer) -> OpaquePointer { make(cache: cache, createIfMissing: true) }
 
         static func make(cache: OpaquePointer, createIfMissing: Bool) -> OpaquePointer {
             let options = rocksdb_options_create()!
