@@ -148,7 +148,8 @@ if !coreOnly {
         .executableTarget(
             name: "flotilla",
             dependencies: [
-                "Bench", "Client", "Server", "Sharding", "Engines", "Keyspace", "Wire", argumentParser, logging,
+                "Bench", "Client", "EngineBench", "Server", "Sharding", "Engines", "Keyspace", "Wire", argumentParser,
+                logging,
             ],
             swiftSettings: settings),
         .testTarget(name: "CommandTests", dependencies: ["flotilla", argumentParser], swiftSettings: settings),
