@@ -76,6 +76,8 @@ var targets: [Target] = [
             .target(name: "CSQLite", condition: .when(traits: ["SQLite"])),
         ],
         swiftSettings: settings),
+    .testTarget(
+        name: "EngineBenchTests", dependencies: ["EngineBench", "Engines", argumentParser], swiftSettings: settings),
 
     // Raft: the pure core and replica driver, and the shell that runs them.
     .target(name: "RaftLog", dependencies: ["Engines", deque], swiftSettings: settings),
