@@ -8,6 +8,7 @@ final class WrappedSubject: Subject {
 
     func createFamily(_ family: UInt64) throws { try engine.createFamily(FamilyID(family)) }
     func dropFamily(_ family: UInt64) throws { try engine.dropFamily(FamilyID(family)) }
+    func reclaim() throws -> Bool { try engine.reclaim() }
 
     func writer() -> any SubjectWriter { Writer(engine) }
     func sync() throws { try engine.sync() }
@@ -19,7 +20,7 @@ final class WrappedSubject: Subject {
         let snapshot = try engine.snapshot()
         defer { snapshot.close() }
         let manifest = try engine.export(
-            FamilyID(family), from: snapshot, format: engine.capabilities.nativeFormats.first ?? ChunkFormat.portable,
+            FamilyID(family), from: snapshot, format: engine.capabilities.formats.first ?? ChunkFormat.portable,
             to: directory)
         return Exported(keys: Int(manifest.keys), manifest: manifest)
     }
