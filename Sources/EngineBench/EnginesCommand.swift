@@ -111,6 +111,7 @@ public struct EnginesCommand: ParsableCommand {
             let results = try conductor.run(started: place.ended(by:))
             report = BenchReport(environment: RunEnvironment.describe(plan), results: results)
         } catch {
+            place.waitIfEnding()
             line.clear()
             FileHandle.standardError.write(Data("flotilla: \(error)\n".utf8))
             throw ExitCode(1)

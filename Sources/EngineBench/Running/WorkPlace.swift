@@ -1,4 +1,5 @@
 internal import Foundation
+internal import Synchronization
 
 /// The directory of a run. What the run made is removed at its end, also when a signal ends it.
 final class WorkPlace {
@@ -6,6 +7,8 @@ final class WorkPlace {
     /// A directory that was there before stays.
     private let existed: Bool
     private var signals: [any DispatchSourceSignal] = []
+    private let isEnding = Atomic<Bool>(false)
+    private static let removalsMax = 100
 
     init(_ given: String?) throws {
         if let given {
@@ -29,6 +32,15 @@ final class WorkPlace {
         }
     }
 
+    private var isClear: Bool {
+        ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).isEmpty
+    }
+
+    /// Never returns once a signal is ending the run: the processes that it ends look like failures meanwhile.
+    func waitIfEnding() {
+        while isEnding.load(ordering: .relaxed) { sleep(1) }
+    }
+
     /// On SIGINT and SIGTERM: ends these processes, removes the directory and exits.
     func ended(by processes: [Int32]) {
         for number in [SIGINT, SIGTERM] {
@@ -47,9 +59,14 @@ final class WorkPlace {
         let code: Int32
 
         func run() {
+            place.isEnding.store(true, ordering: .relaxed)
             for process in processes { kill(process, SIGKILL) }
-            usleep(50_000)
-            place.remove()
+            // A process that is still dying may make another file.
+            for _ in 0..<WorkPlace.removalsMax {
+                place.remove()
+                if place.isClear { break }
+                usleep(20_000)
+            }
             _exit(code)
         }
     }
