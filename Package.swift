@@ -4,6 +4,7 @@
 //
 //   C libraries <- Engines <- RaftLog <- RaftHost <- Sharding <- Server <- flotilla
 //   Keyspace, Wire <- Client <- Bench, flotilla
+//   Engines, C libraries <- EngineBench <- flotilla
 //
 // FLOTILLA_CORE=1 leaves out everything that needs gRPC: the engines, Raft, sharding and the
 // simulator then build and test in about a minute.
@@ -29,10 +30,12 @@ var products: [Product] = [
 var dependencies: [Package.Dependency] = [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
 ]
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
 
 var targets: [Target] = [
     // The C libraries under the engines, and two checksums.
@@ -62,6 +65,19 @@ var targets: [Target] = [
     .testTarget(
         name: "EnginesTests", dependencies: ["Engines", "EngineConformance", "engine-crash-writer"],
         swiftSettings: settings),
+
+    // `flotilla bench engines`: the engines beside each other, and beside their C libraries.
+    .target(
+        name: "EngineBench",
+        dependencies: [
+            "Engines", argumentParser, histogram,
+            .target(name: "CRocksDB", condition: .when(traits: ["RocksDB"])),
+            .target(name: "CLMDB", condition: .when(traits: ["LMDB"])),
+            .target(name: "CSQLite", condition: .when(traits: ["SQLite"])),
+        ],
+        swiftSettings: settings),
+    .testTarget(
+        name: "EngineBenchTests", dependencies: ["EngineBench", "Engines", argumentParser], swiftSettings: settings),
 
     // Raft: the pure core and replica driver, and the shell that runs them.
     .target(name: "RaftLog", dependencies: ["Engines", deque], swiftSettings: settings),
@@ -104,7 +120,6 @@ if !coreOnly {
         .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ]
     let grpcCore: Target.Dependency = .product(name: "GRPCCore", package: "grpc-swift-2")
     let grpcTransport: Target.Dependency = .product(
@@ -112,7 +127,6 @@ if !coreOnly {
     let grpcProtobuf: Target.Dependency = .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
     let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
     let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
-    let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
 
     targets += [
         // Generated protobuf and gRPC code (scripts/generate-protos), committed.
@@ -140,7 +154,8 @@ if !coreOnly {
         .executableTarget(
             name: "flotilla",
             dependencies: [
-                "Bench", "Client", "Inspect", "Server", "Sharding", "Engines", "Keyspace", "Wire", argumentParser, logging,
+                "Bench", "Client", "EngineBench", "Inspect", "Server", "Sharding", "Engines", "Keyspace", "Wire",
+                argumentParser, logging,
             ],
             swiftSettings: settings),
         .testTarget(name: "CommandTests", dependencies: ["flotilla", argumentParser], swiftSettings: settings),

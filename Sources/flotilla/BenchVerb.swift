@@ -1,12 +1,14 @@
 import ArgumentParser
 import Bench
 import Client
+import EngineBench
 import Foundation
 import Wire
 
 struct BenchVerb: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench", abstract: "Measure a cluster.", subcommands: [Cluster.self, Count.self])
+        commandName: "bench", abstract: "Measure a cluster, or the storage engines.",
+        subcommands: [Cluster.self, Count.self, EnginesCommand.self])
 
     struct Cluster: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
