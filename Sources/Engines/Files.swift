@@ -78,3 +78,9 @@ func linkOrCopy(_ path: String, to copy: String) throws(EngineError) {
         if count == 0 { return }
     }
 }
+
+/// A file's length; `nil` if there is no such file.
+func fileBytes(_ path: String) -> UInt64? {
+    var status = stat()
+    return stat(path, &status) == 0 ? UInt64(status.st_size) : nil
+}

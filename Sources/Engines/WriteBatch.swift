@@ -12,6 +12,15 @@ public struct WriteBatch: Sendable {
         @usableFromInline var offset: Int
         @usableFromInline var keyCount: Int
         @usableFromInline var valueCount: Int
+
+        @inlinable
+        init(kind: Kind, family: FamilyID, offset: Int, keyCount: Int, valueCount: Int) {
+            self.kind = kind
+            self.family = family
+            self.offset = offset
+            self.keyCount = keyCount
+            self.valueCount = valueCount
+        }
     }
 
     /// One operation, as `forEach` shows it. The buffers live as long as the call.
@@ -33,10 +42,12 @@ public struct WriteBatch: Sendable {
     /// Bytes of keys and values in the batch.
     public var byteCount: Int { bytes.count }
 
+    @inlinable
     public mutating func put(_ family: FamilyID, key: some Collection<UInt8>, value: some Collection<UInt8>) {
         add(.put, family, key, value)
     }
 
+    @inlinable
     public mutating func delete(_ family: FamilyID, key: some Collection<UInt8>) {
         add(.delete, family, key, EmptyCollection())
     }
@@ -68,7 +79,8 @@ public struct WriteBatch: Sendable {
     /// The families that the batch writes to.
     public var families: Set<FamilyID> { Set(operations.map(\.family)) }
 
-    private mutating func add(
+    @inlinable
+    mutating func add(
         _ kind: Kind, _ family: FamilyID, _ key: some Collection<UInt8>, _ value: some Collection<UInt8>
     ) {
         let offset = bytes.count

@@ -17,6 +17,22 @@ import Testing
         }
     }
 
+    /// Long inputs are summed in lanes; a bit at a time is the definition.
+    @Test func crc32cOfAnyLengthIsTheDefinition() {
+        func slow(_ bytes: ArraySlice<UInt8>) -> UInt32 {
+            var crc = UInt32.max
+            for byte in bytes {
+                crc ^= UInt32(byte)
+                for _ in 0..<8 { crc = crc & 1 == 1 ? (crc >> 1) ^ 0x82f6_3b78 : crc >> 1 }
+            }
+            return ~crc
+        }
+        let bytes = (0..<20_000).map { UInt8(truncatingIfNeeded: ($0 &* 2_654_435_761) >> 7) }
+        for count in [0, 1, 7, 8, 63, 191, 192, 193, 400, 6_143, 6_144, 6_145, 12_300, 20_000] {
+            #expect(crc32c(Array(bytes[..<count])) == slow(bytes[..<count]), "\(count) bytes")
+        }
+    }
+
     @Test func theContentHashDoesNotDependOnOrder() {
         let records = (0..<20).map { ([UInt8($0)], [UInt8($0), 1]) }
         #expect(hash(of: records) == hash(of: records.reversed()))

@@ -3,15 +3,17 @@
     internal import Glibc
     internal import Synchronization
 
-    func lmdbCheck(_ code: Int32, _ place: String) throws(EngineError) {
+    @inline(__always)
+    func lmdbCheck(_ code: Int32, _ place: @autoclosure () -> String) throws(EngineError) {
+        if code != MDB_SUCCESS { throw lmdbError(code, place()) }
+    }
+
+    private func lmdbError(_ code: Int32, _ place: String) -> EngineError {
         switch code {
-        case MDB_SUCCESS: return
-        case MDB_MAP_FULL, ENOSPC, EDQUOT: throw .noSpace(place: place)
+        case MDB_MAP_FULL, ENOSPC, EDQUOT: return .noSpace(place: place)
         case MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_INVALID, MDB_VERSION_MISMATCH, MDB_PANIC:
-            throw .corruption(place: "\(place): \(String(cString: mdb_strerror(code)))")
-        case MDB_BAD_DBI, MDB_NOTFOUND:
-            throw .io(place: "\(place): \(String(cString: mdb_strerror(code)))", errno: code)
-        default: throw .io(place: "\(place): \(String(cString: mdb_strerror(code)))", errno: code)
+            return .corruption(place: "\(place): \(String(cString: mdb_strerror(code)))")
+        default: return .io(place: "\(place): \(String(cString: mdb_strerror(code)))", errno: code)
         }
     }
 

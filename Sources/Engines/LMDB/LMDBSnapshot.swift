@@ -38,7 +38,7 @@
 
         func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
             let dbi = try database(family)
-            if let rows = overlay[family], let written = rows[key] { return written }
+            if !overlay.isEmpty, let rows = overlay[family], let written = rows[key] { return written }
             // LMDB refuses a key that it could never hold; such a key is simply absent.
             guard !key.isEmpty, key.count <= EngineLimits.keyBytesMax else { return nil }
             var value = MDB_val()
@@ -92,16 +92,22 @@
 
     /// Merges the file's order with the overlay's; at equal keys the overlay is newer.
     private final class LMDBCursor: Cursor {
+        /// Where the file's cursor stands. Behind a pointer: a scan looks at it for each key.
+        private struct Place {
+            var key = MDB_val()
+            var value = MDB_val()
+            var isInFile = true
+        }
+
         private let owner: LMDBSnapshot
         private let cursor: OpaquePointer
+        private let place: UnsafeMutablePointer<Place>
         private let overlay: SortedMap<[UInt8]?>
+        private let hasOverlay: Bool
         private let lower: [UInt8]
         private let upper: [UInt8]?
         private let reverse: Bool
         private var overlayPosition: SortedMap<[UInt8]?>.Position?
-        private var key = MDB_val()
-        private var value = MDB_val()
-        private var isInFile: Bool
 
         init(
             _ owner: LMDBSnapshot, _ dbi: MDB_dbi, _ overlay: SortedMap<[UInt8]?>, lower: [UInt8], upper: [UInt8]?,
@@ -109,6 +115,7 @@
         ) throws(EngineError) {
             self.owner = owner
             self.overlay = overlay
+            hasOverlay = !overlay.runs.isEmpty
             self.lower = lower
             self.upper = upper
             self.reverse = reverse
@@ -116,55 +123,71 @@
             try lmdbCheck(mdb_cursor_open(owner.transaction, dbi, &opened), "cursor")
             guard let opened else { throw .closed }
             cursor = opened
-            isInFile = true
+            place = .allocate(capacity: 1)
+            place.initialize(to: Place())
             let overlayEnd = upper.map { overlay.lowerBound($0) } ?? .init(run: overlay.runs.count, offset: 0)
             overlayPosition = reverse ? overlay.position(before: overlayEnd) : overlay.lowerBound(lower)
             try seek()
         }
 
-        deinit { mdb_cursor_close(cursor) }
+        deinit {
+            mdb_cursor_close(cursor)
+            place.deallocate()
+        }
 
         private func seek() throws(EngineError) {
             guard reverse else {
                 try step(lower.isEmpty ? MDB_FIRST : MDB_SET_RANGE, lower)
-                if isShortOf(lower) { try step(MDB_NEXT, []) }
+                if isShortOf(lower) { try step(MDB_NEXT) }
                 return
             }
             guard let upper, !upper.isEmpty else {
-                if upper != nil { isInFile = false } else { try step(MDB_LAST, []) }
+                if upper != nil { place.pointee.isInFile = false } else { try step(MDB_LAST) }
                 return
             }
             try step(MDB_SET_RANGE, upper)
-            if !isShortOf(upper) { try step(isInFile ? MDB_PREV : MDB_LAST, []) }
+            if !isShortOf(upper) { try step(place.pointee.isInFile ? MDB_PREV : MDB_LAST) }
         }
 
         /// A bound longer than any key was cut for the search; the longest key that begins it lies below it.
         private func isShortOf(_ bound: [UInt8]) -> Bool {
-            isInFile && bound.count > EngineLimits.keyBytesMax
-                && bound.withUnsafeBytes { compareKeys(key.buffer, $0) < 0 }
+            place.pointee.isInFile && bound.count > EngineLimits.keyBytesMax
+                && compareKeys(bound, place.pointee.key.buffer) > 0
         }
 
         private func step(_ operation: MDB_cursor_op, _ from: [UInt8]) throws(EngineError) {
             let code = from.withUnsafeBytes { bytes in
                 // LMDB compares with keys of any length here, but would refuse an oversized one.
                 if !from.isEmpty {
-                    key = MDB_val(UnsafeRawBufferPointer(rebasing: bytes.prefix(EngineLimits.keyBytesMax)))
+                    place.pointee.key = MDB_val(
+                        UnsafeRawBufferPointer(rebasing: bytes.prefix(EngineLimits.keyBytesMax)))
                 }
-                return mdb_cursor_get(cursor, &key, &value, operation)
+                return mdb_cursor_get(cursor, &place.pointee.key, &place.pointee.value, operation)
             }
-            isInFile = code == MDB_SUCCESS
+            try settle(code)
+        }
+
+        @inline(__always)
+        private func step(_ operation: MDB_cursor_op) throws(EngineError) {
+            try settle(mdb_cursor_get(cursor, &place.pointee.key, &place.pointee.value, operation))
+        }
+
+        @inline(__always)
+        private func settle(_ code: Int32) throws(EngineError) {
+            place.pointee.isInFile = code == MDB_SUCCESS
             if code != MDB_SUCCESS, code != MDB_NOTFOUND { try lmdbCheck(code, "cursor") }
         }
 
         private func isOver(_ key: UnsafeRawBufferPointer) -> Bool {
-            reverse
-                ? lower.withUnsafeBytes { compareKeys(key, $0) < 0 }
-                : upper.map { $0.withUnsafeBytes { compareKeys(key, $0) >= 0 } } ?? false
+            if reverse { return compareKeys(lower, key) > 0 }
+            guard let upper else { return false }
+            return compareKeys(upper, key) <= 0
         }
 
         private func checkedValue() throws(EngineError) -> UnsafeRawBufferPointer {
-            guard let checked = RecordCheck.open(key.buffer, value.buffer) else {
-                throw .corruption(place: "the value of key \(describe(Array(key.buffer))) fails its checksum")
+            let key = place.pointee.key.buffer
+            guard let checked = RecordCheck.open(key, place.pointee.value.buffer) else {
+                throw .corruption(place: "the value of key \(describe(Array(key))) fails its checksum")
             }
             return checked
         }
@@ -172,30 +195,31 @@
         func next<Result>(
             _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
         ) throws(EngineError) -> Result? {
+            guard hasOverlay else { return try nextInFile(body) }
             while true {
-                let pending = overlayPosition.flatMap { overlay[$0] }
-                guard let pending else {
-                    guard isInFile, !isOver(key.buffer) else { return nil }
-                    let result = body(key.buffer, try checkedValue())
-                    try step(reverse ? MDB_PREV : MDB_NEXT, [])
-                    return result
-                }
-                let order = isInFile ? pending.key.withUnsafeBytes { compareKeys(key.buffer, $0) } : (reverse ? -1 : 1)
-                if order != 0, (order < 0) != reverse {
-                    if isOver(key.buffer) { return nil }
-                    let result = body(key.buffer, try checkedValue())
-                    try step(reverse ? MDB_PREV : MDB_NEXT, [])
-                    return result
-                }
+                guard let pending = overlayPosition.flatMap({ overlay[$0] }) else { return try nextInFile(body) }
+                let isInFile = place.pointee.isInFile
+                let order = isInFile ? -compareKeys(pending.key, place.pointee.key.buffer) : (reverse ? -1 : 1)
+                if order != 0, (order < 0) != reverse { return try nextInFile(body) }
                 if pending.key.withUnsafeBytes(isOver) { return nil }
                 if let position = overlayPosition {
                     overlayPosition = reverse ? overlay.position(before: position) : overlay.position(after: position)
                 }
-                if order == 0 { try step(reverse ? MDB_PREV : MDB_NEXT, []) }
+                if order == 0 { try step(reverse ? MDB_PREV : MDB_NEXT) }
                 if let written = pending.value {
                     return pending.key.withUnsafeBytes { key in written.withUnsafeBytes { body(key, $0) } }
                 }
             }
+        }
+
+        @inline(__always)
+        private func nextInFile<Result>(
+            _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
+        ) throws(EngineError) -> Result? {
+            guard place.pointee.isInFile, !isOver(place.pointee.key.buffer) else { return nil }
+            let result = body(place.pointee.key.buffer, try checkedValue())
+            try step(reverse ? MDB_PREV : MDB_NEXT)
+            return result
         }
     }
 #endif

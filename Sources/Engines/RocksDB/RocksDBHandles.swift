@@ -3,14 +3,14 @@
 
     /// Calls a RocksDB function with its error slot and turns what it left there into an `EngineError`.
     func rocksCall<Result>(
-        _ place: String, _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
+        _ place: @autoclosure () -> String, _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
     ) throws(EngineError) -> Result {
         var message: UnsafeMutablePointer<CChar>?
         let result = body(&message)
         guard let message else { return result }
         let text = String(cString: message)
         rocksdb_free(message)
-        throw rocksError(text, place)
+        throw rocksError(text, place())
     }
 
     func rocksError(_ text: String, _ place: String) -> EngineError {

@@ -29,6 +29,8 @@
             connection = try SQLiteConnection(path: file, readOnly: false)
             try connection.execute("PRAGMA wal_autocheckpoint = 0")
             try connection.execute("PRAGMA journal_size_limit = 67108864")
+            // Until it has read something, a connection knows of no log, and its checkpoints do nothing, successfully.
+            _ = try connection.integer("SELECT count(*) FROM sqlite_schema WHERE rowid = 1")
             // A reader that doesn't let go is not worth waiting for: the next checkpoint comes.
             sqlite3_busy_timeout(connection.raw, 0)
             pthread_mutex_init(mutex, nil)

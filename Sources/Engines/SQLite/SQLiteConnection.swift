@@ -55,6 +55,7 @@
         deinit {
             for statement in statements.values { sqlite3_finalize(statement) }
             for statement in familyStatements.values { sqlite3_finalize(statement) }
+            for statement in [beginning, looking, ending] { sqlite3_finalize(statement) }
             sqlite3_close_v2(raw)
         }
 
@@ -142,6 +143,31 @@
                 sqlite3_bind_zeroblob(statement, place, 0)
             } else {
                 sqlite3_bind_blob64(statement, place, bytes.baseAddress, UInt64(bytes.count), sqliteStatic)
+            }
+        }
+
+        private var beginning: OpaquePointer?
+        private var looking: OpaquePointer?
+        private var ending: OpaquePointer?
+
+        private func step(_ statement: inout OpaquePointer?, _ sql: String) throws(EngineError) {
+            if statement == nil { statement = try prepare(sql) }
+            let code = sqlite3_step(statement)
+            sqlite3_reset(statement)
+            try check(code, sql)
+        }
+
+        /// Begins to read: from here on the connection sees one state.
+        func beginReading() throws(EngineError) {
+            try step(&beginning, "BEGIN")
+            // A transaction begins with its first read.
+            try step(&looking, "SELECT rowid FROM sqlite_schema WHERE rowid = 1")
+        }
+
+        func endReading() {
+            guard sqlite3_get_autocommit(raw) == 0 else { return }
+            do throws(EngineError) { try step(&ending, "ROLLBACK") } catch {
+                // An interrupted read: nothing depends on it.
             }
         }
 

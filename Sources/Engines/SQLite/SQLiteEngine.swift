@@ -291,9 +291,7 @@
             guard !readers.isClosed else { throw .closed }
             let connection = try readers.take()
             do throws(EngineError) {
-                try run(connection, "BEGIN")
-                // A transaction begins with its first read.
-                _ = try connection.integer("SELECT count(*) FROM sqlite_schema WHERE rowid = 1")
+                try connection.beginReading()
             } catch {
                 readers.give(connection)
                 throw error
@@ -419,7 +417,7 @@
         }
 
         func give(_ connection: SQLiteConnection) {
-            if sqlite3_get_autocommit(connection.raw) == 0 { try? connection.execute("ROLLBACK") }
+            connection.endReading()
             state.withLock { state in
                 if !state.isClosed, state.idle.count < Self.idleMax { state.idle.append(connection) }
             }
