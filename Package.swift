@@ -69,6 +69,9 @@ var targets: [Target] = [
     .executableTarget(
         name: "engine-crash-writer", dependencies: ["Engines", "EngineFaults"], path: "Tests/EngineCrashWriter",
         swiftSettings: settings),
+    .executableTarget(
+        name: "engine-durability", dependencies: ["Engines", "EngineFaults"], path: "Tests/EngineDurability",
+        swiftSettings: settings),
     .target(name: "WriteRecorder", path: "Tests/WriteRecorder", publicHeadersPath: "include"),
 
     // Raft: the pure core and replica driver, and the shell that runs them.

@@ -1,0 +1,19 @@
+import EngineFaults
+import Engines
+import Testing
+
+/// Files cut short and bits flipped: what was never written is never returned.
+///
+/// scripts/durability damages many more copies. docs/engines.md says what each engine can't find out by itself.
+@Suite(.serialized) struct DamageTests {
+    @Test(arguments: EngineKind.durable) func damageIsNeverReturnedAsData(kind: EngineKind) throws {
+        let report = try DamageCampaign(kind, seed: 1).run(flips: 20, cutsPerFile: 2)
+        let wrong = report.cases.filter { $0.verdict == .wrong }
+        withKnownIssue("an engine without checks on its values returns what it finds") {
+            #expect(wrong.isEmpty, "\(wrong.map(\.description).joined(separator: "\n"))")
+        } when: {
+            kind != .rocksdb
+        }
+        #expect(report.count(.right) + report.count(.refused) > report.cases.count / 2, "\(report.summary)")
+    }
+}
