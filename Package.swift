@@ -94,6 +94,10 @@ var targets: [Target] = [
         name: "flotilla-sim", dependencies: ["Simulator", argumentParser], swiftSettings: settings),
     .testTarget(name: "SimulatorTests", dependencies: ["Simulator"], swiftSettings: settings),
 
+    // Offline tools on stopped directories.
+    .target(name: "Inspect", dependencies: ["Engines"], swiftSettings: settings),
+    .testTarget(name: "InspectTests", dependencies: ["Inspect", "Engines"], swiftSettings: settings),
+
     // How to embed Raft: knows nothing of keys or shards.
     .executableTarget(
         name: "replicated-counter", dependencies: ["RaftLog", "RaftHost", "Engines"],
@@ -147,7 +151,7 @@ if !coreOnly {
         .executableTarget(
             name: "flotilla",
             dependencies: [
-                "Bench", "Client", "Server", "Sharding", "Engines", "Keyspace", "Wire", argumentParser, logging,
+                "Bench", "Client", "Inspect", "Server", "Sharding", "Engines", "Keyspace", "Wire", argumentParser, logging,
             ],
             swiftSettings: settings),
         .testTarget(name: "CommandTests", dependencies: ["flotilla", argumentParser], swiftSettings: settings),

@@ -1,4 +1,4 @@
-public import Engines
+internal import Engines
 internal import Foundation
 
 extension EngineConformance {
@@ -152,7 +152,7 @@ extension EngineConformance {
             }
             try from.put(Families.first, bytes("large"), random.bytes(2 << 20))
             let shared =
-                [ChunkFormat.portable] + from.capabilities.nativeFormats.filter(to.capabilities.nativeFormats.contains)
+                from.capabilities.formats.filter(to.capabilities.formats.contains)
             for format in shared {
                 let directory = try makeDirectory("\(path)/export-\(format)")
                 let manifest = try from.export(Families.first, format, directory)
@@ -178,7 +178,7 @@ extension EngineConformance {
 }
 
 extension StorageEngine {
-    var formats: [String] { [ChunkFormat.portable] + capabilities.nativeFormats }
+    var formats: [String] { capabilities.formats }
 
     func export(_ family: FamilyID, _ format: String, _ directory: String) throws -> FamilyManifest {
         let snapshot = try snapshot()

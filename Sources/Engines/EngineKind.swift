@@ -35,14 +35,15 @@ public struct FamilyID: RawRepresentable, Hashable, Comparable, Sendable, Codabl
 
 /// What an engine can do beyond the floor that all share. Ask this, never which engine it is.
 public struct EngineCapabilities: Sendable, Equatable {
-    /// Names of the native formats in which it can export and ingest a family, best first.
-    public var nativeFormats: [String]
-    /// The engine checks every value that it returns; without it the log and records carry their own check.
-    public var checksValues: Bool
+    /// Names of the forms in which it exports and ingests a family, best first. `ChunkFormat.portable`, which every
+    /// engine knows, is among them.
+    public var formats: [String]
 
-    public init(nativeFormats: [String], checksValues: Bool) {
-        self.nativeFormats = nativeFormats
-        self.checksValues = checksValues
+    public init(formats: [String]) { self.formats = formats }
+
+    /// The best form that both ends know: the sender's first choice that the receiver takes.
+    public func format(for receiver: [String]) -> String {
+        formats.first(where: receiver.contains) ?? ChunkFormat.portable
     }
 }
 

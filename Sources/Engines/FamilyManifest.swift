@@ -39,8 +39,13 @@ public struct FamilyManifest: Sendable, Equatable, Codable {
     }
 }
 
-/// Names of export formats.
+/// Names of export formats (docs/formats.md, "Exported families").
 public enum ChunkFormat {
-    /// Sorted runs of at most 1 MiB with a block CRC-32C, readable by every engine.
+    /// Sorted runs of at most 1 MiB with a block CRC-32C, readable by every engine. LMDB's own form of a family
+    /// in motion is a sorted run too, so it has no other.
     public static let portable = "portable-1"
+    /// RocksDB table files.
+    public static let rocksdb = "rocksdb-sst-1"
+    /// A SQLite database with one table.
+    public static let sqlite = "sqlite-db-1"
 }

@@ -45,3 +45,36 @@ func removeTree(_ path: String, itself: Bool) {
     }
     if itself { rmdir(path) }
 }
+
+/// A new, empty directory for what nobody needs after this process.
+func makeScratchDirectory() throws(EngineError) -> String {
+    let base = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+    var template = Array("\(base)/flotilla-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else { throw ioError("creating a directory in \(base)") }
+    return template.withUnsafeBytes { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+}
+
+/// Makes a file's contents durable.
+func syncFile(_ path: String) throws(EngineError) {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw ioError("opening \(path)") }
+    defer { close(descriptor) }
+    if fsync(descriptor) != 0 { throw ioError("syncing \(path)") }
+}
+
+/// Gives a file a second name, or, where that can't be, copies it.
+func linkOrCopy(_ path: String, to copy: String) throws(EngineError) {
+    if link(path, copy) == 0 { return }
+    let source = open(path, O_RDONLY | O_CLOEXEC)
+    guard source >= 0 else { throw ioError("opening \(path)") }
+    defer { close(source) }
+    let target = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    guard target >= 0 else { throw ioError("creating \(copy)") }
+    defer { close(target) }
+    while true {
+        let count = sendfile(target, source, nil, 1 << 30)
+        if count < 0, errno == EINTR { continue }
+        if count < 0 { throw ioError("copying \(path)") }
+        if count == 0 { return }
+    }
+}

@@ -4,7 +4,9 @@ internal import Synchronization
 /// Who a directory belongs to: the file `FLOTILLA`, read before anything else is touched.
 public struct DirectoryIdentity: Codable, Sendable, Equatable {
     /// The newest layout of a node directory that this program writes and reads.
-    public static let formatNewest = 1
+    public static let formatNewest = 2
+    /// The oldest that it reads. Format 1 had no checks on LMDB's and SQLite's values.
+    public static let formatOldest = 2
 
     public var format: Int
     public var engine: EngineKind
@@ -19,8 +21,25 @@ public struct DirectoryIdentity: Codable, Sendable, Equatable {
     /// The engine holds, or has held, the rows of a member. If they are gone the directory is as good as wiped, and
     /// must not begin anew under the same incarnation.
     public var hasJoined: Bool?
+    /// A copy for inspection or backup. It carries votes that the original may have gone beyond, so no server runs on it.
+    public var isCopy: Bool?
+    /// Where the node lives now, if not here: its directory was converted to another engine's.
+    public var movedTo: String?
 
-    var summary: String {
+    public init(
+        engine: EngineKind, role: String, groupId: UInt64, nodeId: UInt64, incarnation: String,
+        format: Int = formatNewest
+    ) {
+        self.format = format
+        self.engine = engine
+        self.role = role
+        self.groupId = groupId
+        self.nodeId = nodeId
+        self.incarnation = incarnation
+    }
+
+    /// Who it is, in words.
+    public var summary: String {
         let owner = role == "controller" ? "controller node \(nodeId)" : "node \(nodeId) of group \(groupId)"
         return "\(owner) on \(engine)" + (clusterId.map { ", cluster \($0)" } ?? "")
     }
@@ -63,6 +82,11 @@ public final class NodeDirectory: Sendable {
                 "\(path) has format \(format.format), and this program knows formats up to "
                     + "\(DirectoryIdentity.formatNewest); use the newer program that made it")
         }
+        if format.format < DirectoryIdentity.formatOldest {
+            throw .mismatch(
+                "\(path) has format \(format.format), and this program knows formats from "
+                    + "\(DirectoryIdentity.formatOldest) on; replace the member with a new directory")
+        }
         guard let identity = try? JSONDecoder().decode(DirectoryIdentity.self, from: Data(bytes)) else {
             throw .corruption(place: "\(file): not an identity in JSON; restore the file from a copy")
         }
@@ -79,12 +103,19 @@ public final class NodeDirectory: Sendable {
         var present = try identity(at: path)
         if let present {
             let wanted = DirectoryIdentity(
-                format: present.format, engine: engine, role: role, groupId: groupId, nodeId: nodeId,
-                incarnation: present.incarnation, clusterId: nil)
+                engine: engine, role: role, groupId: groupId, nodeId: nodeId, incarnation: present.incarnation)
             if (present.engine, present.role, present.groupId, present.nodeId) != (engine, role, groupId, nodeId) {
                 throw .mismatch(
                     "\(path) holds \(present.summary), not \(wanted.summary); start it with the options that "
                         + "made it, or choose another directory")
+            }
+            if let place = present.movedTo {
+                throw .mismatch("the node of \(path) lives in \(place) now; start it there")
+            }
+            if present.isCopy == true || fileExists("\(path)/engine/\(copyMark)") {
+                throw .mismatch(
+                    "\(path) is a copy of \(present.summary), which may have voted and written since; start the "
+                        + "original, or replace the member with a new directory")
             }
             guard fileExists("\(path)/engine") else {
                 throw .corruption(
@@ -118,8 +149,7 @@ public final class NodeDirectory: Sendable {
             } else {
                 try makeDirectories("\(path)/engine")
                 identity = DirectoryIdentity(
-                    format: DirectoryIdentity.formatNewest, engine: engine, role: role, groupId: groupId,
-                    nodeId: nodeId, incarnation: incarnation, clusterId: nil)
+                    engine: engine, role: role, groupId: groupId, nodeId: nodeId, incarnation: incarnation)
                 try store(identity, path)
             }
             removeTree("\(path)/staging", itself: false)
@@ -168,6 +198,73 @@ public final class NodeDirectory: Sendable {
         try syncDirectory(path)
     }
 
+    // MARK: - Offline
+
+    /// In an engine's directory: it is a copy.
+    static let copyMark = "COPY"
+
+    /// Locks a stopped node's directory, of whatever engine and role, and changes nothing else in it. For tools.
+    public static func openStopped(_ path: String) throws(EngineError) -> NodeDirectory {
+        guard try identity(at: path) != nil else {
+            throw .mismatch("\(path) is not a node directory: it holds no file FLOTILLA")
+        }
+        guard fileExists("\(path)/engine") else { throw .corruption(place: "\(path): engine/ is missing") }
+        let lock = try acquireLock(path)
+        guard let present = try identity(at: path) else { throw .corruption(place: "\(path)/FLOTILLA has gone") }
+        return NodeDirectory(path: path, identity: present, lock: lock)
+    }
+
+    /// A new directory, to be filled offline: a copy until `adopt` is called. It must not exist, or be empty.
+    public static func makeCopy(
+        _ path: String, of original: DirectoryIdentity, engine: EngineKind
+    ) throws(EngineError) -> NodeDirectory {
+        if let entries = directoryEntries(path), let first = entries.first {
+            throw .mismatch("\(path) is not empty (it holds \(first)); choose another directory")
+        }
+        try makeDirectories(path)
+        let lock = try acquireLock(path)
+        var identity = original
+        identity.engine = engine
+        identity.isCopy = true
+        return NodeDirectory(path: path, identity: identity, lock: lock)
+    }
+
+    /// The engine of a directory that `makeCopy` began.
+    public func makeEngine() throws(EngineError) -> any StorageEngine {
+        try Self.makeDirectories(enginePath)
+        return try openEngine()
+    }
+
+    /// An empty directory under `staging/`.
+    public func makeStaging(_ name: String) throws(EngineError) -> String {
+        try Self.makeDirectories("\(stagingPath)/\(name)")
+        return "\(stagingPath)/\(name)"
+    }
+
+    public func removeStaging(_ name: String) { removeTree("\(stagingPath)/\(name)", itself: true) }
+
+    /// Removes what `makeCopy` and those who filled it have made.
+    public func discard() { removeTree(path, itself: false) }
+
+    /// Writes the identity of a directory that `makeCopy` began, once its engine is complete.
+    public func seal() throws(EngineError) {
+        try Self.store(identity, path)
+    }
+
+    /// This copy is the node from now on, and `original` no longer is.
+    public func adopt(from original: NodeDirectory) throws(EngineError) {
+        // In this order there is never a moment in which a server would start on both.
+        try original.change { $0.movedTo = path }
+        try change { $0.isCopy = nil }
+    }
+
+    private func change(_ body: (inout DirectoryIdentity) -> Void) throws(EngineError) {
+        var next = identity
+        body(&next)
+        try Self.store(next, path)
+        identityBox.withLock { $0 = next }
+    }
+
     private static func acquireLock(_ path: String) throws(EngineError) -> Int32 {
         let file = "\(path)/LOCK"
         let descriptor = Glibc.open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
@@ -193,4 +290,11 @@ public final class NodeDirectory: Sendable {
             if mkdir(partial, 0o700) != 0, errno != EEXIST { throw ioError("creating \(partial)") }
         }
     }
+}
+
+/// Says, durably, that an engine's directory is a copy: it has the votes of its original, and must not run in its place.
+func markCopy(_ directory: String) throws(EngineError) {
+    let sentence = "A copy, for inspection and backup. No server may run on it as if it were the original.\n"
+    try writeFile("\(directory)/\(NodeDirectory.copyMark)", Array(sentence.utf8), sync: true)
+    try syncDirectory(directory)
 }

@@ -8,7 +8,8 @@ public enum PortableChunk {
 
     /// Shows every record in order, after the checksum has been verified. Garbage of any kind is `corruption`.
     public static func decode(
-        _ bytes: [UInt8], _ body: (_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
+        _ bytes: [UInt8],
+        _ body: (_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) throws(EngineError) -> Void
     ) throws(EngineError) {
         let damaged = EngineError.corruption(place: "portable chunk")
         var failure: EngineError?
@@ -20,7 +21,7 @@ public enum PortableChunk {
 
     private static func decode(
         _ all: UnsafeRawBufferPointer, _ damaged: EngineError,
-        _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void
+        _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) throws(EngineError) -> Void
     ) throws(EngineError) {
         guard all.count >= headerBytes, all.prefix(4).elementsEqual(magic) else { throw damaged }
         func word(_ offset: Int) -> UInt32 {
@@ -49,7 +50,7 @@ public enum PortableChunk {
             let key = UnsafeRawBufferPointer(rebasing: records[offset..<offset + keyCount])
             let value = UnsafeRawBufferPointer(rebasing: records[offset + keyCount..<offset + keyCount + valueCount])
             offset += keyCount + valueCount
-            body(key, value)
+            try body(key, value)
         }
         guard offset == records.count else { throw damaged }
     }

@@ -4,94 +4,159 @@
     internal import Darwin
 #endif
 
+/// Takes the records of one family, in the order of their keys, into an engine that holds nothing of it yet.
+///
+/// The way in which an engine takes sorted records fastest: the portable chunk and the native forms both end here.
+protocol FamilyLoader: AnyObject {
+    func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) throws(EngineError)
+    /// All records have come and are what the manifest says: makes them durable.
+    func finish() throws(EngineError)
+    /// Leaves the family empty.
+    func abandon()
+}
+
+/// What a manifest says of a family, gathered from its records.
+struct FamilyTally {
+    private(set) var hash = ContentHash()
+    private(set) var bytes: UInt64 = 0
+    private(set) var firstKey: [UInt8]?
+    private(set) var lastKey: [UInt8] = []
+
+    /// Records come in the order of their keys; false if this one doesn't.
+    mutating func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) -> Bool {
+        if firstKey == nil {
+            firstKey = Array(key)
+        } else if compareKeys(lastKey, key) >= 0 {
+            return false
+        }
+        hash.add(key: key, value: value)
+        bytes += UInt64(key.count + value.count)
+        // Written over, so that no key allocates.
+        lastKey.replaceSubrange(0..<lastKey.count, with: key)
+        return true
+    }
+
+    func manifest(_ format: String, _ files: [FamilyManifest.File]) -> FamilyManifest {
+        FamilyManifest(
+            format: format, files: files, keys: hash.count, bytes: bytes, firstKey: firstKey,
+            lastKey: firstKey == nil ? nil : lastKey, contentHash: hash.description)
+    }
+
+    func verify(_ manifest: FamilyManifest, _ place: String) throws(EngineError) {
+        guard hash.count == manifest.keys else {
+            throw .corruption(place: "\(place): \(hash.count) keys, expected \(manifest.keys)")
+        }
+        guard hash.description == manifest.contentHash else {
+            throw .corruption(place: "\(place): content hash \(hash), expected \(manifest.contentHash)")
+        }
+    }
+}
+
 /// Export and import of a family as portable chunks, one to a file: what every engine can do.
 enum PortableExport {
     /// A file holds about this much; a record larger than that has a file to itself.
     static let chunkBytesMax = 1 << 20
-    /// Records are loaded in batches of about this many bytes.
-    static let loadBytesMax = 4 << 20
 
     static func write(
-        _ family: FamilyID, from snapshot: any ReadSnapshot, format: String, to directory: String
+        _ family: FamilyID, from snapshot: any ReadSnapshot, to directory: String
     ) throws(EngineError) -> FamilyManifest {
-        guard format == ChunkFormat.portable else { throw .unsupported("export format \(format)") }
-        var manifest = FamilyManifest(
-            format: format, files: [], keys: 0, bytes: 0, firstKey: nil, lastKey: nil, contentHash: "")
-        var hash = ContentHash()
+        var tally = FamilyTally()
+        var files: [FamilyManifest.File] = []
         var builder = ChunkBuilder()
         func finishFile() throws(EngineError) {
             guard !builder.isEmpty else { return }
             let bytes = builder.finish()
-            let name = "\(manifest.files.count).chunk"
+            let name = "\(files.count).chunk"
             try writeFile("\(directory)/\(name)", bytes)
-            manifest.files.append(.init(name: name, bytes: UInt64(bytes.count), crc32c: crc32c(bytes)))
+            files.append(.init(name: name, bytes: UInt64(bytes.count), crc32c: crc32c(bytes)))
         }
         let cursor = try snapshot.cursor(family, lower: [], upper: nil, reverse: false)
         while true {
-            let more: Void? = try cursor.next { key, value in
-                hash.add(key: key, value: value)
-                manifest.keys += 1
-                manifest.bytes += UInt64(key.count + value.count)
-                if manifest.firstKey == nil { manifest.firstKey = Array(key) }
-                manifest.lastKey = Array(key)
+            let isInOrder = try cursor.next { key, value in
                 builder.add(key: key, value: value)
+                return tally.add(key: key, value: value)
             }
-            guard more != nil else { break }
+            guard let isInOrder else { break }
+            guard isInOrder else { throw .corruption(place: "\(family): keys out of order") }
             if builder.byteCount >= chunkBytesMax { try finishFile() }
         }
         try finishFile()
-        manifest.contentHash = hash.description
-        return manifest
+        return tally.manifest(ChunkFormat.portable, files)
     }
 
-    /// Verifies every file before the first record is written, and the whole after the last; a family that
-    /// turns out wrong is emptied again.
+    /// Each file is verified before the first of its records is loaded, and the whole after the last; a family that
+    /// turns out wrong is left empty.
     static func load(
-        _ manifest: FamilyManifest, from directory: String, into family: FamilyID, engine: any StorageEngine
+        _ manifest: FamilyManifest, from directory: String, with loader: any FamilyLoader
     ) throws(EngineError) {
-        guard manifest.format == ChunkFormat.portable else { throw .unsupported("import format \(manifest.format)") }
-        let view = try engine.snapshot()
-        let isEmpty = try view.cursor(family, lower: [], upper: nil, reverse: false).next { _, _ in true } == nil
-        view.close()
-        guard isEmpty else { throw .unsupported("loading into a family that is not empty") }
-        for file in manifest.files { _ = try readChecked(file, in: directory) }
-        var hash = ContentHash()
-        var batch = WriteBatch()
+        var tally = FamilyTally()
         do throws(EngineError) {
             for file in manifest.files {
-                let bytes = try readChecked(file, in: directory)
-                try PortableChunk.decode(bytes) { key, value in
-                    hash.add(key: key, value: value)
-                    batch.put(family, key: key, value: value)
+                let path = try ExportFile.path(file, in: directory)
+                let bytes = try readFile(path, limit: EngineLimits.valueBytesMax + (4 << 20))
+                guard bytes.count == Int(file.bytes), crc32c(bytes) == file.crc32c else {
+                    throw .corruption(place: path)
                 }
-                if batch.byteCount >= loadBytesMax {
-                    try engine.write(batch, durability: .buffered)
-                    batch.removeAll()
+                try PortableChunk.decode(bytes) { (key, value) throws(EngineError) in
+                    guard tally.add(key: key, value: value) else {
+                        throw .corruption(place: "\(path): keys out of order")
+                    }
+                    try loader.add(key: key, value: value)
                 }
             }
-            guard hash.count == manifest.keys else {
-                throw .corruption(place: "\(directory): \(hash.count) keys, expected \(manifest.keys)")
-            }
-            guard hash.description == manifest.contentHash else {
-                throw .corruption(place: "\(directory): content hash \(hash), expected \(manifest.contentHash)")
-            }
-            try engine.write(batch, durability: .synced)
+            try tally.verify(manifest, directory)
+            try loader.finish()
         } catch {
-            var undo = WriteBatch()
-            undo.deleteRange(family, from: [0], to: nil)
-            try? engine.write(undo, durability: .buffered)
+            loader.abandon()
             throw error
         }
     }
+}
 
-    private static func readChecked(_ file: FamilyManifest.File, in directory: String) throws(EngineError) -> [UInt8] {
-        guard !file.name.contains("/"), file.name != "..", file.name != "." else {
+/// Files of an export.
+enum ExportFile {
+    /// Where the file lies; a name that leads elsewhere is damage.
+    static func path(_ file: FamilyManifest.File, in directory: String) throws(EngineError) -> String {
+        guard !file.name.isEmpty, !file.name.contains("/"), file.name != "..", file.name != "." else {
             throw .corruption(place: "manifest file name \(file.name)")
         }
-        let path = "\(directory)/\(file.name)"
-        let bytes = try readFile(path, limit: EngineLimits.valueBytesMax + (4 << 20))
-        guard bytes.count == Int(file.bytes), crc32c(bytes) == file.crc32c else { throw .corruption(place: path) }
-        return bytes
+        return "\(directory)/\(file.name)"
+    }
+
+    /// A finished file as the manifest lists it.
+    static func describe(_ name: String, in directory: String) throws(EngineError) -> FamilyManifest.File {
+        let (bytes, crc) = try checksum("\(directory)/\(name)")
+        return FamilyManifest.File(name: name, bytes: bytes, crc32c: crc)
+    }
+
+    /// The files' paths, each of the size and checksum that the manifest names.
+    static func verified(_ manifest: FamilyManifest, in directory: String) throws(EngineError) -> [String] {
+        var paths: [String] = []
+        for file in manifest.files {
+            let path = try path(file, in: directory)
+            let found = try checksum(path)
+            guard found == (file.bytes, file.crc32c) else { throw .corruption(place: path) }
+            paths.append(path)
+        }
+        return paths
+    }
+
+    private static func checksum(_ path: String) throws(EngineError) -> (bytes: UInt64, crc32c: UInt32) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .io(place: "opening \(path)", errno: errno) }
+        defer { close(descriptor) }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+        defer { buffer.deallocate() }
+        var total: UInt64 = 0
+        var crc: UInt32 = 0
+        while true {
+            let got = read(descriptor, buffer.baseAddress, buffer.count)
+            if got < 0, errno == EINTR { continue }
+            guard got >= 0 else { throw .io(place: "reading \(path)", errno: errno) }
+            if got == 0 { return (total, crc) }
+            crc = crc32c(UnsafeRawBufferPointer(rebasing: buffer[..<got]), continuing: crc)
+            total += UInt64(got)
+        }
     }
 }
 

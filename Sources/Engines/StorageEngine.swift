@@ -18,9 +18,13 @@ public protocol StorageEngine: AnyObject, Sendable {
     func families() throws(EngineError) -> [FamilyID]
     /// Creates an empty family; does nothing if it exists. Durable when it returns.
     func createFamily(_ family: FamilyID) throws(EngineError)
-    /// Removes a family and all that it holds; does nothing if it is missing. Snapshots that are open keep
-    /// reading it. The space comes back in the background.
+    /// Removes a family and all that it holds; does nothing if it is missing. Durable when it returns, and takes
+    /// as long for a large family as for a small one. Snapshots that are open keep reading it.
     func dropFamily(_ family: FamilyID) throws(EngineError)
+    /// Gives back a slice of the space of dropped families, small enough that a writer who waits for it hardly
+    /// notices. True while there is more to give back; false where the engine does it by itself. Call it from a
+    /// thread that may block, until it answers false.
+    func reclaim() throws(EngineError) -> Bool
 
     /// Applies the batch, all or nothing. Throws `familyMissing` or `tooLarge` before anything is written.
     func write(_ batch: WriteBatch, durability: Durability) throws(EngineError)
@@ -29,15 +33,17 @@ public protocol StorageEngine: AnyObject, Sendable {
     func snapshot() throws(EngineError) -> any ReadSnapshot
 
     /// Writes the family, as `snapshot` sees it, into files in `directory` (which exists and is empty).
-    /// `format` is `ChunkFormat.portable` or one of the `nativeFormats`.
+    /// `format` is one of `capabilities.formats`.
     func export(
         _ family: FamilyID, from snapshot: any ReadSnapshot, format: String, to directory: String
     ) throws(EngineError) -> FamilyManifest
     /// Loads exported files into a family that exists and is empty, all or nothing; verifies counts,
-    /// checksums and content hash. May move native files out of `directory`. Durable when it returns.
+    /// checksums and content hash. May use up the files in `directory`. Durable when it returns. Other writers get
+    /// their turn meanwhile; nobody may write to this family.
     func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID) throws(EngineError)
 
-    /// Copies the whole engine, in its own form, into `directory` (which doesn't exist yet).
+    /// Copies the whole engine, in its own form, into `directory` (which doesn't exist yet): a state that contains
+    /// every write that had returned. Durable when it returns, and marked by a file `COPY`.
     func checkpoint(to directory: String) throws(EngineError)
 
     func statistics(of family: FamilyID) throws(EngineError) -> FamilyStatistics

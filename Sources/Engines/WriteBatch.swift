@@ -109,9 +109,16 @@ public struct WriteBatch: Sendable {
     /// No range deletes.
     var isPointwise: Bool { !operations.contains { $0.kind == .deleteRange || $0.kind == .deleteToEnd } }
 
-    /// Refuses what no engine may be given: empty or oversized keys, oversized values.
-    func validate() throws(EngineError) {
-        for operation in operations where operation.kind == .put || operation.kind == .delete {
+    /// Refuses what no engine may be given: empty or oversized keys, oversized values, families that don't exist.
+    func validate(_ exists: (FamilyID) -> Bool) throws(EngineError) {
+        var known: FamilyID?
+        for operation in operations {
+            // Runs of one family are the rule; asking once for each run keeps this off the profile.
+            if operation.family != known {
+                guard exists(operation.family) else { throw .familyMissing(operation.family) }
+                known = operation.family
+            }
+            guard operation.kind == .put || operation.kind == .delete else { continue }
             if operation.keyCount == 0 { throw .unsupported("an empty key") }
             if operation.keyCount > EngineLimits.keyBytesMax {
                 throw .tooLarge(what: "key", bytes: operation.keyCount, limit: EngineLimits.keyBytesMax)

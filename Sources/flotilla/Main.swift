@@ -33,12 +33,12 @@ struct Flotilla: AsyncParsableCommand {
         commandName: "flotilla",
         abstract: "A distributed, sharded, linearizable key-value store.",
         discussion: """
-            Exit codes: 0 ok, 1 failed, 2 not found or compare failed, 64 usage, 69 unavailable, \
+            Exit codes: 0 ok, 1 failed, 2 not found, compare failed or data damaged, 64 usage, 69 unavailable, \
             75 outcome unknown.
             FLOTILLA_ENDPOINTS holds the controllers' addresses (HOST:PORT,HOST:PORT,…).
             """,
         version: "flotilla \(ServerVersion.current)",
-        subcommands: [KvVerb.self, ControllerVerb.self, GroupVerb.self, LocalVerb.self, BenchVerb.self])
+        subcommands: [KvVerb.self, ControllerVerb.self, GroupVerb.self, LocalVerb.self, BenchVerb.self, SnapshotVerb.self])
 }
 
 /// A note for people, on standard error.

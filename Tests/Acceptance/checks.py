@@ -280,7 +280,7 @@ def a_directory_of_another_engine_is_refused_unchanged(engine):
         with open(path) as file:
             identity = file.read()
         with open(path, "w") as file:
-            file.write(identity.replace('"format" : 1', '"format" : 99'))
+            file.write(identity.replace('"format" : 2', '"format" : 99'))
         before = checksums()
         done = subprocess.run([PROGRAM] + node.arguments(), capture_output=True, timeout=30)
         text = done.stderr.decode()

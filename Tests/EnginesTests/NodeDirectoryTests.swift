@@ -76,7 +76,15 @@ import Testing
         }
     }
 
-    @Test(arguments: ["", "{", "{\"format\": 1}", "[]", "{\"format\": \"1\"}", "\u{1}\u{2}"])
+    @Test func anOlderFormatIsRefused() throws {
+        try refuses(.sqlite, saying: ["format 1", "from \(DirectoryIdentity.formatOldest)", "replace the member"]) { path in
+            _ = try open(path, .sqlite)
+        } prepare: { path in
+            try write("{\"format\": 1}", to: "\(path)/FLOTILLA")
+        }
+    }
+
+    @Test(arguments: ["", "{", "{\"format\": 2}", "[]", "{\"format\": \"1\"}", "\u{1}\u{2}"])
     func aTruncatedIdentityIsRefused(text: String) throws {
         try refuses(.sqlite, saying: ["FLOTILLA", "restore"]) { path in
             _ = try open(path, .sqlite)

@@ -13,7 +13,8 @@
         private struct State {
             var environment: LMDBEnvironment?
             var families: [FamilyID: MDB_dbi] = [:]
-            /// Dropped families whose handles snapshots older than `serial` may still use. There are 8192 handles.
+            /// Dropped families, whose rows and names go slice by slice (`reclaim`). Snapshots older than `serial` may
+            /// still use their handles. There are 8192 handles.
             var dropped: [(family: FamilyID, dbi: MDB_dbi, serial: UInt64)] = []
             /// Batches that are visible and not yet in the file.
             var overlay: Overlay = [:]
@@ -27,17 +28,34 @@
         private static let overlayBytesMax = 8 << 20
 
         private let path: String
+        private let isReadOnly: Bool
         private let state: Mutex<State>
-        private let writer = Mutex(())
+        private let writer = TurnLock()
+        /// The number of the last transaction that was committed, which is to say synced.
+        private let mark: SyncMark
 
         public var kind: EngineKind { .lmdb }
-        public var capabilities: EngineCapabilities { EngineCapabilities(nativeFormats: [], checksValues: false) }
+        public var capabilities: EngineCapabilities { EngineCapabilities(formats: [ChunkFormat.portable]) }
 
-        public init(path: String, readOnly: Bool = false) throws(EngineError) {
+        public convenience init(path: String, readOnly: Bool = false) throws(EngineError) {
+            try self.init(path: path, readOnly: readOnly, mapBytes: LMDBEnvironment.mapBytes)
+        }
+
+        /// `mapBytes`: sizes of the map to try, one after another.
+        init(path: String, readOnly: Bool, mapBytes: [Int]) throws(EngineError) {
             self.path = path
-            let environment = try LMDBEnvironment(path: path, readOnly: readOnly)
+            isReadOnly = readOnly
+            mark = try SyncMark(directory: path, isReadOnly: readOnly)
+            let environment = try LMDBEnvironment(path: path, readOnly: readOnly, mapBytes: mapBytes)
+            let last = UInt64(environment.lastTransaction)
+            guard last >= mark.found else {
+                throw .corruption(
+                    place: "\(path): the last transaction is \(last), but everything up to \(mark.found) was synced")
+            }
             var initial = State(environment: environment)
-            initial.families = try environment.openFamilies(readOnly: readOnly)
+            let opened = try environment.openFamilies(readOnly: readOnly)
+            initial.families = opened.families
+            initial.dropped = opened.dropped.map { ($0.family, $0.dbi, 0) }
             initial.base = environment.lastTransaction
             state = Mutex(initial)
         }
@@ -74,6 +92,7 @@
                     // Not the number that the transaction began with: LMDB gives it again if nothing was changed.
                     state.base = environment.lastTransaction
                 }
+                mark.note(UInt64(environment.lastTransaction))
             } catch {
                 switch error {
                 case .noSpace, .tooLarge, .unsupported, .familyMissing: break
@@ -93,55 +112,98 @@
         public func createFamily(_ family: FamilyID) throws(EngineError) {
             try locked { (environment) throws(EngineError) in
                 if state.withLock({ $0.families[family] != nil }) { return }
-                let finished = state.withLock { state in
-                    let oldest = environment.oldestReader
-                    let finished = state.dropped.filter { $0.serial <= oldest && $0.family != family }
-                    state.dropped.removeAll { $0.serial <= oldest || $0.family == family }
-                    return finished
-                }
+                // The number was dropped a moment ago and its rows are still there: the one case that waits for them.
+                let former = state.withLock { $0.dropped.first { $0.family == family } }
                 var dbi: MDB_dbi = 0
+                var removed: Set<FamilyID> = [family]
                 try commit(environment) { (transaction) throws(EngineError) in
-                    for old in finished {
-                        try transaction.remove(old.dbi)
-                        try transaction.unmarkDropped(old.family)
-                    }
+                    removed.formUnion(try removeNames(transaction, environment, except: family))
+                    if let former { try transaction.empty(former.dbi) }
                     dbi = try transaction.openDatabase(LMDBEnvironment.name(family), create: true)
                     try transaction.unmarkDropped(family)
                 }
-                state.withLock { $0.families[family] = dbi }
+                state.withLock { state in
+                    state.families[family] = dbi
+                    state.dropped.removeAll { removed.contains($0.family) }
+                }
             }
+        }
+
+        /// Removes the names of dropped families that are empty and that no snapshot can be reading: removing a name
+        /// closes its handle.
+        private func removeNames(
+            _ transaction: LMDBTransaction, _ environment: LMDBEnvironment, except family: FamilyID? = nil
+        ) throws(EngineError) -> Set<FamilyID> {
+            let oldest = environment.oldestReader
+            var removed: Set<FamilyID> = []
+            for old in state.withLock({ $0.dropped }) where old.serial <= oldest && old.family != family {
+                guard try transaction.pages(old.dbi) == 0 else { continue }
+                try transaction.remove(old.dbi)
+                try transaction.unmarkDropped(old.family)
+                removed.insert(old.family)
+            }
+            return removed
         }
 
         public func dropFamily(_ family: FamilyID) throws(EngineError) {
             try locked { (environment) throws(EngineError) in
-                guard let dbi = state.withLock({ $0.families[family] }) else { return }
-                // Emptied now; the name goes when nobody can be reading it any more (with a later family, or at the next
-                // opening), because removing a name closes its handle under the feet of open snapshots.
+                // Gone from sight first: what waits for it in the overlay is not written any more, and a snapshot that
+                // begins meanwhile must not see the family without it.
+                guard let dbi = state.withLock({ $0.families.removeValue(forKey: family) }) else { return }
+                do throws(EngineError) {
+                    try commit(environment) { (transaction) throws(EngineError) in try transaction.markDropped(family) }
+                } catch {
+                    state.withLock { $0.families[family] = dbi }
+                    throw error
+                }
+                state.withLock { $0.dropped.append((family, dbi, environment.nextReader)) }
+            }
+        }
+
+        /// A family of up to this many pages is emptied at once: LMDB frees whole pages without looking into them.
+        private static let reclaimPagesMax = 4096
+        /// A larger one loses this many rows, or bytes, from its front first.
+        private static let reclaimRowsMax = 2048
+        private static let reclaimBytesMax = 4 << 20
+
+        public func reclaim() throws(EngineError) -> Bool {
+            if state.withLock({ $0.environment != nil && $0.dropped.isEmpty }) { return false }
+            return try locked { (environment) throws(EngineError) -> Bool in
+                let dropped = state.withLock { $0.dropped }
+                var removed: Set<FamilyID> = []
+                var isDone = true
                 try commit(environment) { (transaction) throws(EngineError) in
-                    try transaction.empty(dbi)
-                    try transaction.markDropped(family)
+                    for old in dropped {
+                        let pages = try transaction.pages(old.dbi)
+                        if pages == 0 { continue }
+                        if pages <= Self.reclaimPagesMax {
+                            try transaction.empty(old.dbi)
+                        } else {
+                            try transaction.deleteFirst(old.dbi, rows: Self.reclaimRowsMax, bytes: Self.reclaimBytesMax)
+                        }
+                        isDone = false
+                        return
+                    }
+                    removed = try removeNames(transaction, environment)
                 }
-                state.withLock { state in
-                    state.families[family] = nil
-                    state.overlay[family] = nil
-                    state.dropped.append((family, dbi, environment.nextReader))
-                }
+                state.withLock { $0.dropped.removeAll { removed.contains($0.family) } }
+                // Names that a snapshot keeps go with a later family.
+                return !isDone
             }
         }
 
         private func locked<Result>(
             _ body: (LMDBEnvironment) throws(EngineError) -> Result
         ) throws(EngineError) -> Result {
-            try writer.withLock { (_) throws(EngineError) -> Result in try body(try opened()) }
+            try writer.withTurn { () throws(EngineError) -> Result in try body(try opened()) }
         }
 
         // MARK: - Writing
 
         public func write(_ batch: WriteBatch, durability: Durability) throws(EngineError) {
             try locked { (environment) throws(EngineError) in
-                try batch.validate()
                 let families = state.withLock { $0.families }
-                for family in batch.families where families[family] == nil { throw .familyMissing(family) }
+                try batch.validate { families[$0] != nil }
                 if durability == .buffered, batch.isPointwise {
                     let bytes = state.withLock { state in
                         Self.add(batch, to: &state.overlay)
@@ -151,15 +213,22 @@
                     if bytes > Self.overlayBytesMax { try commit(environment) { (_) throws(EngineError) in } }
                     return
                 }
+                var last: (family: FamilyID, dbi: MDB_dbi)?
+                func database(_ family: FamilyID) -> MDB_dbi? {
+                    if let last, last.family == family { return last.dbi }
+                    guard let dbi = families[family] else { return nil }
+                    last = (family, dbi)
+                    return dbi
+                }
                 try commit(environment) { (transaction) throws(EngineError) in
                     try batch.forEach { (operation) throws(EngineError) in
                         switch operation {
                         case .put(let family, let key, let value):
-                            if let dbi = families[family] { try transaction.put(dbi, key, value) }
+                            if let dbi = database(family) { try transaction.put(dbi, key, value) }
                         case .delete(let family, let key):
-                            if let dbi = families[family] { try transaction.delete(dbi, key) }
+                            if let dbi = database(family) { try transaction.delete(dbi, key) }
                         case .deleteRange(let family, let lower, let upper):
-                            if let dbi = families[family] { try transaction.deleteRange(dbi, lower, upper) }
+                            if let dbi = database(family) { try transaction.deleteRange(dbi, lower, upper) }
                         }
                     }
                 }
@@ -196,16 +265,41 @@
             }
         }
 
+        // MARK: - Movement
+
         public func export(
             _ family: FamilyID, from snapshot: any ReadSnapshot, format: String, to directory: String
         ) throws(EngineError) -> FamilyManifest {
-            try PortableExport.write(family, from: snapshot, format: format, to: directory)
+            guard format == ChunkFormat.portable else { throw .unsupported("export format \(format)") }
+            return try PortableExport.write(family, from: snapshot, to: directory)
         }
 
         public func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID)
             throws(EngineError)
         {
-            try PortableExport.load(manifest, from: directory, into: family, engine: self)
+            guard manifest.format == ChunkFormat.portable else {
+                throw .unsupported("import format \(manifest.format)")
+            }
+            _ = try opened()
+            let view = try snapshot()
+            let isEmpty = try view.cursor(family, lower: [], upper: nil, reverse: false).next { _, _ in true } == nil
+            view.close()
+            guard isEmpty else { throw .unsupported("loading into a family that is not empty") }
+            try PortableExport.load(manifest, from: directory, with: LMDBLoader(self, family))
+        }
+
+        /// Rows that come after all that the family holds, in one transaction.
+        func append(_ rows: WriteBatch, to family: FamilyID) throws(EngineError) {
+            try locked { (environment) throws(EngineError) in
+                guard let dbi = state.withLock({ $0.families[family] }) else { throw .familyMissing(family) }
+                try commit(environment) { (transaction) throws(EngineError) in
+                    try rows.forEach { (operation) throws(EngineError) in
+                        if case .put(_, let key, let value) = operation {
+                            try transaction.put(dbi, key, value, flags: UInt32(MDB_APPEND))
+                        }
+                    }
+                }
+            }
         }
 
         public func checkpoint(to directory: String) throws(EngineError) {
@@ -213,6 +307,8 @@
             let environment = try opened()
             guard mkdir(directory, 0o700) == 0 else { throw ioError("creating \(directory)") }
             try lmdbCheck(mdb_env_copy2(environment.raw, directory, 0), "copying \(path) to \(directory)")
+            try syncFile("\(directory)/data.mdb")
+            try markCopy(directory)
         }
 
         // MARK: - Questions
@@ -234,7 +330,41 @@
         public func close() throws(EngineError) {
             guard state.withLock({ $0.environment != nil }) else { return }
             defer { state.withLock { $0.environment = nil } }
-            if state.withLock({ $0.poison }) == nil { try sync() }
+            if !isReadOnly, state.withLock({ $0.poison }) == nil { try sync() }
+        }
+    }
+
+    /// Loads sorted rows at the end of a family: MDB_APPEND fills page after page without a search.
+    private final class LMDBLoader: FamilyLoader {
+        /// One transaction; other writers wait for no more than that.
+        private static let sliceBytes = 2 << 20
+        private let engine: LMDBEngine
+        private let family: FamilyID
+        private var slice = WriteBatch()
+
+        init(_ engine: LMDBEngine, _ family: FamilyID) {
+            self.engine = engine
+            self.family = family
+        }
+
+        func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) throws(EngineError) {
+            slice.put(family, key: key, value: value)
+            if slice.byteCount >= Self.sliceBytes { try finish() }
+        }
+
+        func finish() throws(EngineError) {
+            try engine.append(slice, to: family)
+            slice.removeAll()
+        }
+
+        /// The rows go as those of any dropped family do.
+        func abandon() {
+            do throws(EngineError) {
+                try engine.dropFamily(family)
+                try engine.createFamily(family)
+            } catch {
+                // Poisoned or closed: the family is mapped nowhere and goes at the next start.
+            }
         }
     }
 #endif

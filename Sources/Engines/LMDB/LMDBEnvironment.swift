@@ -32,25 +32,28 @@
         /// Open snapshots, numbered in the order in which they began.
         private let readers = Mutex<(next: UInt64, open: Set<UInt64>)>((1, []))
         private static let databasesMax: UInt32 = 8192
-        private static let droppedName = "!dropped"
-
         struct UnsafeSendablePointer: @unchecked Sendable { let value: OpaquePointer }
 
-        init(path: String, readOnly: Bool) throws(EngineError) {
+        /// The map is made so large that it never has to grow, which LMDB could do only while nobody reads. Address
+        /// space costs nothing; where it is scarce a smaller map does, and a full one says "no space".
+        static let mapBytes = [1 << 40, 1 << 36, 1 << 32]
+
+        init(path: String, readOnly: Bool, mapBytes: [Int]) throws(EngineError) {
             self.path = path
             try Self.checkLength(path)
             var opened: OpaquePointer?
             var last: Int32 = 0
-            // Address space costs nothing; where it is scarce a smaller map does.
-            for size in [1 << 40, 1 << 36, 1 << 32] {
+            for size in mapBytes {
                 var environment: OpaquePointer?
                 try lmdbCheck(mdb_env_create(&environment), path)
                 guard let environment else { throw .io(place: path, errno: ENOMEM) }
                 mdb_env_set_mapsize(environment, size)
                 mdb_env_set_maxdbs(environment, Self.databasesMax)
                 mdb_env_set_maxreaders(environment, 512)
-                // Tasks and threads pass transactions around: no thread-local reader slots.
-                last = mdb_env_open(environment, path, UInt32(MDB_NOTLS | (readOnly ? MDB_RDONLY : 0)), 0o600)
+                // Tasks and threads pass transactions around: no thread-local reader slots. Who only reads takes no
+                // slot at all, because that would change the lock file.
+                let flags = MDB_NOTLS | (readOnly ? MDB_RDONLY | MDB_NOLOCK : 0)
+                last = mdb_env_open(environment, path, UInt32(flags), 0o600)
                 if last == MDB_SUCCESS {
                     opened = environment
                     break
@@ -63,8 +66,10 @@
                 throw .io(place: path, errno: last)
             }
             raw = opened
-            var dead: Int32 = 0
-            mdb_reader_check(raw, &dead)
+            if !readOnly {
+                var dead: Int32 = 0
+                mdb_reader_check(raw, &dead)
+            }
         }
 
         deinit {
@@ -99,15 +104,19 @@
             return info.me_last_txnid
         }
 
-        /// Opens every family that exists, and finishes the drops of an earlier life.
-        func openFamilies(readOnly: Bool) throws(EngineError) -> [FamilyID: MDB_dbi] {
+        /// Opens every family that exists, and those whose drop an earlier life began.
+        func openFamilies(
+            readOnly: Bool
+        ) throws(EngineError) -> (families: [FamilyID: MDB_dbi], dropped: [(family: FamilyID, dbi: MDB_dbi)]) {
             var families: [FamilyID: MDB_dbi] = [:]
+            var dropped: [(family: FamilyID, dbi: MDB_dbi)] = []
             let body = { (transaction: LMDBTransaction) throws(EngineError) in
-                var dropped: Set<FamilyID> = []
-                if !readOnly { dropped = try transaction.finishDrops() }
+                let going = try transaction.droppedFamilies(create: !readOnly)
                 for name in try transaction.databaseNames() where name.hasPrefix("f") {
-                    guard let number = UInt64(name.dropFirst()), !dropped.contains(FamilyID(number)) else { continue }
-                    families[FamilyID(number)] = try transaction.openDatabase(name, create: false)
+                    guard let number = UInt64(name.dropFirst()) else { continue }
+                    let family = FamilyID(number)
+                    let dbi = try transaction.openDatabase(name, create: false)
+                    if going.contains(family) { dropped.append((family, dbi)) } else { families[family] = dbi }
                 }
             }
             if readOnly {
@@ -123,7 +132,7 @@
             } else {
                 try write(body)
             }
-            return families
+            return (families, dropped)
         }
 
         /// One write transaction, synced when it returns.
@@ -218,10 +227,15 @@
             return names
         }
 
-        func put(_ dbi: MDB_dbi, _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) throws(EngineError) {
+        /// LMDB checks nothing that it reads, so a value is stored with a checksum behind it.
+        func put(
+            _ dbi: MDB_dbi, _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, flags: UInt32 = 0
+        ) throws(EngineError) {
             var keyValue = MDB_val(key)
-            var dataValue = MDB_val(value)
-            try lmdbCheck(mdb_put(raw, dbi, &keyValue, &dataValue, 0), "\(path): put")
+            var room = MDB_val(mv_size: value.count + RecordCheck.bytes, mv_data: nil)
+            try lmdbCheck(
+                mdb_put(raw, dbi, &keyValue, &room, UInt32(MDB_RESERVE) | flags), "\(path): put")
+            RecordCheck.seal(key, value, into: UnsafeMutableRawBufferPointer(start: room.mv_data, count: room.mv_size))
         }
 
         func delete(_ dbi: MDB_dbi, _ key: UnsafeRawBufferPointer) throws(EngineError) {
@@ -231,14 +245,13 @@
         }
 
         func put(_ dbi: MDB_dbi, _ key: [UInt8], _ value: [UInt8]) throws(EngineError) {
-            let code = key.withUnsafeBytes { key in
+            var failure: EngineError?
+            key.withUnsafeBytes { key in
                 value.withUnsafeBytes { value in
-                    var keyValue = MDB_val(key)
-                    var dataValue = MDB_val(value)
-                    return mdb_put(raw, dbi, &keyValue, &dataValue, 0)
+                    do throws(EngineError) { try put(dbi, key, value) } catch { failure = error }
                 }
             }
-            try lmdbCheck(code, "\(path): put")
+            if let failure { throw failure }
         }
 
         func delete(_ dbi: MDB_dbi, _ key: [UInt8]) throws(EngineError) {
@@ -274,6 +287,31 @@
             try lmdbCheck(mdb_drop(raw, dbi, 0), "\(path): drop")
         }
 
+        /// Pages that a database takes, its own entry apart.
+        func pages(_ dbi: MDB_dbi) throws(EngineError) -> Int {
+            var statistics = MDB_stat()
+            try lmdbCheck(mdb_stat(raw, dbi, &statistics), "\(path): statistics")
+            return statistics.ms_branch_pages + statistics.ms_leaf_pages + statistics.ms_overflow_pages
+        }
+
+        /// Deletes from the front until `rows` or `bytes` are gone.
+        func deleteFirst(_ dbi: MDB_dbi, rows: Int, bytes: Int) throws(EngineError) {
+            var cursor: OpaquePointer?
+            try lmdbCheck(mdb_cursor_open(raw, dbi, &cursor), "\(path): drop")
+            defer { mdb_cursor_close(cursor) }
+            var (rowCount, byteCount) = (0, 0)
+            var key = MDB_val()
+            var value = MDB_val()
+            while rowCount < rows, byteCount < bytes {
+                let code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST)
+                if code == MDB_NOTFOUND { return }
+                try lmdbCheck(code, "\(path): drop")
+                rowCount += 1
+                byteCount += key.mv_size + value.mv_size
+                try lmdbCheck(mdb_cursor_del(cursor, 0), "\(path): drop")
+            }
+        }
+
         /// Removes an emptied database with its name, and closes its handle.
         func remove(_ dbi: MDB_dbi) throws(EngineError) {
             try lmdbCheck(mdb_drop(raw, dbi, 1), "\(path): drop")
@@ -281,35 +319,30 @@
 
         func markDropped(_ family: FamilyID) throws(EngineError) {
             let dropped = try openDatabase(Self.droppedName, create: true)
-            let name = Array(LMDBEnvironment.name(family).utf8)
-            try put(dropped, name, [])
+            try put(dropped, Array(LMDBEnvironment.name(family).utf8), [])
         }
 
         func unmarkDropped(_ family: FamilyID) throws(EngineError) {
             let dropped = try openDatabase(Self.droppedName, create: true)
-            let name = Array(LMDBEnvironment.name(family).utf8)
-            try delete(dropped, name)
+            try delete(dropped, Array(LMDBEnvironment.name(family).utf8))
         }
 
-        /// Removes the names of families that were dropped before the last closing.
-        func finishDrops() throws(EngineError) -> Set<FamilyID> {
-            let dropped = try openDatabase(Self.droppedName, create: true)
+        /// Families that were dropped and whose rows or names are still there.
+        func droppedFamilies(create: Bool) throws(EngineError) -> Set<FamilyID> {
+            var dropped: MDB_dbi = 0
+            let code = mdb_dbi_open(raw, Self.droppedName, create ? UInt32(MDB_CREATE) : 0, &dropped)
+            if code == MDB_NOTFOUND { return [] }
+            try lmdbCheck(code, path)
             var cursor: OpaquePointer?
             try lmdbCheck(mdb_cursor_open(raw, dropped, &cursor), path)
-            var names: [String] = []
+            defer { mdb_cursor_close(cursor) }
+            var families: Set<FamilyID> = []
             var key = MDB_val()
             var value = MDB_val()
             while mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS {
-                names.append(String(decoding: key.buffer, as: UTF8.self))
-            }
-            mdb_cursor_close(cursor)
-            var families: Set<FamilyID> = []
-            for name in names {
-                var dbi: MDB_dbi = 0
-                if mdb_dbi_open(raw, name, 0, &dbi) == MDB_SUCCESS { try lmdbCheck(mdb_drop(raw, dbi, 1), path) }
+                let name = String(decoding: key.buffer, as: UTF8.self)
                 if let number = UInt64(name.dropFirst()) { families.insert(FamilyID(number)) }
             }
-            try empty(dropped)
             return families
         }
     }

@@ -48,7 +48,10 @@
             }
             if code == MDB_NOTFOUND { return nil }
             try lmdbCheck(code, "reading \(family)")
-            return Array(value.buffer)
+            guard let checked = key.withUnsafeBytes({ RecordCheck.open($0, value.buffer) }) else {
+                throw .corruption(place: "\(family): the value of key \(describe(key)) fails its checksum")
+            }
+            return Array(checked)
         }
 
         func cursor(
@@ -141,6 +144,13 @@
                 : upper.map { $0.withUnsafeBytes { compareKeys(key, $0) >= 0 } } ?? false
         }
 
+        private func checkedValue() throws(EngineError) -> UnsafeRawBufferPointer {
+            guard let checked = RecordCheck.open(key.buffer, value.buffer) else {
+                throw .corruption(place: "the value of key \(describe(Array(key.buffer))) fails its checksum")
+            }
+            return checked
+        }
+
         func next<Result>(
             _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
         ) throws(EngineError) -> Result? {
@@ -148,14 +158,14 @@
                 let pending = overlayPosition.flatMap { overlay[$0] }
                 guard let pending else {
                     guard isInFile, !isOver(key.buffer) else { return nil }
-                    let result = body(key.buffer, value.buffer)
+                    let result = body(key.buffer, try checkedValue())
                     try step(reverse ? MDB_PREV : MDB_NEXT, [])
                     return result
                 }
                 let order = isInFile ? pending.key.withUnsafeBytes { compareKeys(key.buffer, $0) } : (reverse ? -1 : 1)
                 if order != 0, (order < 0) != reverse {
                     if isOver(key.buffer) { return nil }
-                    let result = body(key.buffer, value.buffer)
+                    let result = body(key.buffer, try checkedValue())
                     try step(reverse ? MDB_PREV : MDB_NEXT, [])
                     return result
                 }

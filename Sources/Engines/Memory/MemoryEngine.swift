@@ -20,7 +20,7 @@ public final class MemoryEngine: StorageEngine {
     public init() {}
 
     public var kind: EngineKind { .memory }
-    public var capabilities: EngineCapabilities { EngineCapabilities(nativeFormats: [], checksValues: false) }
+    public var capabilities: EngineCapabilities { EngineCapabilities(formats: [ChunkFormat.portable]) }
 
     // MARK: - Faults
 
@@ -74,6 +74,8 @@ public final class MemoryEngine: StorageEngine {
         }
     }
 
+    public func reclaim() throws(EngineError) -> Bool { false }
+
     /// Creating and dropping are durable at once, and so is everything before them.
     private static func settle(_ state: inout State) {
         state.durable = state.families
@@ -97,8 +99,7 @@ public final class MemoryEngine: StorageEngine {
     }
 
     static func check(_ batch: WriteBatch, exists: (FamilyID) -> Bool) throws(EngineError) {
-        try batch.validate()
-        for family in batch.families where !exists(family) { throw .familyMissing(family) }
+        try batch.validate(exists)
     }
 
     private static func apply(_ batch: WriteBatch, to families: inout [FamilyID: Family]) {
@@ -119,11 +120,16 @@ public final class MemoryEngine: StorageEngine {
     public func export(
         _ family: FamilyID, from snapshot: any ReadSnapshot, format: String, to directory: String
     ) throws(EngineError) -> FamilyManifest {
-        try PortableExport.write(family, from: snapshot, format: format, to: directory)
+        guard format == ChunkFormat.portable else { throw .unsupported("export format \(format)") }
+        return try PortableExport.write(family, from: snapshot, to: directory)
     }
 
     public func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID) throws(EngineError) {
-        try PortableExport.load(manifest, from: directory, into: family, engine: self)
+        guard manifest.format == ChunkFormat.portable else { throw .unsupported("import format \(manifest.format)") }
+        guard try statistics(of: family).keys == 0 else {
+            throw .unsupported("loading into a family that is not empty")
+        }
+        try PortableExport.load(manifest, from: directory, with: MemoryLoader(self, family))
     }
 
     public func checkpoint(to directory: String) throws(EngineError) {
@@ -151,6 +157,25 @@ public final class MemoryEngine: StorageEngine {
     public func close() throws(EngineError) {
         state.withLock { $0.isClosed = true }
     }
+}
+
+private final class MemoryLoader: FamilyLoader {
+    private let engine: MemoryEngine
+    private let family: FamilyID
+    private var batch = WriteBatch()
+
+    init(_ engine: MemoryEngine, _ family: FamilyID) {
+        self.engine = engine
+        self.family = family
+    }
+
+    func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) throws(EngineError) {
+        batch.put(family, key: key, value: value)
+    }
+
+    func finish() throws(EngineError) { try engine.write(batch, durability: .synced) }
+
+    func abandon() {}
 }
 
 final class MemorySnapshot: ReadSnapshot {

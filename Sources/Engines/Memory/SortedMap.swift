@@ -14,6 +14,10 @@ func compareKeys(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer
     return left.count - right.count
 }
 
+func compareKeys(_ left: [UInt8], _ right: UnsafeRawBufferPointer) -> Int {
+    left.withUnsafeBytes { compareKeys($0, right) }
+}
+
 func compareKeys(_ left: [UInt8], _ right: [UInt8]) -> Int {
     left.withUnsafeBytes { left in right.withUnsafeBytes { compareKeys(left, $0) } }
 }

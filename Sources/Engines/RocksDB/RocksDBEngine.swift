@@ -14,35 +14,28 @@
         }
 
         private let path: String
+        private let isReadOnly: Bool
         private let state: Mutex<State>
         /// One writer at a time; reads don't take it.
-        private let writer = Mutex(())
+        private let writer = TurnLock()
         private let buffered: UnsafeSendable<OpaquePointer>
         private let synced: UnsafeSendable<OpaquePointer>
+        private let mark: SyncMark
+        /// The sequence number that the last sync reached.
+        private let syncedSequence: Mutex<UInt64>
 
         public var kind: EngineKind { .rocksdb }
-        public var capabilities: EngineCapabilities { EngineCapabilities(nativeFormats: [], checksValues: true) }
+        public var capabilities: EngineCapabilities {
+            EngineCapabilities(formats: [ChunkFormat.rocksdb, ChunkFormat.portable])
+        }
 
         public init(path: String, readOnly: Bool = false) throws(EngineError) {
             self.path = path
-            let cache = rocksdb_cache_create_lru(RocksOptions.blockCacheBytes)!
-            let options = RocksOptions.make(cache: cache, createIfMissing: !readOnly)
-            func abandon() {
-                rocksdb_options_destroy(options)
-                rocksdb_cache_destroy(cache)
-            }
-            let opened: (database: RocksDatabase, handles: [(String, OpaquePointer)])
-            do throws(EngineError) {
-                let names = try Self.listFamilies(options, path)
-                let handles = try Self.open(options, path, names, readOnly: readOnly)
-                opened = (RocksDatabase(raw: handles.raw, options: options, cache: cache), handles.families)
-            } catch {
-                abandon()
-                throw error
-            }
+            isReadOnly = readOnly
+            mark = try SyncMark(directory: path, isReadOnly: readOnly)
+            let opened = try RocksOpening(path: path, readOnly: readOnly, mark: mark)
             var initial = State(database: opened.database)
-            for (name, raw) in opened.handles {
-                let family = RocksFamily(raw: raw, database: opened.database)
+            for (name, family) in opened.families {
                 if let number = Self.number(name) {
                     initial.families[FamilyID(number)] = family
                 } else {
@@ -53,6 +46,7 @@
             buffered = UnsafeSendable(rocksdb_writeoptions_create()!)
             synced = UnsafeSendable(rocksdb_writeoptions_create()!)
             rocksdb_writeoptions_set_sync(synced.value, 1)
+            syncedSequence = Mutex(rocksdb_get_latest_sequence_number(opened.database.raw))
         }
 
         deinit {
@@ -63,36 +57,6 @@
         private static func name(_ family: FamilyID) -> String { "f\(family.rawValue)" }
         private static func number(_ name: String) -> UInt64? {
             name.hasPrefix("f") ? UInt64(name.dropFirst()) : nil
-        }
-
-        private static func listFamilies(_ options: OpaquePointer, _ path: String) throws(EngineError) -> [String] {
-            // A new directory has no list yet, and RocksDB calls that an error.
-            guard fileExists("\(path)/CURRENT") else { return ["default"] }
-            var count = 0
-            let list = try rocksCall(path) { rocksdb_list_column_families(options, path, &count, $0) }
-            guard let list else { return ["default"] }
-            defer { rocksdb_list_column_families_destroy(list, count) }
-            return (0..<count).compactMap { list[$0].map { String(cString: $0) } }
-        }
-
-        private static func open(
-            _ options: OpaquePointer, _ path: String, _ names: [String], readOnly: Bool
-        ) throws(EngineError) -> (raw: OpaquePointer, families: [(String, OpaquePointer)]) {
-            let copies = names.map { UnsafePointer(strdup($0)) }
-            defer { for copy in copies { free(UnsafeMutablePointer(mutating: copy)) } }
-            let familyOptions = [OpaquePointer?](repeating: options, count: names.count)
-            var handles = [OpaquePointer?](repeating: nil, count: names.count)
-            let raw = try rocksCall(path) { error -> OpaquePointer? in
-                if readOnly {
-                    rocksdb_open_for_read_only_column_families(
-                        options, path, Int32(names.count), copies, familyOptions, &handles, 0, error)
-                } else {
-                    rocksdb_open_column_families(
-                        options, path, Int32(names.count), copies, familyOptions, &handles, error)
-                }
-            }
-            guard let raw else { throw .io(place: path, errno: 0) }
-            return (raw, zip(names, handles).compactMap { name, handle in handle.map { (name, $0) } })
         }
 
         private func opened() throws(EngineError) -> (RocksDatabase, [FamilyID: RocksFamily]) {
@@ -115,8 +79,13 @@
         public func families() throws(EngineError) -> [FamilyID] { try opened().1.keys.sorted() }
 
         public func createFamily(_ family: FamilyID) throws(EngineError) {
-            let (database, families) = try opened()
-            if families[family] != nil { return }
+            try writer.withTurn { () throws(EngineError) in
+                let (database, families) = try opened()
+                if families[family] == nil { try create(family, database) }
+            }
+        }
+
+        private func create(_ family: FamilyID, _ database: RocksDatabase) throws(EngineError) {
             let raw = try rocksCall("\(path): creating \(family)") {
                 rocksdb_create_column_family(database.raw, database.options, Self.name(family), $0)
             }
@@ -125,11 +94,21 @@
         }
 
         public func dropFamily(_ family: FamilyID) throws(EngineError) {
-            let (database, families) = try opened()
-            guard let handle = families[family] else { return }
+            try writer.withTurn { () throws(EngineError) in
+                let (database, families) = try opened()
+                if let handle = families[family] { try drop(family, handle, database) }
+            }
+        }
+
+        private func drop(
+            _ family: FamilyID, _ handle: RocksFamily, _ database: RocksDatabase
+        ) throws(EngineError) {
             try rocksCall("\(path): dropping \(family)") { rocksdb_drop_column_family(database.raw, handle.raw, $0) }
             state.withLock { $0.families[family] = nil }
         }
+
+        /// RocksDB removes the files of a dropped family in its own background threads.
+        public func reclaim() throws(EngineError) -> Bool { false }
 
         // MARK: - Writing
 
@@ -137,50 +116,79 @@
         private static let end = [UInt8](repeating: 0xff, count: EngineLimits.keyBytesMax + 1)
 
         public func write(_ batch: WriteBatch, durability: Durability) throws(EngineError) {
-            let (database, families) = try opened()
-            try batch.validate()
-            for family in batch.families where families[family] == nil { throw .familyMissing(family) }
-            if batch.isEmpty, durability == .buffered { return }
-            let raw = rocksdb_writebatch_create()!
-            defer { rocksdb_writebatch_destroy(raw) }
+            try writer.withTurn { () throws(EngineError) in
+                let (database, families) = try opened()
+                try batch.validate { families[$0] != nil }
+                if batch.isEmpty {
+                    if durability == .synced { try syncLog(database) }
+                    return
+                }
+                let raw = rocksdb_writebatch_create()!
+                defer { rocksdb_writebatch_destroy(raw) }
+                let log = LogMark.encode(syncedSequence.withLock { $0 })
+                log.withUnsafeBytes { rocksdb_writebatch_put_log_data(raw, $0.chars, $0.count) }
+                fill(raw, batch, families)
+                do throws(EngineError) {
+                    try rocksCall("\(path): write") {
+                        rocksdb_write(database.raw, (durability == .synced ? synced : buffered).value, raw, $0)
+                    }
+                } catch {
+                    throw poison(error)
+                }
+                if durability == .synced { noteSync(database) }
+            }
+        }
+
+        private func fill(_ raw: OpaquePointer, _ batch: WriteBatch, _ families: [FamilyID: RocksFamily]) {
+            var last: (family: FamilyID, handle: OpaquePointer)?
+            func handle(_ family: FamilyID) -> OpaquePointer? {
+                if let last, last.family == family { return last.handle }
+                guard let found = families[family]?.raw else { return nil }
+                last = (family, found)
+                return found
+            }
             batch.forEach { (operation) throws(Never) in
                 switch operation {
                 case .put(let family, let key, let value):
-                    guard let handle = families[family] else { return }
-                    rocksdb_writebatch_put_cf(raw, handle.raw, key.chars, key.count, value.chars, value.count)
+                    guard let handle = handle(family) else { return }
+                    rocksdb_writebatch_put_cf(raw, handle, key.chars, key.count, value.chars, value.count)
                 case .delete(let family, let key):
-                    guard let handle = families[family] else { return }
-                    rocksdb_writebatch_delete_cf(raw, handle.raw, key.chars, key.count)
+                    guard let handle = handle(family) else { return }
+                    rocksdb_writebatch_delete_cf(raw, handle, key.chars, key.count)
                 case .deleteRange(let family, let lower, let upper):
-                    guard let handle = families[family] else { return }
+                    guard let handle = handle(family) else { return }
                     if let upper {
                         if compareKeys(lower, upper) >= 0 { return }
                         rocksdb_writebatch_delete_range_cf(
-                            raw, handle.raw, lower.chars, lower.count, upper.chars, upper.count)
+                            raw, handle, lower.chars, lower.count, upper.chars, upper.count)
                     } else {
                         Self.end.withUnsafeBytes { end in
                             rocksdb_writebatch_delete_range_cf(
-                                raw, handle.raw, lower.chars, lower.count, end.chars, end.count)
+                                raw, handle, lower.chars, lower.count, end.chars, end.count)
                         }
                     }
                 }
             }
-            do throws(EngineError) {
-                try rocksCall("\(path): write") {
-                    rocksdb_write(database.raw, (durability == .synced ? synced : buffered).value, raw, $0)
-                }
-            } catch {
-                throw poison(error)
-            }
         }
 
-        public func sync() throws(EngineError) {
-            let (database, _) = try opened()
+        /// Only while holding the writer's turn: nobody else moves the number on.
+        private func noteSync(_ database: RocksDatabase) {
+            let reached = rocksdb_get_latest_sequence_number(database.raw)
+            syncedSequence.withLock { $0 = reached }
+            mark.note(reached)
+        }
+
+        private func syncLog(_ database: RocksDatabase) throws(EngineError) {
             do throws(EngineError) {
                 try rocksCall("\(path): sync") { rocksdb_flush_wal(database.raw, 1, $0) }
             } catch {
                 throw poison(error)
             }
+            noteSync(database)
+        }
+
+        public func sync() throws(EngineError) {
+            try writer.withTurn { () throws(EngineError) in try syncLog(try opened().0) }
         }
 
         // MARK: - Reading
@@ -190,19 +198,83 @@
             return RocksSnapshot(database, families)
         }
 
+        // MARK: - Movement
+
         public func export(
             _ family: FamilyID, from snapshot: any ReadSnapshot, format: String, to directory: String
         ) throws(EngineError) -> FamilyManifest {
-            try PortableExport.write(family, from: snapshot, format: format, to: directory)
+            switch format {
+            case ChunkFormat.portable: return try PortableExport.write(family, from: snapshot, to: directory)
+            case ChunkFormat.rocksdb:
+                return try RocksTables.export(family, from: snapshot, options: try opened().0.options, to: directory)
+            default: throw .unsupported("export format \(format)")
+            }
         }
 
         public func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID)
             throws(EngineError)
         {
-            try PortableExport.load(manifest, from: directory, into: family, engine: self)
+            guard capabilities.formats.contains(manifest.format) else {
+                throw .unsupported("import format \(manifest.format)")
+            }
+            guard let handle = try opened().1[family] else { throw .familyMissing(family) }
+            let view = try snapshot()
+            let isEmpty = try view.cursor(family, lower: [], upper: nil, reverse: false).next { _, _ in true } == nil
+            view.close()
+            guard isEmpty else { throw .unsupported("loading into a family that is not empty") }
+            if manifest.format == ChunkFormat.portable {
+                // Verified as a whole before RocksDB sees a byte of it.
+                let tables = RocksTables(directory: directory, options: try opened().0.options) {
+                    (paths) throws(EngineError) in try self.take(paths, into: handle)
+                }
+                try PortableExport.load(manifest, from: directory, with: tables)
+                return
+            }
+            do throws(EngineError) {
+                try take(try ExportFile.verified(manifest, in: directory), into: handle)
+                // Read back: this is the only look that anyone has into a table file.
+                let view = try snapshot()
+                defer { view.close() }
+                try RocksTables.tally(family, in: view).verify(manifest, directory)
+            } catch {
+                try empty(family)
+                throw error
+            }
+        }
+
+        /// Moves table files into the family, all of them or none.
+        private func take(_ paths: [String], into handle: RocksFamily) throws(EngineError) {
+            guard !paths.isEmpty else { return }
+            let (database, _) = try opened()
+            let copies = paths.map { UnsafePointer(strdup($0)) }
+            defer { for copy in copies { free(UnsafeMutablePointer(mutating: copy)) } }
+            let options = rocksdb_ingestexternalfileoptions_create()!
+            defer { rocksdb_ingestexternalfileoptions_destroy(options) }
+            rocksdb_ingestexternalfileoptions_set_move_files(options, 1)
+            try writer.withTurn { () throws(EngineError) in
+                do throws(EngineError) {
+                    try rocksCall("\(path): loading \(paths[0])") {
+                        rocksdb_ingest_external_file_cf(database.raw, handle.raw, copies, copies.count, options, $0)
+                    }
+                } catch {
+                    // Files that RocksDB doesn't take say nothing of its own.
+                    if case .io(let place, _) = error { throw .corruption(place: place) }
+                    throw error
+                }
+            }
+        }
+
+        private func empty(_ family: FamilyID) throws(EngineError) {
+            try writer.withTurn { () throws(EngineError) in
+                let (database, families) = try opened()
+                guard let handle = families[family] else { return }
+                try drop(family, handle, database)
+                try create(family, database)
+            }
         }
 
         public func checkpoint(to directory: String) throws(EngineError) {
+            try sync()
             let (database, _) = try opened()
             let checkpoint = try rocksCall("\(path): checkpoint") { rocksdb_checkpoint_object_create(database.raw, $0) }
             guard let checkpoint else { throw .io(place: path, errno: 0) }
@@ -210,6 +282,7 @@
             try rocksCall("\(path): checkpoint to \(directory)") {
                 rocksdb_checkpoint_create(checkpoint, directory, 0, $0)
             }
+            try markCopy(directory)
         }
 
         // MARK: - Questions
@@ -250,7 +323,7 @@
                     state.database = nil
                 }
             }
-            if state.withLock({ $0.poison }) == nil { try sync() }
+            if !isReadOnly, state.withLock({ $0.poison }) == nil { try sync() }
         }
     }
 

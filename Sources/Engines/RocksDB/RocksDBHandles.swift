@@ -28,17 +28,21 @@
         let raw: OpaquePointer
         let options: OpaquePointer
         private let cache: OpaquePointer
+        /// Removed with the database.
+        private let scratch: String?
 
-        init(raw: OpaquePointer, options: OpaquePointer, cache: OpaquePointer) {
+        init(raw: OpaquePointer, options: OpaquePointer, cache: OpaquePointer, scratch: String?) {
             self.raw = raw
             self.options = options
             self.cache = cache
+            self.scratch = scratch
         }
 
         deinit {
             rocksdb_close(raw)
             rocksdb_options_destroy(options)
             rocksdb_cache_destroy(cache)
+            if let scratch { removeTree(scratch, itself: true) }
         }
     }
 
@@ -55,30 +59,57 @@
         deinit { rocksdb_column_family_handle_destroy(raw) }
     }
 
-    enum RocksOptions {
+    /// Each choice has its reason, and the figure that it changed, in docs/engines.md.
+    package enum RocksOptions {
         /// All families share this budget of memory for writes; the largest is flushed when it is used up.
-        static let writeBufferBudgetBytes = 96 << 20
-        /// Small, because most shards are idle most of the time.
-        static let familyBufferBytes = 16 << 20
-        static let blockCacheBytes = 64 << 20
+        package static let writeBufferBudgetBytes = 96 << 20
+        /// A busy family flushes at this size.
+        package static let familyBufferBytes = 16 << 20
+        /// What a family takes with its first row. RocksDB would take 1 MiB, and most shards are idle most of the
+        /// time.
+        package static let arenaBlockBytes = 64 << 10
+        package static let blockCacheBytes = 64 << 20
         /// Beyond this the families that pin the oldest log file are flushed.
-        static let logBytesMax: UInt64 = 128 << 20
-        static let openFilesMax: Int32 = 512
+        package static let logBytesMax: UInt64 = 128 << 20
+        package static let openFilesMax: Int32 = 512
 
-        static func make(cache: OpaquePointer, createIfMissing: Bool) -> OpaquePointer {
+        /// How a log that ends in damage is read.
+        enum Recovery {
+            /// A torn tail is what a crash leaves and is cut; damage before the tail is an error.
+            case tolerateTail
+            /// Everything from the damage on is cut. Only once it is proved that nothing of it was synced.
+            case pointInTime
+        }
+
+        package static func make(cache: OpaquePointer) -> OpaquePointer { make(cache: cache, .tolerateTail) }
+
+        /// `logDirectory`: where RocksDB's own log of events goes, if not beside the data.
+        static func make(
+            cache: OpaquePointer, _ recovery: Recovery, createIfMissing: Bool = true, compress: Bool = true,
+            logDirectory: String? = nil
+        ) -> OpaquePointer {
             let options = rocksdb_options_create()!
             rocksdb_options_set_create_if_missing(options, createIfMissing ? 1 : 0)
             rocksdb_options_set_db_write_buffer_size(options, writeBufferBudgetBytes)
             rocksdb_options_set_write_buffer_size(options, familyBufferBytes)
+            rocksdb_options_set_arena_block_size(options, arenaBlockBytes)
             rocksdb_options_set_max_total_wal_size(options, logBytesMax)
             rocksdb_options_set_max_open_files(options, openFilesMax)
             rocksdb_options_set_max_background_jobs(options, 2)
             rocksdb_options_set_keep_log_file_num(options, 2)
             rocksdb_options_set_info_log_level(options, 2)
-            // A torn tail is what a crash leaves and is cut; damage before the tail is an error, never a silent
-            // cut of synced records, as the default (point in time) would do after one flipped bit.
-            rocksdb_options_set_wal_recovery_mode(options, Int32(rocksdb_tolerate_corrupted_tail_records_recovery))
-            rocksdb_options_set_compression(options, Int32(rocksdb_lz4_compression))
+            if let logDirectory { rocksdb_options_set_db_log_dir(options, logDirectory) }
+            // Nobody reads them, and they wake the disk every ten minutes.
+            rocksdb_options_set_stats_dump_period_sec(options, 0)
+            rocksdb_options_set_stats_persist_period_sec(options, 0)
+            let mode =
+                switch recovery {
+                case .tolerateTail: rocksdb_tolerate_corrupted_tail_records_recovery
+                case .pointInTime: rocksdb_point_in_time_recovery
+                }
+            rocksdb_options_set_wal_recovery_mode(options, Int32(mode))
+            rocksdb_options_set_compression(
+                options, Int32(compress ? rocksdb_lz4_compression : rocksdb_no_compression))
             // No readahead of whole files at open, so that opening with many families stays fast.
             rocksdb_options_set_skip_stats_update_on_db_open(options, 1)
             let table = rocksdb_block_based_options_create()!

@@ -45,12 +45,71 @@
             return Array(UnsafeRawBufferPointer(start: bytes, count: count))
         }
 
+        /// One call for all keys: RocksDB shares the search of each table among them.
+        func multiGet(_ family: FamilyID, keys: [[UInt8]]) throws(EngineError) -> [[UInt8]?] {
+            let handle = try handle(family)
+            guard keys.count > 1 else { return keys.isEmpty ? [] : [try get(family, key: keys[0])] }
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(keys.reduce(0) { $0 + $1.count })
+            for key in keys { bytes.append(contentsOf: key) }
+            let sizes = keys.map(\.count)
+            var values = [OpaquePointer?](repeating: nil, count: keys.count)
+            var messages = [UnsafeMutablePointer<CChar>?](repeating: nil, count: keys.count)
+            bytes.withUnsafeBytes { all in
+                var starts: [UnsafePointer<CChar>?] = []
+                starts.reserveCapacity(keys.count)
+                var offset = 0
+                for size in sizes {
+                    starts.append(all.chars.map { $0 + offset })
+                    offset += size
+                }
+                rocksdb_batched_multi_get_cf(
+                    database.raw, options, handle.raw, keys.count, starts, sizes, &values, &messages, false)
+            }
+            var found: [[UInt8]?] = []
+            found.reserveCapacity(keys.count)
+            var failure: EngineError?
+            for (value, message) in zip(values, messages) {
+                if let message {
+                    failure = rocksError(String(cString: message), "reading \(family)")
+                    rocksdb_free(message)
+                }
+                guard let value else {
+                    found.append(nil)
+                    continue
+                }
+                var count = 0
+                let start = rocksdb_pinnableslice_value(value, &count)
+                found.append(Array(UnsafeRawBufferPointer(start: start, count: count)))
+                rocksdb_pinnableslice_destroy(value)
+            }
+            if let failure { throw failure }
+            return found
+        }
+
         func cursor(
             _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
         ) throws(EngineError) -> any Cursor {
             RocksCursor(
                 try handle(family), database: database, snapshot: snapshot, owner: self, lower: lower, upper: upper,
                 reverse: reverse)
+        }
+    }
+
+    extension RocksSnapshot {
+        /// Runs `body` over a fresh iterator.
+        func withIterator(
+            _ family: FamilyID, fillsCache: Bool, _ body: (OpaquePointer) throws(EngineError) -> Void
+        ) throws(EngineError) {
+            let handle = try handle(family)
+            let options = rocksdb_readoptions_create()!
+            defer { rocksdb_readoptions_destroy(options) }
+            rocksdb_readoptions_set_snapshot(options, snapshot)
+            rocksdb_readoptions_set_fill_cache(options, fillsCache ? 1 : 0)
+            rocksdb_readoptions_set_readahead_size(options, 1 << 20)
+            let iterator = rocksdb_create_iterator_cf(database.raw, options, handle.raw)!
+            defer { rocksdb_iter_destroy(iterator) }
+            try body(iterator)
         }
     }
 

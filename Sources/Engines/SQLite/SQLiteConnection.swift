@@ -10,8 +10,30 @@
         let raw: OpaquePointer
         private let path: String
         private var statements: [String: OpaquePointer] = [:]
-        /// Statements kept prepared; beyond this all are finalized and made again.
-        private static let statementsMax = 512
+        /// Statements about families, found without making their text.
+        private var familyStatements: [FamilyStatement: OpaquePointer] = [:]
+        /// Statements of each kind kept prepared; beyond this all are finalized and made again.
+        private static let statementsMax = 1024
+
+        /// What is done to a family over and over.
+        enum Purpose: UInt8 {
+            case put, delete, deleteRange, deleteToEnd, get
+
+            func sql(_ table: String) -> String {
+                switch self {
+                case .put: "INSERT OR REPLACE INTO \(table) VALUES (?1, ?2, ?3)"
+                case .delete: "DELETE FROM \(table) WHERE k = ?1"
+                case .deleteRange: "DELETE FROM \(table) WHERE k >= ?1 AND k < ?2"
+                case .deleteToEnd: "DELETE FROM \(table) WHERE k >= ?1"
+                case .get: "SELECT v, c FROM \(table) WHERE k = ?1"
+                }
+            }
+        }
+
+        private struct FamilyStatement: Hashable {
+            var purpose: Purpose
+            var family: FamilyID
+        }
         /// How long a statement waits for another connection's lock, in milliseconds.
         static let busyTimeout: Int32 = 10_000
 
@@ -32,6 +54,7 @@
 
         deinit {
             for statement in statements.values { sqlite3_finalize(statement) }
+            for statement in familyStatements.values { sqlite3_finalize(statement) }
             sqlite3_close_v2(raw)
         }
 
@@ -55,6 +78,21 @@
             }
         }
 
+        /// Pages in the log after the last commit of this connection.
+        private(set) var logFrames: Int32 = 0
+
+        /// Counts the log's pages at every commit.
+        func watchLog() {
+            let counter: @convention(c) (
+                UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<CChar>?, Int32
+            ) -> Int32 = { owner, _, _, frames in
+                guard let owner else { return SQLITE_OK }
+                Unmanaged<SQLiteConnection>.fromOpaque(owner).takeUnretainedValue().logFrames = frames
+                return SQLITE_OK
+            }
+            sqlite3_wal_hook(raw, counter, Unmanaged.passUnretained(self).toOpaque())
+        }
+
         func execute(_ sql: String) throws(EngineError) {
             try check(sqlite3_exec(raw, sql, nil, nil, nil), sql)
         }
@@ -72,6 +110,22 @@
             let made = try prepare(sql)
             statements[sql] = made
             return made
+        }
+
+        /// A prepared statement about a family, reset and ready to be bound.
+        func statement(_ purpose: Purpose, _ family: FamilyID) throws(EngineError) -> OpaquePointer {
+            let key = FamilyStatement(purpose: purpose, family: family)
+            if let found = familyStatements[key] { return found }
+            if familyStatements.count >= Self.statementsMax { forgetFamilies() }
+            let made = try prepare(purpose.sql(SQLiteEngine.table(family)))
+            familyStatements[key] = made
+            return made
+        }
+
+        /// Finalizes what is prepared about families.
+        func forgetFamilies() {
+            for statement in familyStatements.values { sqlite3_finalize(statement) }
+            familyStatements = [:]
         }
 
         /// A statement that the caller finalizes.

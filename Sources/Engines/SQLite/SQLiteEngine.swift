@@ -8,61 +8,112 @@
         private struct State {
             var writer: SQLiteConnection?
             var families: Set<FamilyID> = []
+            /// Tables of dropped families, whose rows go slice by slice (`reclaim`).
+            var dropped: [String] = []
+            var dropSerial = 0
             var isSyncing = true
             var poison: String?
         }
 
         private let path: String
         private let file: String
-        private let readOnly: Bool
+        private let isReadOnly: Bool
         private let state: Mutex<State>
+        /// The order in which writers get `state`.
+        private let turns = TurnLock()
         private let readers: SQLiteReaders
-        /// Families as of the last commit, for snapshots that begin while a write is under way.
-        private let visible: Mutex<Set<FamilyID>>
+        private let log: SQLiteLog
+        private let checkpointer: SQLiteCheckpointer?
+        /// Where a directory that is only read was linked or copied to.
+        private let scratch: String?
 
         public var kind: EngineKind { .sqlite }
-        public var capabilities: EngineCapabilities { EngineCapabilities(nativeFormats: [], checksValues: false) }
+        public var capabilities: EngineCapabilities {
+            EngineCapabilities(formats: [ChunkFormat.sqlite, ChunkFormat.portable])
+        }
 
         public init(path: String, readOnly: Bool = false) throws(EngineError) {
             self.path = path
-            self.readOnly = readOnly
-            file = "\(path)/engine.db"
-            let isNew = !fileExists(file)
-            if readOnly, isNew { throw .corruption(place: "\(file) is missing") }
-            let writer = try SQLiteConnection(path: file, readOnly: readOnly)
-            if !readOnly {
-                // Before the first table: the page size is fixed with it.
-                if isNew { try writer.execute("PRAGMA page_size = 4096") }
-                try writer.execute("PRAGMA journal_mode = WAL")
-                try writer.execute("PRAGMA synchronous = FULL")
-                // Checkpoints at 16 MiB of log instead of 4: they run inside a commit.
-                try writer.execute("PRAGMA wal_autocheckpoint = 4096")
-                try writer.execute("PRAGMA journal_size_limit = 67108864")
-                // Debian turns this on: every deleted byte would be overwritten with zeros.
-                try writer.execute("PRAGMA secure_delete = OFF")
-                try writer.execute("CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v INTEGER) WITHOUT ROWID")
+            isReadOnly = readOnly
+            let original = "\(path)/engine.db"
+            let isNew = !fileExists(original)
+            if readOnly, isNew { throw .corruption(place: "\(original) is missing") }
+            log = try SQLiteLog(directory: path, file: original, isReadOnly: readOnly)
+            // Reading alone would make or change the -shm file, and forgoing that file would miss the log.
+            scratch = readOnly ? try Self.linkIntoScratch(original) : nil
+            file = scratch.map { "\($0)/engine.db" } ?? original
+            let writer: SQLiteConnection
+            let tables: [String]
+            do throws(EngineError) {
+                writer = try SQLiteConnection(path: file, readOnly: readOnly)
+                if !readOnly { try Self.configure(writer, isNew: isNew) }
+                try writer.execute("PRAGMA cell_size_check = ON")
+                try writer.execute("PRAGMA cache_size = -32768")
+                tables = try Self.listTables(writer)
+            } catch {
+                if let scratch { removeTree(scratch, itself: true) }
+                throw error
             }
-            try writer.execute("PRAGMA cell_size_check = ON")
-            try writer.execute("PRAGMA cache_size = -32768")
-            let families = try Self.listFamilies(writer)
-            state = Mutex(State(writer: writer, families: families))
-            visible = Mutex(families)
+            let families = tables.compactMap { name in
+                name.hasPrefix("f") ? UInt64(name.dropFirst()).map { FamilyID($0) } : nil
+            }
+            var initial = State(writer: writer, families: Set(families))
+            initial.dropped = tables.filter { $0.hasPrefix(Self.droppedPrefix) }
+            initial.dropSerial = initial.dropped.compactMap { Int($0.dropFirst(Self.droppedPrefix.count)) }.max() ?? 0
             readers = SQLiteReaders(file: file)
-            if isNew { try syncDirectory(path) }
+            if readOnly {
+                checkpointer = nil
+            } else {
+                if isNew { try syncDirectory(path) }
+                writer.watchLog()
+                checkpointer = try SQLiteCheckpointer(file: file, turns: turns)
+            }
+            state = Mutex(initial)
+        }
+
+        deinit { if let scratch { removeTree(scratch, itself: true) } }
+
+        private static func configure(_ writer: SQLiteConnection, isNew: Bool) throws(EngineError) {
+            // Before the first table: the page size is fixed with it.
+            if isNew { try writer.execute("PRAGMA page_size = 4096") }
+            try writer.execute("PRAGMA journal_mode = WAL")
+            try writer.execute("PRAGMA synchronous = FULL")
+            // They would run inside a commit; `SQLiteCheckpointer` makes them beside the commits.
+            try writer.execute("PRAGMA wal_autocheckpoint = 0")
+            try writer.execute("PRAGMA journal_size_limit = 67108864")
+            // Debian turns this on: every deleted byte would be overwritten with zeros.
+            try writer.execute("PRAGMA secure_delete = OFF")
+            try writer.execute("CREATE TABLE IF NOT EXISTS meta (k TEXT PRIMARY KEY, v INTEGER) WITHOUT ROWID")
+        }
+
+        /// The file and its log under other names, so that SQLite makes its -shm file there. A connection that only
+        /// reads writes to neither.
+        private static func linkIntoScratch(_ original: String) throws(EngineError) -> String {
+            let scratch = try makeScratchDirectory()
+            do throws(EngineError) {
+                for suffix in ["", "-wal"] where fileExists(original + suffix) {
+                    try linkOrCopy(original + suffix, to: "\(scratch)/engine.db\(suffix)")
+                }
+            } catch {
+                removeTree(scratch, itself: true)
+                throw error
+            }
+            return scratch
         }
 
         static func table(_ family: FamilyID) -> String { "f\(family.rawValue)" }
 
-        private static func listFamilies(_ connection: SQLiteConnection) throws(EngineError) -> Set<FamilyID> {
-            let statement = try connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        private static let droppedPrefix = "dropped"
+
+        private static func listTables(_ connection: SQLiteConnection) throws(EngineError) -> [String] {
+            let statement = try connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
             defer { sqlite3_finalize(statement) }
-            var families: Set<FamilyID> = []
+            var names: [String] = []
             while true {
                 let code = sqlite3_step(statement)
-                try connection.check(code, "listing families")
-                guard code == SQLITE_ROW else { return families }
-                let name = String(cString: sqlite3_column_text(statement, 0))
-                if name.hasPrefix("f"), let number = UInt64(name.dropFirst()) { families.insert(FamilyID(number)) }
+                try connection.check(code, "listing tables")
+                guard code == SQLITE_ROW else { return names }
+                names.append(String(cString: sqlite3_column_text(statement, 0)))
             }
         }
 
@@ -70,10 +121,12 @@
         private func locked<Result>(
             _ body: (SQLiteConnection, inout State) throws(EngineError) -> Result
         ) throws(EngineError) -> Result {
-            try state.withLock { (state) throws(EngineError) -> Result in
-                guard let writer = state.writer else { throw .closed }
-                if let poison = state.poison { throw .poisoned(poison) }
-                return try body(writer, &state)
+            try turns.withTurn { () throws(EngineError) -> Result in
+                try state.withLock { (state) throws(EngineError) -> Result in
+                    guard let writer = state.writer else { throw .closed }
+                    if let poison = state.poison { throw .poisoned(poison) }
+                    return try body(writer, &state)
+                }
             }
         }
 
@@ -91,6 +144,8 @@
                 try run(writer, "BEGIN IMMEDIATE")
                 try body()
                 try run(writer, "COMMIT")
+                if synced { log.noteSync(frames: writer.logFrames) }
+                checkpointer?.note(frames: writer.logFrames)
             } catch {
                 if sqlite3_get_autocommit(writer.raw) == 0 { try? writer.execute("ROLLBACK") }
                 switch error {
@@ -119,21 +174,66 @@
                 if state.families.contains(family) { return }
                 try transaction(writer, &state, synced: true) { () throws(EngineError) in
                     try writer.execute(
-                        "CREATE TABLE \(Self.table(family)) (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID")
+                        "CREATE TABLE \(Self.table(family)) "
+                            + "(k BLOB PRIMARY KEY, v BLOB NOT NULL, c INTEGER NOT NULL) WITHOUT ROWID")
                 }
                 state.families.insert(family)
-                visible.withLock { _ = $0.insert(family) }
             }
         }
 
+        /// The table gets another name, under which nobody looks for it.
         public func dropFamily(_ family: FamilyID) throws(EngineError) {
             try locked { (writer, state) throws(EngineError) in
                 guard state.families.contains(family) else { return }
+                state.dropSerial += 1
+                let name = "\(Self.droppedPrefix)\(state.dropSerial)"
                 try transaction(writer, &state, synced: true) { () throws(EngineError) in
-                    try writer.execute("DROP TABLE \(Self.table(family))")
+                    try writer.execute("ALTER TABLE \(Self.table(family)) RENAME TO \(name)")
                 }
+                writer.forgetFamilies()
                 state.families.remove(family)
-                visible.withLock { _ = $0.remove(family) }
+                state.dropped.append(name)
+            }
+        }
+
+        /// One slice of a dropped table: so many rows or bytes from its front.
+        private static let reclaimRowsMax = 1000
+        private static let reclaimBytesMax = 1 << 20
+
+        public func reclaim() throws(EngineError) -> Bool {
+            try locked { (writer, state) throws(EngineError) in
+                guard let table = state.dropped.first else { return false }
+                let end = try Self.sliceEnd(table, writer)
+                try transaction(writer, &state, synced: false) { () throws(EngineError) in
+                    if let end {
+                        let delete = try writer.prepare("DELETE FROM \(table) WHERE k <= ?1")
+                        defer { sqlite3_finalize(delete) }
+                        let code = end.withUnsafeBytes { bytes in
+                            writer.bind(delete, 1, bytes)
+                            return sqlite3_step(delete)
+                        }
+                        try writer.check(code, "reclaiming \(table)")
+                    } else {
+                        try writer.execute("DROP TABLE \(table)")
+                    }
+                }
+                if end == nil { state.dropped.removeFirst() }
+                return !state.dropped.isEmpty
+            }
+        }
+
+        /// The last key of the next slice; none if little enough is left to drop the table as a whole.
+        private static func sliceEnd(_ table: String, _ writer: SQLiteConnection) throws(EngineError) -> [UInt8]? {
+            let rows = try writer.prepare("SELECT k, length(v) FROM \(table) ORDER BY k LIMIT \(reclaimRowsMax)")
+            defer { sqlite3_finalize(rows) }
+            var (count, bytes) = (0, 0)
+            while true {
+                let code = sqlite3_step(rows)
+                try writer.check(code, "reclaiming \(table)")
+                guard code == SQLITE_ROW else { return nil }
+                count += 1
+                bytes += Int(sqlite3_column_int64(rows, 1))
+                if count == reclaimRowsMax || bytes >= reclaimBytesMax { return Array(SQLiteConnection.column(rows, 0)) }
             }
         }
 
@@ -141,8 +241,7 @@
 
         public func write(_ batch: WriteBatch, durability: Durability) throws(EngineError) {
             try locked { (writer, state) throws(EngineError) in
-                try batch.validate()
-                for family in batch.families where !state.families.contains(family) { throw .familyMissing(family) }
+                try batch.validate { state.families.contains($0) }
                 if batch.isEmpty {
                     if durability == .synced { try commitMark(writer, &state) }
                     return
@@ -158,15 +257,15 @@
             let statement: OpaquePointer
             switch operation {
             case .put(let family, let key, let value):
-                statement = try writer.statement("INSERT OR REPLACE INTO \(table(family)) VALUES (?1, ?2)")
+                statement = try writer.statement(.put, family)
                 writer.bind(statement, 1, key)
                 writer.bind(statement, 2, value)
+                sqlite3_bind_int64(statement, 3, Int64(RecordCheck.checksum(key, value)))
             case .delete(let family, let key):
-                statement = try writer.statement("DELETE FROM \(table(family)) WHERE k = ?1")
+                statement = try writer.statement(.delete, family)
                 writer.bind(statement, 1, key)
             case .deleteRange(let family, let lower, let upper):
-                let end = upper == nil ? "" : " AND k < ?2"
-                statement = try writer.statement("DELETE FROM \(table(family)) WHERE k >= ?1\(end)")
+                statement = try writer.statement(upper == nil ? .deleteToEnd : .deleteRange, family)
                 writer.bind(statement, 1, lower)
                 if let upper { writer.bind(statement, 2, upper) }
             }
@@ -202,16 +301,34 @@
             return SQLiteSnapshot(connection, readers)
         }
 
+        // MARK: - Movement
+
         public func export(
             _ family: FamilyID, from snapshot: any ReadSnapshot, format: String, to directory: String
         ) throws(EngineError) -> FamilyManifest {
-            try PortableExport.write(family, from: snapshot, format: format, to: directory)
+            switch format {
+            case ChunkFormat.portable: return try PortableExport.write(family, from: snapshot, to: directory)
+            case ChunkFormat.sqlite: return try SQLiteExport.write(family, from: snapshot, to: directory)
+            default: throw .unsupported("export format \(format)")
+            }
         }
 
         public func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID)
             throws(EngineError)
         {
-            try PortableExport.load(manifest, from: directory, into: family, engine: self)
+            guard capabilities.formats.contains(manifest.format) else {
+                throw .unsupported("import format \(manifest.format)")
+            }
+            let view = try snapshot()
+            let isEmpty = try view.cursor(family, lower: [], upper: nil, reverse: false).next { _, _ in true } == nil
+            view.close()
+            guard isEmpty else { throw .unsupported("loading into a family that is not empty") }
+            let loader = SQLiteLoader(self, family)
+            if manifest.format == ChunkFormat.portable {
+                try PortableExport.load(manifest, from: directory, with: loader)
+            } else {
+                try SQLiteExport.load(manifest, from: directory, with: loader)
+            }
         }
 
         public func checkpoint(to directory: String) throws(EngineError) {
@@ -226,20 +343,24 @@
             let code = sqlite3_backup_step(backup, -1)
             sqlite3_backup_finish(backup)
             try target.check(code, "checkpoint to \(directory)")
-            try syncDirectory(directory)
+            try markCopy(directory)
         }
 
         // MARK: - Questions
 
         public func statistics(of family: FamilyID) throws(EngineError) -> FamilyStatistics {
             guard !readers.isClosed else { throw .closed }
-            guard visible.withLock({ $0.contains(family) }) else { throw .familyMissing(family) }
             let connection = try readers.take()
             defer { readers.give(connection) }
             let table = Self.table(family)
-            return FamilyStatistics(
-                keys: UInt64(try connection.integer("SELECT count(*) FROM \(table)")),
-                bytes: UInt64(try connection.integer("SELECT coalesce(sum(length(k) + length(v)), 0) FROM \(table)")))
+            do throws(EngineError) {
+                return FamilyStatistics(
+                    keys: UInt64(try connection.integer("SELECT count(*) FROM \(table)")),
+                    bytes: UInt64(
+                        try connection.integer("SELECT coalesce(sum(length(k) + length(v)), 0) FROM \(table)")))
+            } catch {
+                throw SQLiteSnapshot.missing(family, error)
+            }
         }
 
         public func statistics() throws(EngineError) -> EngineStatistics {
@@ -250,6 +371,7 @@
         public func compact() throws(EngineError) {
             try locked { (writer, _) throws(EngineError) in
                 // Open snapshots keep the log from being cut; waiting for them would hold up every writer.
+                log.willReset()
                 sqlite3_busy_timeout(writer.raw, 0)
                 defer { sqlite3_busy_timeout(writer.raw, SQLiteConnection.busyTimeout) }
                 try writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -259,10 +381,12 @@
         public func close() throws(EngineError) {
             guard state.withLock({ $0.writer != nil }) else { return }
             defer {
+                checkpointer?.stop()
                 readers.close()
+                if state.withLock({ $0.poison }) == nil { log.willReset() }
                 state.withLock { $0.writer = nil }
             }
-            if !readOnly, state.withLock({ $0.poison }) == nil { try sync() }
+            if !isReadOnly, state.withLock({ $0.poison }) == nil { try sync() }
         }
     }
 

@@ -21,7 +21,7 @@
         }
 
         /// The schema is part of the snapshot: a table that isn't there can't be prepared.
-        private func missing(_ family: FamilyID, _ error: EngineError) -> EngineError {
+        static func missing(_ family: FamilyID, _ error: EngineError) -> EngineError {
             if case .io(let place, _) = error, place.contains("no such table") { return .familyMissing(family) }
             return error
         }
@@ -30,9 +30,9 @@
             if isClosed.load(ordering: .relaxed) { throw .closed }
             let statement: OpaquePointer
             do throws(EngineError) {
-                statement = try connection.statement("SELECT v FROM \(SQLiteEngine.table(family)) WHERE k = ?1")
+                statement = try connection.statement(.get, family)
             } catch {
-                throw missing(family, error)
+                throw Self.missing(family, error)
             }
             defer { sqlite3_reset(statement) }
             let code = key.withUnsafeBytes { bytes in
@@ -40,9 +40,15 @@
                 return sqlite3_step(statement)
             }
             do throws(EngineError) { try connection.check(code, "reading \(family)") } catch {
-                throw missing(family, error)
+                throw Self.missing(family, error)
             }
-            return code == SQLITE_ROW ? Array(SQLiteConnection.column(statement, 0)) : nil
+            guard code == SQLITE_ROW else { return nil }
+            let value = SQLiteConnection.column(statement, 0)
+            let check = key.withUnsafeBytes { RecordCheck.checksum($0, value) }
+            guard sqlite3_column_int64(statement, 1) == Int64(check) else {
+                throw .corruption(place: "\(family): the value of key \(describe(key)) fails its checksum")
+            }
+            return Array(value)
         }
 
         func cursor(
@@ -53,7 +59,7 @@
                 return try SQLiteCursor(
                     self, connection, SQLiteEngine.table(family), lower: lower, upper: upper, reverse: reverse)
             } catch {
-                throw missing(family, error)
+                throw Self.missing(family, error)
             }
         }
     }
@@ -74,7 +80,7 @@
             self.connection = connection
             let end = upper == nil ? "" : " AND k < ?2"
             statement = try connection.prepare(
-                "SELECT k, v FROM \(table) WHERE k >= ?1\(end) ORDER BY k\(reverse ? " DESC" : "")")
+                "SELECT k, v, c FROM \(table) WHERE k >= ?1\(end) ORDER BY k\(reverse ? " DESC" : "")")
             bounds = UnsafeMutableRawBufferPointer.allocate(
                 byteCount: max(1, lower.count + (upper?.count ?? 0)), alignment: 1)
             bounds.copyBytes(from: lower + (upper ?? []))
@@ -100,7 +106,12 @@
                 isDone = true
                 return nil
             }
-            return body(SQLiteConnection.column(statement, 0), SQLiteConnection.column(statement, 1))
+            let key = SQLiteConnection.column(statement, 0)
+            let value = SQLiteConnection.column(statement, 1)
+            guard sqlite3_column_int64(statement, 2) == Int64(RecordCheck.checksum(key, value)) else {
+                throw .corruption(place: "the value of key \(describe(Array(key))) fails its checksum")
+            }
+            return body(key, value)
         }
     }
 #endif

@@ -35,17 +35,56 @@ public enum Flotilla_V1_Peer: Sendable {
                 type: .bidirectionalStreaming
             )
         }
-        /// Namespace for "InstallSnapshot" metadata.
-        public enum InstallSnapshot: Sendable {
-            /// Request type for "InstallSnapshot".
-            public typealias Input = Flotilla_V1_SnapshotFrame
-            /// Response type for "InstallSnapshot".
-            public typealias Output = Flotilla_V1_SnapshotResult
-            /// Descriptor for "InstallSnapshot".
+        /// Namespace for "TakeSnapshot" metadata.
+        public enum TakeSnapshot: Sendable {
+            /// Request type for "TakeSnapshot".
+            public typealias Input = Flotilla_V1_TakeSnapshotRequest
+            /// Response type for "TakeSnapshot".
+            public typealias Output = Flotilla_V1_TakeSnapshotResponse
+            /// Descriptor for "TakeSnapshot".
             public static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "flotilla.v1.Peer"),
-                method: "InstallSnapshot",
-                type: .clientStreaming
+                method: "TakeSnapshot",
+                type: .unary
+            )
+        }
+        /// Namespace for "OpenExport" metadata.
+        public enum OpenExport: Sendable {
+            /// Request type for "OpenExport".
+            public typealias Input = Flotilla_V1_OpenExportRequest
+            /// Response type for "OpenExport".
+            public typealias Output = Flotilla_V1_Export
+            /// Descriptor for "OpenExport".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "flotilla.v1.Peer"),
+                method: "OpenExport",
+                type: .unary
+            )
+        }
+        /// Namespace for "ReadExport" metadata.
+        public enum ReadExport: Sendable {
+            /// Request type for "ReadExport".
+            public typealias Input = Flotilla_V1_ReadExportRequest
+            /// Response type for "ReadExport".
+            public typealias Output = Flotilla_V1_ExportPiece
+            /// Descriptor for "ReadExport".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "flotilla.v1.Peer"),
+                method: "ReadExport",
+                type: .serverStreaming
+            )
+        }
+        /// Namespace for "CloseExport" metadata.
+        public enum CloseExport: Sendable {
+            /// Request type for "CloseExport".
+            public typealias Input = Flotilla_V1_CloseExportRequest
+            /// Response type for "CloseExport".
+            public typealias Output = Flotilla_V1_CloseExportResponse
+            /// Descriptor for "CloseExport".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "flotilla.v1.Peer"),
+                method: "CloseExport",
+                type: .unary
             )
         }
         /// Namespace for "Identify" metadata.
@@ -74,16 +113,16 @@ public enum Flotilla_V1_Peer: Sendable {
                 type: .unary
             )
         }
-        /// Namespace for "ReadShard" metadata.
-        public enum ReadShard: Sendable {
-            /// Request type for "ReadShard".
-            public typealias Input = Flotilla_V1_ReadShardRequest
-            /// Response type for "ReadShard".
-            public typealias Output = Flotilla_V1_ShardPiece
-            /// Descriptor for "ReadShard".
+        /// Namespace for "StageShard" metadata.
+        public enum StageShard: Sendable {
+            /// Request type for "StageShard".
+            public typealias Input = Flotilla_V1_StageShardRequest
+            /// Response type for "StageShard".
+            public typealias Output = Flotilla_V1_StageShardResponse
+            /// Descriptor for "StageShard".
             public static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "flotilla.v1.Peer"),
-                method: "ReadShard",
+                method: "StageShard",
                 type: .unary
             )
         }
@@ -116,10 +155,13 @@ public enum Flotilla_V1_Peer: Sendable {
         /// Descriptors for all methods in the "flotilla.v1.Peer" service.
         public static let descriptors: [GRPCCore.MethodDescriptor] = [
             Raft.descriptor,
-            InstallSnapshot.descriptor,
+            TakeSnapshot.descriptor,
+            OpenExport.descriptor,
+            ReadExport.descriptor,
+            CloseExport.descriptor,
             Identify.descriptor,
             FreezeShard.descriptor,
-            ReadShard.descriptor,
+            StageShard.descriptor,
             ShardDecision.descriptor,
             CollectShard.descriptor
         ]
@@ -166,23 +208,70 @@ extension Flotilla_V1_Peer {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_RaftAcknowledgement>
 
-        /// Handle the "InstallSnapshot" method.
+        /// Handle the "TakeSnapshot" method.
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > One snapshot of one group, on a connection of its own: first a header, then pieces, in order.
+        /// > The leader asks a follower that is too far behind for its log to fetch a snapshot, and waits until it has.
         ///
         /// - Parameters:
-        ///   - request: A streaming request of `Flotilla_V1_SnapshotFrame` messages.
+        ///   - request: A streaming request of `Flotilla_V1_TakeSnapshotRequest` messages.
         ///   - context: Context providing information about the RPC.
         /// - Throws: Any error which occurred during the processing of the request. Thrown errors
         ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
         ///     to an internal error.
-        /// - Returns: A streaming response of `Flotilla_V1_SnapshotResult` messages.
-        func installSnapshot(
-            request: GRPCCore.StreamingServerRequest<Flotilla_V1_SnapshotFrame>,
+        /// - Returns: A streaming response of `Flotilla_V1_TakeSnapshotResponse` messages.
+        func takeSnapshot(
+            request: GRPCCore.StreamingServerRequest<Flotilla_V1_TakeSnapshotRequest>,
             context: GRPCCore.ServerContext
-        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_SnapshotResult>
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_TakeSnapshotResponse>
+
+        /// Handle the "OpenExport" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Families in motion, for snapshots and moves alike: the receiver says in which forms it takes them, the sender writes
+        /// > them into files at disk speed, and the receiver reads the files, from where it stopped if a connection broke.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Flotilla_V1_OpenExportRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Flotilla_V1_Export` messages.
+        func openExport(
+            request: GRPCCore.StreamingServerRequest<Flotilla_V1_OpenExportRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_Export>
+
+        /// Handle the "ReadExport" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Flotilla_V1_ReadExportRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Flotilla_V1_ExportPiece` messages.
+        func readExport(
+            request: GRPCCore.StreamingServerRequest<Flotilla_V1_ReadExportRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ExportPiece>
+
+        /// Handle the "CloseExport" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Flotilla_V1_CloseExportRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Flotilla_V1_CloseExportResponse` messages.
+        func closeExport(
+            request: GRPCCore.StreamingServerRequest<Flotilla_V1_CloseExportRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_CloseExportResponse>
 
         /// Handle the "Identify" method.
         ///
@@ -221,23 +310,23 @@ extension Flotilla_V1_Peer {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_FrozenShard>
 
-        /// Handle the "ReadShard" method.
+        /// Handle the "StageShard" method.
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > One piece of a frozen shard, in key order.
+        /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
         ///
         /// - Parameters:
-        ///   - request: A streaming request of `Flotilla_V1_ReadShardRequest` messages.
+        ///   - request: A streaming request of `Flotilla_V1_StageShardRequest` messages.
         ///   - context: Context providing information about the RPC.
         /// - Throws: Any error which occurred during the processing of the request. Thrown errors
         ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
         ///     to an internal error.
-        /// - Returns: A streaming response of `Flotilla_V1_ShardPiece` messages.
-        func readShard(
-            request: GRPCCore.StreamingServerRequest<Flotilla_V1_ReadShardRequest>,
+        /// - Returns: A streaming response of `Flotilla_V1_StageShardResponse` messages.
+        func stageShard(
+            request: GRPCCore.StreamingServerRequest<Flotilla_V1_StageShardRequest>,
             context: GRPCCore.ServerContext
-        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ShardPiece>
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_StageShardResponse>
 
         /// Handle the "ShardDecision" method.
         ///
@@ -302,23 +391,70 @@ extension Flotilla_V1_Peer {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_RaftAcknowledgement>
 
-        /// Handle the "InstallSnapshot" method.
+        /// Handle the "TakeSnapshot" method.
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > One snapshot of one group, on a connection of its own: first a header, then pieces, in order.
+        /// > The leader asks a follower that is too far behind for its log to fetch a snapshot, and waits until it has.
         ///
         /// - Parameters:
-        ///   - request: A streaming request of `Flotilla_V1_SnapshotFrame` messages.
+        ///   - request: A request containing a single `Flotilla_V1_TakeSnapshotRequest` message.
         ///   - context: Context providing information about the RPC.
         /// - Throws: Any error which occurred during the processing of the request. Thrown errors
         ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
         ///     to an internal error.
-        /// - Returns: A response containing a single `Flotilla_V1_SnapshotResult` message.
-        func installSnapshot(
-            request: GRPCCore.StreamingServerRequest<Flotilla_V1_SnapshotFrame>,
+        /// - Returns: A response containing a single `Flotilla_V1_TakeSnapshotResponse` message.
+        func takeSnapshot(
+            request: GRPCCore.ServerRequest<Flotilla_V1_TakeSnapshotRequest>,
             context: GRPCCore.ServerContext
-        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_SnapshotResult>
+        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_TakeSnapshotResponse>
+
+        /// Handle the "OpenExport" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Families in motion, for snapshots and moves alike: the receiver says in which forms it takes them, the sender writes
+        /// > them into files at disk speed, and the receiver reads the files, from where it stopped if a connection broke.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_OpenExportRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Flotilla_V1_Export` message.
+        func openExport(
+            request: GRPCCore.ServerRequest<Flotilla_V1_OpenExportRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_Export>
+
+        /// Handle the "ReadExport" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ReadExportRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Flotilla_V1_ExportPiece` messages.
+        func readExport(
+            request: GRPCCore.ServerRequest<Flotilla_V1_ReadExportRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ExportPiece>
+
+        /// Handle the "CloseExport" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_CloseExportRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Flotilla_V1_CloseExportResponse` message.
+        func closeExport(
+            request: GRPCCore.ServerRequest<Flotilla_V1_CloseExportRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_CloseExportResponse>
 
         /// Handle the "Identify" method.
         ///
@@ -357,23 +493,23 @@ extension Flotilla_V1_Peer {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_FrozenShard>
 
-        /// Handle the "ReadShard" method.
+        /// Handle the "StageShard" method.
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > One piece of a frozen shard, in key order.
+        /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
         ///
         /// - Parameters:
-        ///   - request: A request containing a single `Flotilla_V1_ReadShardRequest` message.
+        ///   - request: A request containing a single `Flotilla_V1_StageShardRequest` message.
         ///   - context: Context providing information about the RPC.
         /// - Throws: Any error which occurred during the processing of the request. Thrown errors
         ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
         ///     to an internal error.
-        /// - Returns: A response containing a single `Flotilla_V1_ShardPiece` message.
-        func readShard(
-            request: GRPCCore.ServerRequest<Flotilla_V1_ReadShardRequest>,
+        /// - Returns: A response containing a single `Flotilla_V1_StageShardResponse` message.
+        func stageShard(
+            request: GRPCCore.ServerRequest<Flotilla_V1_StageShardRequest>,
             context: GRPCCore.ServerContext
-        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ShardPiece>
+        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_StageShardResponse>
 
         /// Handle the "ShardDecision" method.
         ///
@@ -437,23 +573,71 @@ extension Flotilla_V1_Peer {
             context: GRPCCore.ServerContext
         ) async throws
 
-        /// Handle the "InstallSnapshot" method.
+        /// Handle the "TakeSnapshot" method.
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > One snapshot of one group, on a connection of its own: first a header, then pieces, in order.
+        /// > The leader asks a follower that is too far behind for its log to fetch a snapshot, and waits until it has.
         ///
         /// - Parameters:
-        ///   - request: A stream of `Flotilla_V1_SnapshotFrame` messages.
+        ///   - request: A `Flotilla_V1_TakeSnapshotRequest` message.
         ///   - context: Context providing information about the RPC.
         /// - Throws: Any error which occurred during the processing of the request. Thrown errors
         ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
         ///     to an internal error.
-        /// - Returns: A `Flotilla_V1_SnapshotResult` to respond with.
-        func installSnapshot(
-            request: GRPCCore.RPCAsyncSequence<Flotilla_V1_SnapshotFrame, any Swift.Error>,
+        /// - Returns: A `Flotilla_V1_TakeSnapshotResponse` to respond with.
+        func takeSnapshot(
+            request: Flotilla_V1_TakeSnapshotRequest,
             context: GRPCCore.ServerContext
-        ) async throws -> Flotilla_V1_SnapshotResult
+        ) async throws -> Flotilla_V1_TakeSnapshotResponse
+
+        /// Handle the "OpenExport" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Families in motion, for snapshots and moves alike: the receiver says in which forms it takes them, the sender writes
+        /// > them into files at disk speed, and the receiver reads the files, from where it stopped if a connection broke.
+        ///
+        /// - Parameters:
+        ///   - request: A `Flotilla_V1_OpenExportRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Flotilla_V1_Export` to respond with.
+        func openExport(
+            request: Flotilla_V1_OpenExportRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Flotilla_V1_Export
+
+        /// Handle the "ReadExport" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Flotilla_V1_ReadExportRequest` message.
+        ///   - response: A response stream of `Flotilla_V1_ExportPiece` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        func readExport(
+            request: Flotilla_V1_ReadExportRequest,
+            response: GRPCCore.RPCWriter<Flotilla_V1_ExportPiece>,
+            context: GRPCCore.ServerContext
+        ) async throws
+
+        /// Handle the "CloseExport" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Flotilla_V1_CloseExportRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Flotilla_V1_CloseExportResponse` to respond with.
+        func closeExport(
+            request: Flotilla_V1_CloseExportRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Flotilla_V1_CloseExportResponse
 
         /// Handle the "Identify" method.
         ///
@@ -492,23 +676,23 @@ extension Flotilla_V1_Peer {
             context: GRPCCore.ServerContext
         ) async throws -> Flotilla_V1_FrozenShard
 
-        /// Handle the "ReadShard" method.
+        /// Handle the "StageShard" method.
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > One piece of a frozen shard, in key order.
+        /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
         ///
         /// - Parameters:
-        ///   - request: A `Flotilla_V1_ReadShardRequest` message.
+        ///   - request: A `Flotilla_V1_StageShardRequest` message.
         ///   - context: Context providing information about the RPC.
         /// - Throws: Any error which occurred during the processing of the request. Thrown errors
         ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
         ///     to an internal error.
-        /// - Returns: A `Flotilla_V1_ShardPiece` to respond with.
-        func readShard(
-            request: Flotilla_V1_ReadShardRequest,
+        /// - Returns: A `Flotilla_V1_StageShardResponse` to respond with.
+        func stageShard(
+            request: Flotilla_V1_StageShardRequest,
             context: GRPCCore.ServerContext
-        ) async throws -> Flotilla_V1_ShardPiece
+        ) async throws -> Flotilla_V1_StageShardResponse
 
         /// Handle the "ShardDecision" method.
         ///
@@ -564,11 +748,44 @@ extension Flotilla_V1_Peer.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
-            forMethod: Flotilla_V1_Peer.Method.InstallSnapshot.descriptor,
-            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_SnapshotFrame>(),
-            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_SnapshotResult>(),
+            forMethod: Flotilla_V1_Peer.Method.TakeSnapshot.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_TakeSnapshotRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_TakeSnapshotResponse>(),
             handler: { request, context in
-                try await self.installSnapshot(
+                try await self.takeSnapshot(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Flotilla_V1_Peer.Method.OpenExport.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_OpenExportRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_Export>(),
+            handler: { request, context in
+                try await self.openExport(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Flotilla_V1_Peer.Method.ReadExport.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ReadExportRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ExportPiece>(),
+            handler: { request, context in
+                try await self.readExport(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Flotilla_V1_Peer.Method.CloseExport.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_CloseExportRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_CloseExportResponse>(),
+            handler: { request, context in
+                try await self.closeExport(
                     request: request,
                     context: context
                 )
@@ -597,11 +814,11 @@ extension Flotilla_V1_Peer.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
-            forMethod: Flotilla_V1_Peer.Method.ReadShard.descriptor,
-            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ReadShardRequest>(),
-            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ShardPiece>(),
+            forMethod: Flotilla_V1_Peer.Method.StageShard.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_StageShardRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_StageShardResponse>(),
             handler: { request, context in
-                try await self.readShard(
+                try await self.stageShard(
                     request: request,
                     context: context
                 )
@@ -635,12 +852,45 @@ extension Flotilla_V1_Peer.StreamingServiceProtocol {
 // Default implementation of streaming methods from 'StreamingServiceProtocol'.
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
 extension Flotilla_V1_Peer.ServiceProtocol {
-    public func installSnapshot(
-        request: GRPCCore.StreamingServerRequest<Flotilla_V1_SnapshotFrame>,
+    public func takeSnapshot(
+        request: GRPCCore.StreamingServerRequest<Flotilla_V1_TakeSnapshotRequest>,
         context: GRPCCore.ServerContext
-    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_SnapshotResult> {
-        let response = try await self.installSnapshot(
-            request: request,
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_TakeSnapshotResponse> {
+        let response = try await self.takeSnapshot(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func openExport(
+        request: GRPCCore.StreamingServerRequest<Flotilla_V1_OpenExportRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_Export> {
+        let response = try await self.openExport(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func readExport(
+        request: GRPCCore.StreamingServerRequest<Flotilla_V1_ReadExportRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ExportPiece> {
+        let response = try await self.readExport(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return response
+    }
+
+    public func closeExport(
+        request: GRPCCore.StreamingServerRequest<Flotilla_V1_CloseExportRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_CloseExportResponse> {
+        let response = try await self.closeExport(
+            request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
         return GRPCCore.StreamingServerResponse(single: response)
@@ -668,11 +918,11 @@ extension Flotilla_V1_Peer.ServiceProtocol {
         return GRPCCore.StreamingServerResponse(single: response)
     }
 
-    public func readShard(
-        request: GRPCCore.StreamingServerRequest<Flotilla_V1_ReadShardRequest>,
+    public func stageShard(
+        request: GRPCCore.StreamingServerRequest<Flotilla_V1_StageShardRequest>,
         context: GRPCCore.ServerContext
-    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ShardPiece> {
-        let response = try await self.readShard(
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_StageShardResponse> {
+        let response = try await self.stageShard(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -722,13 +972,56 @@ extension Flotilla_V1_Peer.SimpleServiceProtocol {
         )
     }
 
-    public func installSnapshot(
-        request: GRPCCore.StreamingServerRequest<Flotilla_V1_SnapshotFrame>,
+    public func takeSnapshot(
+        request: GRPCCore.ServerRequest<Flotilla_V1_TakeSnapshotRequest>,
         context: GRPCCore.ServerContext
-    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_SnapshotResult> {
-        return GRPCCore.ServerResponse<Flotilla_V1_SnapshotResult>(
-            message: try await self.installSnapshot(
-                request: request.messages,
+    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_TakeSnapshotResponse> {
+        return GRPCCore.ServerResponse<Flotilla_V1_TakeSnapshotResponse>(
+            message: try await self.takeSnapshot(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func openExport(
+        request: GRPCCore.ServerRequest<Flotilla_V1_OpenExportRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_Export> {
+        return GRPCCore.ServerResponse<Flotilla_V1_Export>(
+            message: try await self.openExport(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func readExport(
+        request: GRPCCore.ServerRequest<Flotilla_V1_ReadExportRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ExportPiece> {
+        return GRPCCore.StreamingServerResponse<Flotilla_V1_ExportPiece>(
+            metadata: [:],
+            producer: { writer in
+                try await self.readExport(
+                    request: request.message,
+                    response: writer,
+                    context: context
+                )
+                return [:]
+            }
+        )
+    }
+
+    public func closeExport(
+        request: GRPCCore.ServerRequest<Flotilla_V1_CloseExportRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_CloseExportResponse> {
+        return GRPCCore.ServerResponse<Flotilla_V1_CloseExportResponse>(
+            message: try await self.closeExport(
+                request: request.message,
                 context: context
             ),
             metadata: [:]
@@ -761,12 +1054,12 @@ extension Flotilla_V1_Peer.SimpleServiceProtocol {
         )
     }
 
-    public func readShard(
-        request: GRPCCore.ServerRequest<Flotilla_V1_ReadShardRequest>,
+    public func stageShard(
+        request: GRPCCore.ServerRequest<Flotilla_V1_StageShardRequest>,
         context: GRPCCore.ServerContext
-    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ShardPiece> {
-        return GRPCCore.ServerResponse<Flotilla_V1_ShardPiece>(
-            message: try await self.readShard(
+    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_StageShardResponse> {
+        return GRPCCore.ServerResponse<Flotilla_V1_StageShardResponse>(
+            message: try await self.stageShard(
                 request: request.message,
                 context: context
             ),
@@ -833,27 +1126,89 @@ extension Flotilla_V1_Peer {
             onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Flotilla_V1_RaftAcknowledgement>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
-        /// Call the "InstallSnapshot" method.
+        /// Call the "TakeSnapshot" method.
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > One snapshot of one group, on a connection of its own: first a header, then pieces, in order.
+        /// > The leader asks a follower that is too far behind for its log to fetch a snapshot, and waits until it has.
         ///
         /// - Parameters:
-        ///   - request: A streaming request producing `Flotilla_V1_SnapshotFrame` messages.
-        ///   - serializer: A serializer for `Flotilla_V1_SnapshotFrame` messages.
-        ///   - deserializer: A deserializer for `Flotilla_V1_SnapshotResult` messages.
+        ///   - request: A request containing a single `Flotilla_V1_TakeSnapshotRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_TakeSnapshotRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_TakeSnapshotResponse` messages.
         ///   - options: Options to apply to this RPC.
         ///   - handleResponse: A closure which handles the response and returns its result to
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        func installSnapshot<Result>(
-            request: GRPCCore.StreamingClientRequest<Flotilla_V1_SnapshotFrame>,
-            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_SnapshotFrame>,
-            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_SnapshotResult>,
+        func takeSnapshot<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_TakeSnapshotRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_TakeSnapshotRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_TakeSnapshotResponse>,
             options: GRPCCore.CallOptions,
-            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_SnapshotResult>) async throws -> Result
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_TakeSnapshotResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "OpenExport" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Families in motion, for snapshots and moves alike: the receiver says in which forms it takes them, the sender writes
+        /// > them into files at disk speed, and the receiver reads the files, from where it stopped if a connection broke.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_OpenExportRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_OpenExportRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_Export` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func openExport<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_OpenExportRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_OpenExportRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_Export>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_Export>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ReadExport" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ReadExportRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_ReadExportRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ExportPiece` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func readExport<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_ReadExportRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ReadExportRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ExportPiece>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Flotilla_V1_ExportPiece>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "CloseExport" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_CloseExportRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_CloseExportRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_CloseExportResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func closeExport<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_CloseExportRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_CloseExportRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_CloseExportResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_CloseExportResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "Identify" method.
@@ -903,27 +1258,27 @@ extension Flotilla_V1_Peer {
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_FrozenShard>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
-        /// Call the "ReadShard" method.
+        /// Call the "StageShard" method.
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > One piece of a frozen shard, in key order.
+        /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
         ///
         /// - Parameters:
-        ///   - request: A request containing a single `Flotilla_V1_ReadShardRequest` message.
-        ///   - serializer: A serializer for `Flotilla_V1_ReadShardRequest` messages.
-        ///   - deserializer: A deserializer for `Flotilla_V1_ShardPiece` messages.
+        ///   - request: A request containing a single `Flotilla_V1_StageShardRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_StageShardRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_StageShardResponse` messages.
         ///   - options: Options to apply to this RPC.
         ///   - handleResponse: A closure which handles the response and returns its result to
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        func readShard<Result>(
-            request: GRPCCore.ClientRequest<Flotilla_V1_ReadShardRequest>,
-            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ReadShardRequest>,
-            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ShardPiece>,
+        func stageShard<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_StageShardRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_StageShardRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_StageShardResponse>,
             options: GRPCCore.CallOptions,
-            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ShardPiece>) async throws -> Result
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_StageShardResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "ShardDecision" method.
@@ -1021,33 +1376,126 @@ extension Flotilla_V1_Peer {
             )
         }
 
-        /// Call the "InstallSnapshot" method.
+        /// Call the "TakeSnapshot" method.
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > One snapshot of one group, on a connection of its own: first a header, then pieces, in order.
+        /// > The leader asks a follower that is too far behind for its log to fetch a snapshot, and waits until it has.
         ///
         /// - Parameters:
-        ///   - request: A streaming request producing `Flotilla_V1_SnapshotFrame` messages.
-        ///   - serializer: A serializer for `Flotilla_V1_SnapshotFrame` messages.
-        ///   - deserializer: A deserializer for `Flotilla_V1_SnapshotResult` messages.
+        ///   - request: A request containing a single `Flotilla_V1_TakeSnapshotRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_TakeSnapshotRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_TakeSnapshotResponse` messages.
         ///   - options: Options to apply to this RPC.
         ///   - handleResponse: A closure which handles the response and returns its result to
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        public func installSnapshot<Result>(
-            request: GRPCCore.StreamingClientRequest<Flotilla_V1_SnapshotFrame>,
-            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_SnapshotFrame>,
-            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_SnapshotResult>,
+        public func takeSnapshot<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_TakeSnapshotRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_TakeSnapshotRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_TakeSnapshotResponse>,
             options: GRPCCore.CallOptions = .defaults,
-            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_SnapshotResult>) async throws -> Result = { response in
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_TakeSnapshotResponse>) async throws -> Result = { response in
                 try response.message
             }
         ) async throws -> Result where Result: Sendable {
-            try await self.client.clientStreaming(
+            try await self.client.unary(
                 request: request,
-                descriptor: Flotilla_V1_Peer.Method.InstallSnapshot.descriptor,
+                descriptor: Flotilla_V1_Peer.Method.TakeSnapshot.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "OpenExport" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Families in motion, for snapshots and moves alike: the receiver says in which forms it takes them, the sender writes
+        /// > them into files at disk speed, and the receiver reads the files, from where it stopped if a connection broke.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_OpenExportRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_OpenExportRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_Export` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func openExport<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_OpenExportRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_OpenExportRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_Export>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_Export>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Flotilla_V1_Peer.Method.OpenExport.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "ReadExport" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ReadExportRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_ReadExportRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ExportPiece` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func readExport<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_ReadExportRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ReadExportRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ExportPiece>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Flotilla_V1_ExportPiece>) async throws -> Result
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.serverStreaming(
+                request: request,
+                descriptor: Flotilla_V1_Peer.Method.ReadExport.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "CloseExport" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_CloseExportRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_CloseExportRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_CloseExportResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func closeExport<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_CloseExportRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_CloseExportRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_CloseExportResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_CloseExportResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Flotilla_V1_Peer.Method.CloseExport.descriptor,
                 serializer: serializer,
                 deserializer: deserializer,
                 options: options,
@@ -1124,33 +1572,33 @@ extension Flotilla_V1_Peer {
             )
         }
 
-        /// Call the "ReadShard" method.
+        /// Call the "StageShard" method.
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > One piece of a frozen shard, in key order.
+        /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
         ///
         /// - Parameters:
-        ///   - request: A request containing a single `Flotilla_V1_ReadShardRequest` message.
-        ///   - serializer: A serializer for `Flotilla_V1_ReadShardRequest` messages.
-        ///   - deserializer: A deserializer for `Flotilla_V1_ShardPiece` messages.
+        ///   - request: A request containing a single `Flotilla_V1_StageShardRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_StageShardRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_StageShardResponse` messages.
         ///   - options: Options to apply to this RPC.
         ///   - handleResponse: A closure which handles the response and returns its result to
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        public func readShard<Result>(
-            request: GRPCCore.ClientRequest<Flotilla_V1_ReadShardRequest>,
-            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ReadShardRequest>,
-            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ShardPiece>,
+        public func stageShard<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_StageShardRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_StageShardRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_StageShardResponse>,
             options: GRPCCore.CallOptions = .defaults,
-            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ShardPiece>) async throws -> Result = { response in
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_StageShardResponse>) async throws -> Result = { response in
                 try response.message
             }
         ) async throws -> Result where Result: Sendable {
             try await self.client.unary(
                 request: request,
-                descriptor: Flotilla_V1_Peer.Method.ReadShard.descriptor,
+                descriptor: Flotilla_V1_Peer.Method.StageShard.descriptor,
                 serializer: serializer,
                 deserializer: deserializer,
                 options: options,
@@ -1258,30 +1706,108 @@ extension Flotilla_V1_Peer.ClientProtocol {
         )
     }
 
-    /// Call the "InstallSnapshot" method.
+    /// Call the "TakeSnapshot" method.
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > One snapshot of one group, on a connection of its own: first a header, then pieces, in order.
+    /// > The leader asks a follower that is too far behind for its log to fetch a snapshot, and waits until it has.
     ///
     /// - Parameters:
-    ///   - request: A streaming request producing `Flotilla_V1_SnapshotFrame` messages.
+    ///   - request: A request containing a single `Flotilla_V1_TakeSnapshotRequest` message.
     ///   - options: Options to apply to this RPC.
     ///   - handleResponse: A closure which handles the response and returns its result to
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    public func installSnapshot<Result>(
-        request: GRPCCore.StreamingClientRequest<Flotilla_V1_SnapshotFrame>,
+    public func takeSnapshot<Result>(
+        request: GRPCCore.ClientRequest<Flotilla_V1_TakeSnapshotRequest>,
         options: GRPCCore.CallOptions = .defaults,
-        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_SnapshotResult>) async throws -> Result = { response in
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_TakeSnapshotResponse>) async throws -> Result = { response in
             try response.message
         }
     ) async throws -> Result where Result: Sendable {
-        try await self.installSnapshot(
+        try await self.takeSnapshot(
             request: request,
-            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_SnapshotFrame>(),
-            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_SnapshotResult>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_TakeSnapshotRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_TakeSnapshotResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "OpenExport" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Families in motion, for snapshots and moves alike: the receiver says in which forms it takes them, the sender writes
+    /// > them into files at disk speed, and the receiver reads the files, from where it stopped if a connection broke.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Flotilla_V1_OpenExportRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func openExport<Result>(
+        request: GRPCCore.ClientRequest<Flotilla_V1_OpenExportRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_Export>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.openExport(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_OpenExportRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_Export>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ReadExport" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Flotilla_V1_ReadExportRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func readExport<Result>(
+        request: GRPCCore.ClientRequest<Flotilla_V1_ReadExportRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Flotilla_V1_ExportPiece>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        try await self.readExport(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ReadExportRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ExportPiece>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "CloseExport" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Flotilla_V1_CloseExportRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func closeExport<Result>(
+        request: GRPCCore.ClientRequest<Flotilla_V1_CloseExportRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_CloseExportResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.closeExport(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_CloseExportRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_CloseExportResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -1346,30 +1872,30 @@ extension Flotilla_V1_Peer.ClientProtocol {
         )
     }
 
-    /// Call the "ReadShard" method.
+    /// Call the "StageShard" method.
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > One piece of a frozen shard, in key order.
+    /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
     ///
     /// - Parameters:
-    ///   - request: A request containing a single `Flotilla_V1_ReadShardRequest` message.
+    ///   - request: A request containing a single `Flotilla_V1_StageShardRequest` message.
     ///   - options: Options to apply to this RPC.
     ///   - handleResponse: A closure which handles the response and returns its result to
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    public func readShard<Result>(
-        request: GRPCCore.ClientRequest<Flotilla_V1_ReadShardRequest>,
+    public func stageShard<Result>(
+        request: GRPCCore.ClientRequest<Flotilla_V1_StageShardRequest>,
         options: GRPCCore.CallOptions = .defaults,
-        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ShardPiece>) async throws -> Result = { response in
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_StageShardResponse>) async throws -> Result = { response in
             try response.message
         }
     ) async throws -> Result where Result: Sendable {
-        try await self.readShard(
+        try await self.stageShard(
             request: request,
-            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ReadShardRequest>(),
-            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ShardPiece>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_StageShardRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_StageShardResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -1469,34 +1995,123 @@ extension Flotilla_V1_Peer.ClientProtocol {
         )
     }
 
-    /// Call the "InstallSnapshot" method.
+    /// Call the "TakeSnapshot" method.
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > One snapshot of one group, on a connection of its own: first a header, then pieces, in order.
+    /// > The leader asks a follower that is too far behind for its log to fetch a snapshot, and waits until it has.
     ///
     /// - Parameters:
+    ///   - message: request message to send.
     ///   - metadata: Additional metadata to send, defaults to empty.
     ///   - options: Options to apply to this RPC, defaults to `.defaults`.
-    ///   - producer: A closure producing request messages to send to the server. Returning
-    ///       from the closure closes the request stream.
     ///   - handleResponse: A closure which handles the response and returns its result to
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    public func installSnapshot<Result>(
+    public func takeSnapshot<Result>(
+        _ message: Flotilla_V1_TakeSnapshotRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
-        requestProducer producer: @Sendable @escaping (GRPCCore.RPCWriter<Flotilla_V1_SnapshotFrame>) async throws -> Void,
-        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_SnapshotResult>) async throws -> Result = { response in
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_TakeSnapshotResponse>) async throws -> Result = { response in
             try response.message
         }
     ) async throws -> Result where Result: Sendable {
-        let request = GRPCCore.StreamingClientRequest<Flotilla_V1_SnapshotFrame>(
-            metadata: metadata,
-            producer: producer
+        let request = GRPCCore.ClientRequest<Flotilla_V1_TakeSnapshotRequest>(
+            message: message,
+            metadata: metadata
         )
-        return try await self.installSnapshot(
+        return try await self.takeSnapshot(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "OpenExport" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Families in motion, for snapshots and moves alike: the receiver says in which forms it takes them, the sender writes
+    /// > them into files at disk speed, and the receiver reads the files, from where it stopped if a connection broke.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func openExport<Result>(
+        _ message: Flotilla_V1_OpenExportRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_Export>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Flotilla_V1_OpenExportRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.openExport(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ReadExport" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func readExport<Result>(
+        _ message: Flotilla_V1_ReadExportRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Flotilla_V1_ExportPiece>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Flotilla_V1_ReadExportRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.readExport(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "CloseExport" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func closeExport<Result>(
+        _ message: Flotilla_V1_CloseExportRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_CloseExportResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Flotilla_V1_CloseExportRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.closeExport(
             request: request,
             options: options,
             onResponse: handleResponse
@@ -1570,11 +2185,11 @@ extension Flotilla_V1_Peer.ClientProtocol {
         )
     }
 
-    /// Call the "ReadShard" method.
+    /// Call the "StageShard" method.
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > One piece of a frozen shard, in key order.
+    /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
     ///
     /// - Parameters:
     ///   - message: request message to send.
@@ -1584,19 +2199,19 @@ extension Flotilla_V1_Peer.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    public func readShard<Result>(
-        _ message: Flotilla_V1_ReadShardRequest,
+    public func stageShard<Result>(
+        _ message: Flotilla_V1_StageShardRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
-        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ShardPiece>) async throws -> Result = { response in
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_StageShardResponse>) async throws -> Result = { response in
             try response.message
         }
     ) async throws -> Result where Result: Sendable {
-        let request = GRPCCore.ClientRequest<Flotilla_V1_ReadShardRequest>(
+        let request = GRPCCore.ClientRequest<Flotilla_V1_StageShardRequest>(
             message: message,
             metadata: metadata
         )
-        return try await self.readShard(
+        return try await self.stageShard(
             request: request,
             options: options,
             onResponse: handleResponse

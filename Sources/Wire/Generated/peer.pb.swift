@@ -118,52 +118,7 @@ public nonisolated struct Flotilla_V1_RaftAcknowledgement: Sendable {
   public init() {}
 }
 
-public nonisolated struct Flotilla_V1_SnapshotFrame: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  public var frame: Flotilla_V1_SnapshotFrame.OneOf_Frame? = nil
-
-  public var header: Flotilla_V1_SnapshotHeader {
-    get {
-      if case .header(let v)? = frame {return v}
-      return Flotilla_V1_SnapshotHeader()
-    }
-    set {frame = .header(newValue)}
-  }
-
-  public var piece: Flotilla_V1_SnapshotPiece {
-    get {
-      if case .piece(let v)? = frame {return v}
-      return Flotilla_V1_SnapshotPiece()
-    }
-    set {frame = .piece(newValue)}
-  }
-
-  /// Every piece was sent; the receiver may install.
-  public var end: Flotilla_V1_SnapshotEnd {
-    get {
-      if case .end(let v)? = frame {return v}
-      return Flotilla_V1_SnapshotEnd()
-    }
-    set {frame = .end(newValue)}
-  }
-
-  public var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  public nonisolated enum OneOf_Frame: Equatable, Sendable {
-    case header(Flotilla_V1_SnapshotHeader)
-    case piece(Flotilla_V1_SnapshotPiece)
-    /// Every piece was sent; the receiver may install.
-    case end(Flotilla_V1_SnapshotEnd)
-
-  }
-
-  public init() {}
-}
-
-public nonisolated struct Flotilla_V1_SnapshotHeader: Sendable {
+public nonisolated struct Flotilla_V1_TakeSnapshotRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
@@ -172,29 +127,121 @@ public nonisolated struct Flotilla_V1_SnapshotHeader: Sendable {
 
   public var gid: UInt64 = 0
 
-  /// The snapshot's position and membership, in the coding of docs/formats.md ("Snapshot header").
-  public var header: Data = Data()
-
-  /// One for each family in the header: its manifest as JSON (docs/formats.md).
-  public var manifests: [Data] = []
-
   /// For whom it is: a node whose disk was lost is somebody else, and refuses.
   public var toIncarnation: Data = Data()
+
+  /// Where the snapshot can be fetched.
+  public var fromAddress: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
 
-/// The next bytes of one file of one family; families, files and bytes come in order.
-public nonisolated struct Flotilla_V1_SnapshotPiece: Sendable {
+public nonisolated struct Flotilla_V1_TakeSnapshotResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  public var accepted: Bool = false
+
+  public var reason: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Flotilla_V1_OpenExportRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var clusterID: Data = Data()
+
+  /// The group that is asked.
+  public var gid: UInt64 = 0
+
+  public var what: Flotilla_V1_OpenExportRequest.OneOf_What? = nil
+
+  /// The whole group, for the member of this incarnation.
+  public var snapshotFor: Data {
+    get {
+      if case .snapshotFor(let v)? = what {return v}
+      return Data()
+    }
+    set {what = .snapshotFor(newValue)}
+  }
+
+  /// One frozen shard.
+  public var shard: Flotilla_V1_ShardEpoch {
+    get {
+      if case .shard(let v)? = what {return v}
+      return Flotilla_V1_ShardEpoch()
+    }
+    set {what = .shard(newValue)}
+  }
+
+  /// Forms in which the receiver takes families (docs/formats.md, "Exported families").
+  public var formats: [String] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_What: Equatable, Sendable {
+    /// The whole group, for the member of this incarnation.
+    case snapshotFor(Data)
+    /// One frozen shard.
+    case shard(Flotilla_V1_ShardEpoch)
+
+  }
+
+  public init() {}
+}
+
+public nonisolated struct Flotilla_V1_Export: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Names the export in the calls that follow. It is kept for a minute after the last of them.
+  public var id: UInt64 = 0
+
+  /// Of a group: position and membership, in the coding of docs/formats.md ("Snapshot header").
+  public var header: Data = Data()
+
+  /// One for each family: its manifest as JSON (docs/formats.md).
+  public var manifests: [Data] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Flotilla_V1_ReadExportRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var gid: UInt64 = 0
+
+  public var id: UInt64 = 0
+
   public var family: UInt32 = 0
 
   public var file: UInt32 = 0
+
+  /// Bytes of the file that the receiver has.
+  public var offset: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Flotilla_V1_ExportPiece: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
 
   public var data: Data = Data()
 
@@ -203,26 +250,24 @@ public nonisolated struct Flotilla_V1_SnapshotPiece: Sendable {
   public init() {}
 }
 
-public nonisolated struct Flotilla_V1_SnapshotEnd: Sendable {
+public nonisolated struct Flotilla_V1_CloseExportRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  public var pieces: UInt64 = 0
+  public var gid: UInt64 = 0
+
+  public var id: UInt64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
 
-public nonisolated struct Flotilla_V1_SnapshotResult: Sendable {
+public nonisolated struct Flotilla_V1_CloseExportResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
-
-  public var accepted: Bool = false
-
-  public var reason: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -304,36 +349,47 @@ public nonisolated struct Flotilla_V1_FrozenShard: Sendable {
   public init() {}
 }
 
-public nonisolated struct Flotilla_V1_ReadShardRequest: Sendable {
+public nonisolated struct Flotilla_V1_StageShardRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  public var clusterID: Data = Data()
+
+  /// The target group, whose member is asked, and the member's incarnation.
   public var gid: UInt64 = 0
+
+  public var toIncarnation: Data = Data()
 
   public var shard: UInt32 = 0
 
   public var epoch: UInt64 = 0
 
-  /// The last key that the target has; empty means from the start.
-  public var after: Data = Data()
+  /// The source group and its members.
+  public var from: UInt64 = 0
 
-  public var bytesMax: UInt32 = 0
+  public var addresses: [String] = []
+
+  /// What the source froze.
+  public var userHash: String = String()
+
+  public var sessionHash: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
 
-public nonisolated struct Flotilla_V1_ShardPiece: Sendable {
+/// The shard is on this member's disk, and its hashes are those that were asked for.
+public nonisolated struct Flotilla_V1_StageShardResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// A portable chunk (docs/formats.md).
-  public var chunk: Data = Data()
+  public var incarnation: Data = Data()
 
-  public var last: Bool = false
+  /// Session rows in the shard.
+  public var sessions: UInt32 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -502,93 +558,9 @@ nonisolated extension Flotilla_V1_RaftAcknowledgement: SwiftProtobuf.Message, Sw
   }
 }
 
-nonisolated extension Flotilla_V1_SnapshotFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".SnapshotFrame"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}piece\0\u{1}end\0")
-
-  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try {
-        var v: Flotilla_V1_SnapshotHeader?
-        var hadOneofValue = false
-        if let current = self.frame {
-          hadOneofValue = true
-          if case .header(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.frame = .header(v)
-        }
-      }()
-      case 2: try {
-        var v: Flotilla_V1_SnapshotPiece?
-        var hadOneofValue = false
-        if let current = self.frame {
-          hadOneofValue = true
-          if case .piece(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.frame = .piece(v)
-        }
-      }()
-      case 3: try {
-        var v: Flotilla_V1_SnapshotEnd?
-        var hadOneofValue = false
-        if let current = self.frame {
-          hadOneofValue = true
-          if case .end(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.frame = .end(v)
-        }
-      }()
-      default: break
-      }
-    }
-  }
-
-  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    switch self.frame {
-    case .header?: try {
-      guard case .header(let v)? = self.frame else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    }()
-    case .piece?: try {
-      guard case .piece(let v)? = self.frame else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    }()
-    case .end?: try {
-      guard case .end(let v)? = self.frame else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    }()
-    case nil: break
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  public static func ==(lhs: Flotilla_V1_SnapshotFrame, rhs: Flotilla_V1_SnapshotFrame) -> Bool {
-    if lhs.frame != rhs.frame {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Flotilla_V1_SnapshotHeader: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".SnapshotHeader"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{1}header\0\u{1}manifests\0\u{3}to_incarnation\0")
+nonisolated extension Flotilla_V1_TakeSnapshotRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".TakeSnapshotRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}to_incarnation\0\u{3}from_address\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -598,9 +570,8 @@ nonisolated extension Flotilla_V1_SnapshotHeader: SwiftProtobuf.Message, SwiftPr
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBytesField(value: &self.clusterID) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
-      case 3: try { try decoder.decodeSingularBytesField(value: &self.header) }()
-      case 4: try { try decoder.decodeRepeatedBytesField(value: &self.manifests) }()
-      case 5: try { try decoder.decodeSingularBytesField(value: &self.toIncarnation) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.toIncarnation) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.fromAddress) }()
       default: break
       }
     }
@@ -613,101 +584,27 @@ nonisolated extension Flotilla_V1_SnapshotHeader: SwiftProtobuf.Message, SwiftPr
     if self.gid != 0 {
       try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 2)
     }
-    if !self.header.isEmpty {
-      try visitor.visitSingularBytesField(value: self.header, fieldNumber: 3)
-    }
-    if !self.manifests.isEmpty {
-      try visitor.visitRepeatedBytesField(value: self.manifests, fieldNumber: 4)
-    }
     if !self.toIncarnation.isEmpty {
-      try visitor.visitSingularBytesField(value: self.toIncarnation, fieldNumber: 5)
+      try visitor.visitSingularBytesField(value: self.toIncarnation, fieldNumber: 3)
+    }
+    if !self.fromAddress.isEmpty {
+      try visitor.visitSingularStringField(value: self.fromAddress, fieldNumber: 4)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  public static func ==(lhs: Flotilla_V1_SnapshotHeader, rhs: Flotilla_V1_SnapshotHeader) -> Bool {
+  public static func ==(lhs: Flotilla_V1_TakeSnapshotRequest, rhs: Flotilla_V1_TakeSnapshotRequest) -> Bool {
     if lhs.clusterID != rhs.clusterID {return false}
     if lhs.gid != rhs.gid {return false}
-    if lhs.header != rhs.header {return false}
-    if lhs.manifests != rhs.manifests {return false}
     if lhs.toIncarnation != rhs.toIncarnation {return false}
+    if lhs.fromAddress != rhs.fromAddress {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
 }
 
-nonisolated extension Flotilla_V1_SnapshotPiece: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".SnapshotPiece"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}family\0\u{1}file\0\u{1}data\0")
-
-  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.family) }()
-      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.file) }()
-      case 3: try { try decoder.decodeSingularBytesField(value: &self.data) }()
-      default: break
-      }
-    }
-  }
-
-  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if self.family != 0 {
-      try visitor.visitSingularUInt32Field(value: self.family, fieldNumber: 1)
-    }
-    if self.file != 0 {
-      try visitor.visitSingularUInt32Field(value: self.file, fieldNumber: 2)
-    }
-    if !self.data.isEmpty {
-      try visitor.visitSingularBytesField(value: self.data, fieldNumber: 3)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  public static func ==(lhs: Flotilla_V1_SnapshotPiece, rhs: Flotilla_V1_SnapshotPiece) -> Bool {
-    if lhs.family != rhs.family {return false}
-    if lhs.file != rhs.file {return false}
-    if lhs.data != rhs.data {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Flotilla_V1_SnapshotEnd: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".SnapshotEnd"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pieces\0")
-
-  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.pieces) }()
-      default: break
-      }
-    }
-  }
-
-  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if self.pieces != 0 {
-      try visitor.visitSingularUInt64Field(value: self.pieces, fieldNumber: 1)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  public static func ==(lhs: Flotilla_V1_SnapshotEnd, rhs: Flotilla_V1_SnapshotEnd) -> Bool {
-    if lhs.pieces != rhs.pieces {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Flotilla_V1_SnapshotResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".SnapshotResult"
+nonisolated extension Flotilla_V1_TakeSnapshotResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".TakeSnapshotResponse"
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}reason\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
@@ -733,9 +630,260 @@ nonisolated extension Flotilla_V1_SnapshotResult: SwiftProtobuf.Message, SwiftPr
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  public static func ==(lhs: Flotilla_V1_SnapshotResult, rhs: Flotilla_V1_SnapshotResult) -> Bool {
+  public static func ==(lhs: Flotilla_V1_TakeSnapshotResponse, rhs: Flotilla_V1_TakeSnapshotResponse) -> Bool {
     if lhs.accepted != rhs.accepted {return false}
     if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_OpenExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".OpenExportRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}snapshot_for\0\u{1}shard\0\u{1}formats\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.clusterID) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
+      case 3: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.what != nil {try decoder.handleConflictingOneOf()}
+          self.what = .snapshotFor(v)
+        }
+      }()
+      case 4: try {
+        var v: Flotilla_V1_ShardEpoch?
+        var hadOneofValue = false
+        if let current = self.what {
+          hadOneofValue = true
+          if case .shard(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.what = .shard(v)
+        }
+      }()
+      case 5: try { try decoder.decodeRepeatedStringField(value: &self.formats) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.clusterID.isEmpty {
+      try visitor.visitSingularBytesField(value: self.clusterID, fieldNumber: 1)
+    }
+    if self.gid != 0 {
+      try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 2)
+    }
+    switch self.what {
+    case .snapshotFor?: try {
+      guard case .snapshotFor(let v)? = self.what else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 3)
+    }()
+    case .shard?: try {
+      guard case .shard(let v)? = self.what else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    }()
+    case nil: break
+    }
+    if !self.formats.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.formats, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_OpenExportRequest, rhs: Flotilla_V1_OpenExportRequest) -> Bool {
+    if lhs.clusterID != rhs.clusterID {return false}
+    if lhs.gid != rhs.gid {return false}
+    if lhs.what != rhs.what {return false}
+    if lhs.formats != rhs.formats {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_Export: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Export"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}header\0\u{1}manifests\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.header) }()
+      case 3: try { try decoder.decodeRepeatedBytesField(value: &self.manifests) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.id != 0 {
+      try visitor.visitSingularUInt64Field(value: self.id, fieldNumber: 1)
+    }
+    if !self.header.isEmpty {
+      try visitor.visitSingularBytesField(value: self.header, fieldNumber: 2)
+    }
+    if !self.manifests.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.manifests, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_Export, rhs: Flotilla_V1_Export) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.header != rhs.header {return false}
+    if lhs.manifests != rhs.manifests {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_ReadExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ReadExportRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}id\0\u{1}family\0\u{1}file\0\u{1}offset\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.id) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.family) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.file) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.offset) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.gid != 0 {
+      try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 1)
+    }
+    if self.id != 0 {
+      try visitor.visitSingularUInt64Field(value: self.id, fieldNumber: 2)
+    }
+    if self.family != 0 {
+      try visitor.visitSingularUInt32Field(value: self.family, fieldNumber: 3)
+    }
+    if self.file != 0 {
+      try visitor.visitSingularUInt32Field(value: self.file, fieldNumber: 4)
+    }
+    if self.offset != 0 {
+      try visitor.visitSingularUInt64Field(value: self.offset, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_ReadExportRequest, rhs: Flotilla_V1_ReadExportRequest) -> Bool {
+    if lhs.gid != rhs.gid {return false}
+    if lhs.id != rhs.id {return false}
+    if lhs.family != rhs.family {return false}
+    if lhs.file != rhs.file {return false}
+    if lhs.offset != rhs.offset {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_ExportPiece: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ExportPiece"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}data\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.data) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.data.isEmpty {
+      try visitor.visitSingularBytesField(value: self.data, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_ExportPiece, rhs: Flotilla_V1_ExportPiece) -> Bool {
+    if lhs.data != rhs.data {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_CloseExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".CloseExportRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}id\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.id) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.gid != 0 {
+      try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 1)
+    }
+    if self.id != 0 {
+      try visitor.visitSingularUInt64Field(value: self.id, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_CloseExportRequest, rhs: Flotilla_V1_CloseExportRequest) -> Bool {
+    if lhs.gid != rhs.gid {return false}
+    if lhs.id != rhs.id {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_CloseExportResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".CloseExportResponse"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_CloseExportResponse, rhs: Flotilla_V1_CloseExportResponse) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -916,9 +1064,9 @@ nonisolated extension Flotilla_V1_FrozenShard: SwiftProtobuf.Message, SwiftProto
   }
 }
 
-nonisolated extension Flotilla_V1_ReadShardRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".ReadShardRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}shard\0\u{1}epoch\0\u{1}after\0\u{3}bytes_max\0")
+nonisolated extension Flotilla_V1_StageShardRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".StageShardRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}to_incarnation\0\u{1}shard\0\u{1}epoch\0\u{1}from\0\u{1}addresses\0\u{3}user_hash\0\u{3}session_hash\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -926,49 +1074,69 @@ nonisolated extension Flotilla_V1_ReadShardRequest: SwiftProtobuf.Message, Swift
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
-      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.shard) }()
-      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
-      case 4: try { try decoder.decodeSingularBytesField(value: &self.after) }()
-      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.bytesMax) }()
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.clusterID) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.toIncarnation) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.shard) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.from) }()
+      case 7: try { try decoder.decodeRepeatedStringField(value: &self.addresses) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.userHash) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.sessionHash) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.clusterID.isEmpty {
+      try visitor.visitSingularBytesField(value: self.clusterID, fieldNumber: 1)
+    }
     if self.gid != 0 {
-      try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 1)
+      try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 2)
+    }
+    if !self.toIncarnation.isEmpty {
+      try visitor.visitSingularBytesField(value: self.toIncarnation, fieldNumber: 3)
     }
     if self.shard != 0 {
-      try visitor.visitSingularUInt32Field(value: self.shard, fieldNumber: 2)
+      try visitor.visitSingularUInt32Field(value: self.shard, fieldNumber: 4)
     }
     if self.epoch != 0 {
-      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 3)
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 5)
     }
-    if !self.after.isEmpty {
-      try visitor.visitSingularBytesField(value: self.after, fieldNumber: 4)
+    if self.from != 0 {
+      try visitor.visitSingularUInt64Field(value: self.from, fieldNumber: 6)
     }
-    if self.bytesMax != 0 {
-      try visitor.visitSingularUInt32Field(value: self.bytesMax, fieldNumber: 5)
+    if !self.addresses.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.addresses, fieldNumber: 7)
+    }
+    if !self.userHash.isEmpty {
+      try visitor.visitSingularStringField(value: self.userHash, fieldNumber: 8)
+    }
+    if !self.sessionHash.isEmpty {
+      try visitor.visitSingularStringField(value: self.sessionHash, fieldNumber: 9)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  public static func ==(lhs: Flotilla_V1_ReadShardRequest, rhs: Flotilla_V1_ReadShardRequest) -> Bool {
+  public static func ==(lhs: Flotilla_V1_StageShardRequest, rhs: Flotilla_V1_StageShardRequest) -> Bool {
+    if lhs.clusterID != rhs.clusterID {return false}
     if lhs.gid != rhs.gid {return false}
+    if lhs.toIncarnation != rhs.toIncarnation {return false}
     if lhs.shard != rhs.shard {return false}
     if lhs.epoch != rhs.epoch {return false}
-    if lhs.after != rhs.after {return false}
-    if lhs.bytesMax != rhs.bytesMax {return false}
+    if lhs.from != rhs.from {return false}
+    if lhs.addresses != rhs.addresses {return false}
+    if lhs.userHash != rhs.userHash {return false}
+    if lhs.sessionHash != rhs.sessionHash {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
 }
 
-nonisolated extension Flotilla_V1_ShardPiece: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".ShardPiece"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}chunk\0\u{1}last\0")
+nonisolated extension Flotilla_V1_StageShardResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".StageShardResponse"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}sessions\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -976,26 +1144,26 @@ nonisolated extension Flotilla_V1_ShardPiece: SwiftProtobuf.Message, SwiftProtob
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularBytesField(value: &self.chunk) }()
-      case 2: try { try decoder.decodeSingularBoolField(value: &self.last) }()
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.incarnation) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.sessions) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.chunk.isEmpty {
-      try visitor.visitSingularBytesField(value: self.chunk, fieldNumber: 1)
+    if !self.incarnation.isEmpty {
+      try visitor.visitSingularBytesField(value: self.incarnation, fieldNumber: 1)
     }
-    if self.last != false {
-      try visitor.visitSingularBoolField(value: self.last, fieldNumber: 2)
+    if self.sessions != 0 {
+      try visitor.visitSingularUInt32Field(value: self.sessions, fieldNumber: 2)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  public static func ==(lhs: Flotilla_V1_ShardPiece, rhs: Flotilla_V1_ShardPiece) -> Bool {
-    if lhs.chunk != rhs.chunk {return false}
-    if lhs.last != rhs.last {return false}
+  public static func ==(lhs: Flotilla_V1_StageShardResponse, rhs: Flotilla_V1_StageShardResponse) -> Bool {
+    if lhs.incarnation != rhs.incarnation {return false}
+    if lhs.sessions != rhs.sessions {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,101 @@
+#if SQLite
+    internal import CSQLite
+    internal import Glibc
+
+    /// Moves pages from the log into the file beside the commits, on a thread and a connection of its own.
+    ///
+    /// SQLite's automatic checkpoint runs inside the commit that crosses its limit, which then waits for the file's
+    /// sync. A passive checkpoint holds nobody up, but under steady writing it never catches up, and the log would grow
+    /// without end: so once the log is long a short last step runs while writers wait.
+    final class SQLiteCheckpointer: @unchecked Sendable {
+        /// Pages in the log from which on a checkpoint is worth its sync: 16 MiB.
+        private static let framesMin: Int32 = 4096
+        /// Pages in the log from which on writers wait for the last step: 64 MiB.
+        private static let restartFrames: Int32 = 16_384
+
+        private let connection: SQLiteConnection
+        private let turns: TurnLock
+        private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+        private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+        private var thread = pthread_t()
+        private var isWanted = false
+        private var isStopped = false
+        private var isJoined = false
+        private var framesSeen: Int32 = 0
+        private var threshold = framesMin
+
+        init(file: String, turns: TurnLock) throws(EngineError) {
+            self.turns = turns
+            connection = try SQLiteConnection(path: file, readOnly: false)
+            try connection.execute("PRAGMA wal_autocheckpoint = 0")
+            try connection.execute("PRAGMA journal_size_limit = 67108864")
+            // A reader that doesn't let go is not worth waiting for: the next checkpoint comes.
+            sqlite3_busy_timeout(connection.raw, 0)
+            pthread_mutex_init(mutex, nil)
+            pthread_cond_init(condition, nil)
+            let code = pthread_create(
+                &thread, nil,
+                { argument in
+                    if let argument {
+                        Unmanaged<SQLiteCheckpointer>.fromOpaque(argument).takeRetainedValue().run()
+                    }
+                    return nil
+                }, Unmanaged.passRetained(self).toOpaque())
+            guard code == 0 else { throw .io(place: "starting a thread", errno: code) }
+        }
+
+        deinit {
+            pthread_cond_destroy(condition)
+            pthread_mutex_destroy(mutex)
+            mutex.deallocate()
+            condition.deallocate()
+        }
+
+        /// A commit left so many pages in the log.
+        func note(frames: Int32) {
+            pthread_mutex_lock(mutex)
+            if frames < framesSeen { threshold = Self.framesMin }
+            framesSeen = frames
+            if frames >= threshold {
+                threshold = frames + Self.framesMin
+                isWanted = true
+                pthread_cond_signal(condition)
+            }
+            pthread_mutex_unlock(mutex)
+        }
+
+        /// Waits for the checkpoint that is running, if any.
+        func stop() {
+            pthread_mutex_lock(mutex)
+            isStopped = true
+            let joins = !isJoined
+            isJoined = true
+            pthread_cond_signal(condition)
+            pthread_mutex_unlock(mutex)
+            if joins { pthread_join(thread, nil) }
+        }
+
+        private func run() {
+            while true {
+                pthread_mutex_lock(mutex)
+                while !isWanted, !isStopped { pthread_cond_wait(condition, mutex) }
+                isWanted = false
+                let isStopped = isStopped
+                pthread_mutex_unlock(mutex)
+                if isStopped { return }
+                checkpoint()
+            }
+        }
+
+        /// What fails here fails again where somebody waits for it: at a commit, when the log can't grow.
+        private func checkpoint() {
+            var frames: Int32 = 0
+            var moved: Int32 = 0
+            let code = sqlite3_wal_checkpoint_v2(connection.raw, "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &moved)
+            guard code == SQLITE_OK, frames >= Self.restartFrames else { return }
+            try? turns.withTurn { () throws(EngineError) in
+                _ = sqlite3_wal_checkpoint_v2(connection.raw, "main", SQLITE_CHECKPOINT_RESTART, &frames, &moved)
+            }
+        }
+    }
+#endif

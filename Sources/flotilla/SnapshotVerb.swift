@@ -1,0 +1,79 @@
+import ArgumentParser
+import Engines
+import Foundation
+import Inspect
+
+struct SnapshotVerb: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "snapshot", abstract: "Copy and convert the directories of stopped nodes.",
+        subcommands: [Convert.self, Checkpoint.self])
+
+    struct Convert: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Turn a stopped node's directory into another engine's.",
+            discussion: """
+                Every family is read back and compared by its content hash. The new directory is the node from then \
+                on, with the same identity: start it with --db and --engine changed. No server starts on the old one \
+                any more; remove it when the node has run for a while.
+                """)
+        @Option(help: "The stopped node's directory.") var from: String
+        @Option(help: "The new directory; it must not exist, or be empty.") var to: String
+        @Option(help: "rocksdb, lmdb or sqlite.") var engine: String
+
+        func validate() throws {
+            guard let kind = EngineKind(rawValue: engine), EngineKind.durable.contains(kind) else {
+                throw ValidationError("--engine takes rocksdb, lmdb or sqlite, not \(engine).")
+            }
+        }
+
+        func run() throws {
+            let kind = EngineKind(rawValue: engine) ?? .rocksdb
+            let isTerminal = isatty(2) == 1
+            let (identity, copied) = try reportEngine { () throws(EngineError) in
+                try OfflineCopy.convert(from: from, to: to, engine: kind) { progress in
+                    guard isTerminal else { return }
+                    let line = "\r\(progress.families) of \(progress.familiesTotal) families, \(progress.keys) keys "
+                    FileHandle.standardError.write(Data(line.utf8))
+                }
+            }
+            if isTerminal { note("") }
+            print("\(to): \(identity.summary)")
+            print(
+                "\(copied.families) families, \(copied.keys) keys, \(humanBytes(copied.bytes)); "
+                    + "content hashes agree")
+        }
+    }
+
+    struct Checkpoint: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Copy a stopped node's directory, in its engine's own form.",
+            discussion: "The copy is for inspection and backup; no server runs on it.")
+        @Option(help: "The stopped node's directory.") var from: String
+        @Option(help: "The new directory; it must not exist, or be empty.") var to: String
+
+        func run() throws {
+            let identity = try reportEngine { () throws(EngineError) in
+                try OfflineCopy.checkpoint(from: from, to: to)
+            }
+            print("\(to): a copy of \(identity.summary)")
+        }
+    }
+}
+
+extension EngineError {
+    var exitCode: ExitCode {
+        switch self {
+        case .corruption: Exit.notFound
+        case .locked, .busy: Exit.unavailable
+        default: Exit.failed
+        }
+    }
+}
+
+/// Runs what works on directories; an error becomes one line and its exit code.
+private func reportEngine<Result>(_ body: () throws(EngineError) -> Result) throws -> Result {
+    do throws(EngineError) { return try body() } catch {
+        note("flotilla: \(error)")
+        throw error.exitCode
+    }
+}
