@@ -18,13 +18,16 @@ final class LocalNetwork: ReplicaTransport {
         }
     }
 
-    /// The files lie in `snapshot.directory` until `done` is called. Loading them takes a while, so it happens
-    /// on a thread that may wait.
-    func sendSnapshot(_ snapshot: OutgoingSnapshot, to member: Member, done: @escaping @Sendable (Bool) -> Void) {
-        guard let host = hosts.withLock({ $0[member.id] }) else { return done(false) }
+    /// The sender exports, the receiver loads. Both take a while, so they happen on a thread that may wait.
+    func sendSnapshot(from sender: ReplicaID, to member: Member, done: @escaping @Sendable (Bool) -> Void) {
+        let (source, target) = hosts.withLock { ($0[sender], $0[member.id]) }
+        guard let source, let target else { return done(false) }
         DispatchQueue.global().async {
             do {
-                try host.install(snapshot.header, manifests: snapshot.manifests, from: snapshot.directory)
+                let directory = try source.makeStaging("out")
+                defer { source.removeStaging(directory) }
+                let snapshot = try source.exportSnapshot(for: member.id, formats: target.formats, to: directory)
+                try target.install(snapshot.header, manifests: snapshot.manifests, from: directory)
                 done(true)
             } catch {
                 done(false)

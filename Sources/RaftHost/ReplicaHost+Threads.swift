@@ -14,6 +14,7 @@ extension ReplicaHost {
         var leader = driver.core.leader
         var membership = driver.core.membership
         var installed = driver.snapshotsInstalled
+        var waitsFor = driver.waitsFor
         let tickInterval = max(1, configuration.driver.core.heartbeatInterval / 5)
         var nextTick = HostClock.monotonic() + tickInterval
         while inbox.take(into: &inputs, until: nextTick) {
@@ -38,6 +39,10 @@ extension ReplicaHost {
                 observe(.snapshotInstalled(LogPosition(index: driver.core.applied, term: driver.core.term)))
             }
             publish(driver, condition: nil, sent: 0)
+            if waitsFor != driver.waitsFor {
+                waitsFor = driver.waitsFor
+                observe(.waits(forStaged: waitsFor))
+            }
         }
         for case .change(_, let done) in inputs { done(.failure(.notLeader(hint: nil))) }
     }
@@ -67,6 +72,7 @@ extension ReplicaHost {
             driver.snapshotEnded(to: peer, index: position?.index)
             if position != nil { publish(driver, condition: nil, sent: 1) }
         case .install(let snapshot): driver.install(snapshot, now: now)
+        case .staged: driver.staged()
         }
     }
 
@@ -95,7 +101,13 @@ extension ReplicaHost {
         for needed in effects.neededEntries {
             chores.post(.readEntries(peer: needed.peer, from: needed.from, through: needed.through))
         }
-        for member in effects.neededSnapshots { chores.post(.sendSnapshot(member)) }
+        for member in effects.neededSnapshots {
+            exported.withLock { $0[member.id] = nil }
+            transport.sendSnapshot(from: core.id, to: member) { [self] delivered in
+                let position = exported.withLock { $0.removeValue(forKey: member.id) }
+                inbox.post(.snapshotEnded(to: member.id, delivered ? position : nil))
+            }
+        }
         if !effects.discardedFamilies.isEmpty { chores.post(.drop(effects.discardedFamilies)) }
     }
 
@@ -130,6 +142,7 @@ extension ReplicaHost {
         view.close()
         try writeWhenThereIsRoom(batch)
         var done: [(@Sendable (ProposalResult<Machine.Reply>) -> Void, LogPosition, Machine.Reply)] = []
+        var abandoned: [Waiter] = []
         waiters.withLock { table in
             for outcome in outcomes {
                 for answer in outcome.replies {
@@ -137,8 +150,10 @@ extension ReplicaHost {
                         done.append((reply, answer.position, answer.reply))
                     }
                 }
+                abandoned += outcome.abandoned.compactMap { table.waiting.removeValue(forKey: $0) }
             }
         }
+        for waiter in abandoned { waiter.fail(.unknown) }
         inbox.post(outcomes.map { Input.completed($0.completion) })
         for (reply, position, result) in done { reply(.applied(position, result)) }
         if !batch.unmapped.isEmpty { chores.post(.drop(batch.unmapped)) }
@@ -221,55 +236,50 @@ extension ReplicaHost {
             defer { snapshot.close() }
             entries = try layout.readEntries(
                 from: from, through: through, bytesMax: configuration.driver.core.appendBytesMax, in: snapshot)
-        case .sendSnapshot(let member):
-            do throws(EngineError) { try sendSnapshot(to: member) } catch {
-                inbox.post(.snapshotEnded(to: member.id, nil))
-                throw error
-            }
         case .drop(let unmapped):
             for family in unmapped { try engine.dropFamily(family) }
+            chores.post(.reclaim)
+        case .reclaim:
+            // One slice at a time: whatever else is to be done comes between them.
+            if try engine.reclaim() { chores.post(.reclaim) }
         case .stock:
             try families.stock(configuration.spareFamilies)
-        case .removeStaging(let path):
-            removeTree(path)
         }
     }
 
-    /// Exports at disk speed into files, lets go of the engine's snapshot, then sends the files.
-    private func sendSnapshot(to member: Member) throws(EngineError) {
-        let directory = try makeStagingDirectory("out")
+    // MARK: - Families in motion (on threads of the caller, who may wait)
+
+    /// Exports the group at disk speed into files, and lets go of the engine's snapshot. `formats`: those that the
+    /// receiver takes. `member`: for whom; its log is kept meanwhile.
+    public func exportSnapshot(
+        for member: ReplicaID?, formats: [String], to directory: String
+    ) throws(EngineError) -> ExportedSnapshot {
         let snapshot = try engine.snapshot()
-        var outgoing: OutgoingSnapshot
-        do throws(EngineError) {
-            defer { snapshot.close() }
-            let (header, physical) = try SnapshotHeader.read(layout, in: snapshot)
-            inbox.post(.snapshotStarted(to: member.id, header.applied.position))
-            observe(.snapshotSending(to: member.id, position: header.applied.position))
-            outgoing = OutgoingSnapshot(header: header, manifests: [], directory: directory)
-            for (number, family) in physical.enumerated() {
-                let path = "\(directory)/\(number)"
-                try makeDirectory(path)
-                outgoing.manifests.append(
-                    try engine.export(family, from: snapshot, format: ChunkFormat.portable, to: path))
-            }
-        } catch {
-            removeTree(directory)
-            throw error
+        defer { snapshot.close() }
+        let (header, physical) = try SnapshotHeader.read(layout, in: snapshot)
+        if let member {
+            exported.withLock { $0[member] = header.applied.position }
+            inbox.post(.snapshotStarted(to: member, header.applied.position))
+            observe(.snapshotSending(to: member, position: header.applied.position))
         }
-        let position = outgoing.header.applied.position
-        transport.sendSnapshot(outgoing, to: member) { [inbox, chores] delivered in
-            inbox.post(.snapshotEnded(to: member.id, delivered ? position : nil))
-            chores.post(.removeStaging(directory))
+        var exported = ExportedSnapshot(header: header, manifests: [])
+        for (number, family) in physical.enumerated() {
+            exported.manifests.append(
+                try export(family, from: snapshot, formats: formats, to: "\(directory)/\(number)"))
         }
+        return exported
     }
 
-    /// A directory for a snapshot that arrives.
-    public func makeIncomingDirectory() throws(EngineError) -> String { try makeStagingDirectory("in") }
+    /// Exports one family into a new directory, in the best form that `formats` holds.
+    public func export(
+        _ family: FamilyID, from snapshot: any ReadSnapshot, formats: [String], to directory: String
+    ) throws(EngineError) -> FamilyManifest {
+        try makeDirectory(directory)
+        let format = engine.capabilities.format(for: formats)
+        return try engine.export(family, from: snapshot, format: format, to: directory)
+    }
 
-    public func removeIncomingDirectory(_ path: String) { removeTree(path) }
-
-    /// Loads a received snapshot into unmapped families and hands it to the driver. Blocks for as long as
-    /// loading takes; call it from a thread that may.
+    /// Loads a received snapshot into unmapped families and hands it to the driver.
     public func install(
         _ header: SnapshotHeader, manifests: [FamilyManifest], from directory: String
     ) throws(EngineError) {
@@ -277,9 +287,7 @@ extension ReplicaHost {
         var loaded: [FamilyID] = []
         do throws(EngineError) {
             for (number, manifest) in manifests.enumerated() {
-                let family = try families.take()
-                loaded.append(family)
-                try engine.ingest(manifest, from: "\(directory)/\(number)", into: family)
+                loaded.append(try load(manifest, from: "\(directory)/\(number)"))
             }
         } catch {
             chores.post(.drop(loaded))
@@ -287,6 +295,51 @@ extension ReplicaHost {
         }
         inbox.post(.install(SnapshotInstall(header: header, families: loaded)))
     }
+
+    /// Loads an exported family into a new one that nothing maps.
+    public func load(_ manifest: FamilyManifest, from directory: String) throws(EngineError) -> FamilyID {
+        let family = try families.take()
+        do throws(EngineError) { try engine.ingest(manifest, from: directory, into: family) } catch {
+            chores.post(.drop([family]))
+            throw error
+        }
+        return family
+    }
+
+    /// Notes, durably, that a loaded family is what the log calls `name`, and tries again what waits for it.
+    public func stage(_ name: String, _ staged: StagedFamily) throws(EngineError) {
+        var batch = WriteBatch()
+        layout.putStaged(name, staged, in: &batch)
+        try engine.write(batch, durability: .synced)
+        inbox.post(.staged)
+    }
+
+    /// Forgets what is staged under names that no entry can map any more.
+    public func discardStaged(_ names: [String]) throws(EngineError) {
+        let snapshot = try engine.snapshot()
+        defer { snapshot.close() }
+        var batch = WriteBatch()
+        var dropped: [FamilyID] = []
+        for name in names {
+            guard let staged = try layout.staged(name, in: snapshot) else { continue }
+            layout.deleteStaged(name, in: &batch)
+            if let family = staged.family { dropped.append(family) }
+        }
+        guard !batch.isEmpty else { return }
+        try engine.write(batch, durability: .synced)
+        chores.post(.drop(dropped))
+    }
+
+    /// Families that were loaded and are not needed after all.
+    public func discard(_ families: [FamilyID]) { chores.post(.drop(families)) }
+
+    /// Forms in which this replica takes families.
+    public var formats: [String] { engine.capabilities.formats }
+
+    /// A new, empty directory for files on their way.
+    public func makeStaging(_ kind: String) throws(EngineError) -> String { try makeStagingDirectory(kind) }
+
+    public func removeStaging(_ path: String) { removeTree(path) }
 
     private func makeStagingDirectory(_ kind: String) throws(EngineError) -> String {
         let serial = stagingSerial.add(1, ordering: .relaxed).newValue

@@ -6,17 +6,16 @@ internal import Synchronization
 public protocol ReplicaTransport: Sendable {
     /// Sends messages as soon as possible; may lose them. Never blocks.
     func send(_ messages: [Message], membership: Membership)
-    /// Carries a snapshot over; `done` says whether the receiver has it. Never blocks.
-    func sendSnapshot(_ snapshot: OutgoingSnapshot, to member: Member, done: @escaping @Sendable (Bool) -> Void)
+    /// Has the member take a snapshot of the sender: made with its host's `exportSnapshot`, in a form that the member's
+    /// engine takes, and loaded there with `install`. `done` says whether it has it. Never blocks.
+    func sendSnapshot(from sender: ReplicaID, to member: Member, done: @escaping @Sendable (Bool) -> Void)
 }
 
 /// A snapshot exported into files, ready to be sent.
-public struct OutgoingSnapshot: Sendable {
+public struct ExportedSnapshot: Sendable {
     public var header: SnapshotHeader
-    /// One for each of the header's families, in its order.
+    /// One for each of the header's families, in its order. Family `n` lies in `n/`.
     public var manifests: [FamilyManifest]
-    /// Family `n` lies in `directory/n/`.
-    public var directory: String
 }
 
 /// What happens in a replica, for logs and metrics. Called from the host's threads; must not block.
@@ -24,6 +23,8 @@ public enum ReplicaEvent: Sendable {
     case roleChanged(RaftCore.Role, term: Term, leader: ReplicaID?)
     case snapshotSending(to: ReplicaID, position: LogPosition)
     case snapshotInstalled(LogPosition)
+    /// A committed entry waits for this to be staged here; `nil`: no longer.
+    case waits(forStaged: String?)
     case membershipChanged(Membership)
     /// The disk is full; the replica keeps trying.
     case noSpace(String)
@@ -67,6 +68,8 @@ public struct ReplicaStatus: Sendable {
     /// Why the replica doesn't work, if it doesn't.
     public var condition: String?
     public var hasCommittedInTerm = false
+    /// A committed entry can't be applied before this is staged here.
+    public var waitsFor: String?
 }
 
 /// The shell of one replica: threads that carry out what its driver says.
@@ -103,15 +106,15 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         case entries([Entry], to: ReplicaID)
         case snapshotStarted(to: ReplicaID, LogPosition)
         case snapshotEnded(to: ReplicaID, LogPosition?)
+        case staged
         case install(SnapshotInstall)
     }
 
     enum Chore: Sendable {
         case readEntries(peer: ReplicaID, from: LogIndex, through: LogIndex)
-        case sendSnapshot(Member)
         case drop([FamilyID])
+        case reclaim
         case stock
-        case removeStaging(String)
     }
 
     enum Waiter: Sendable {
@@ -134,6 +137,8 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
     let published: Mutex<ReplicaStatus>
     let threads = Mutex<[HostThread]>([])
     let stagingSerial = Atomic<UInt64>(0)
+    /// The last snapshot that was made for each member.
+    let exported = Mutex<[ReplicaID: LogPosition]>([:])
 
     struct WaiterTable {
         var next: UInt64 = 1
@@ -169,7 +174,7 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
             threads.append(HostThread(name: "reader") { [self] in runReader() })
             threads.append(HostThread(name: "chores") { [self] in runChores() })
         }
-        chores.post(.stock)
+        chores.post([.stock, .reclaim])
     }
 
     // MARK: - Requests
@@ -271,6 +276,7 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
             status.matches = matches
             status.snapshotsInstalled = driver.snapshotsInstalled
             status.hasCommittedInTerm = core.hasCommittedInTerm
+            status.waitsFor = driver.waitsFor
             if let condition { status.condition = condition }
             status.snapshotsSent += sent
         }

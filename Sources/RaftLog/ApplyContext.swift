@@ -104,6 +104,8 @@ public struct ApplyContext {
     public internal(set) var membership: Membership
     /// Logical names of the group's families.
     public internal(set) var families: [String: FamilyID]
+    /// What `wait(forStaged:)` was called with.
+    private(set) var waitsFor: String?
 
     // MARK: - State rows (small, all of them in every snapshot)
 
@@ -150,6 +152,35 @@ public struct ApplyContext {
         storage.delete(layout.meta, GroupLayout.familyKey(name))
         storage.put(layout.meta, GroupLayout.familyKey(other), bigEndianBytes(family.rawValue))
     }
+
+    // MARK: - Staged families (this replica's own, until an entry maps them)
+
+    public func staged(_ name: String) throws(EngineError) -> StagedFamily? {
+        guard let row = try storage.get(layout.meta, GroupLayout.stagedKey(name)) else { return nil }
+        return try StagedFamily(row: row, name: name)
+    }
+
+    /// Maps what is staged as `name` to the logical name `other`; what that meant is unmapped.
+    public mutating func mapStaged(_ name: String, as other: String) throws(EngineError) {
+        guard let staged = try staged(name) else { return }
+        storage.delete(layout.meta, GroupLayout.stagedKey(name))
+        unmapFamily(other)
+        guard let family = staged.family else { return }
+        families[other] = family
+        storage.put(layout.meta, GroupLayout.familyKey(other), bigEndianBytes(family.rawValue))
+    }
+
+    /// Forgets what is staged as `name`; the family's space comes back later.
+    public mutating func discardStaged(_ name: String) throws(EngineError) {
+        guard let staged = try staged(name) else { return }
+        storage.delete(layout.meta, GroupLayout.stagedKey(name))
+        if let family = staged.family { storage.unmap(family) }
+    }
+
+    /// The entry can't be applied here: other replicas have staged what it needs, this one hasn't. The machine must
+    /// have changed nothing; its answer is ignored, and the replica applies nothing more until `name` is staged or a
+    /// snapshot brings it beyond this entry.
+    public mutating func wait(forStaged name: String) { waitsFor = name }
 
     // MARK: - Rows of families
 

@@ -112,7 +112,9 @@ public final class FamilyTable: Sendable {
         for (gid, row) in groups {
             let layout = try Self.layout(gid, row)
             mapped.formUnion([layout.log, layout.meta])
-            mapped.formUnion(try GroupStorageRows.load(layout, in: snapshot).families.values)
+            let rows = try GroupStorageRows.load(layout, in: snapshot)
+            mapped.formUnion(rows.families.values)
+            mapped.formUnion(rows.staged.values.compactMap(\.family))
         }
         for family in try engine.families() where family != Self.node && !mapped.contains(family) {
             let cursor = try snapshot.cursor(family, lower: [], upper: nil, reverse: false)

@@ -19,6 +19,8 @@ public struct GroupLayout: Sendable, Equatable {
     static let hardStateKey: [UInt8] = [0x01]
     static let baseKey: [UInt8] = [0x02]
     static let bootstrapKey: [UInt8] = [0x03]
+    /// Name -> a family that was loaded here and that an entry may map.
+    static let stagedPrefix: UInt8 = 0x04
 
     /// Rows from here on are replicated.
     static let replicatedLower: [UInt8] = [0x10]
@@ -30,6 +32,7 @@ public struct GroupLayout: Sendable, Equatable {
     public static let statePrefix: UInt8 = 0x40
 
     static func familyKey(_ name: String) -> [UInt8] { [familyPrefix] + Array(name.utf8) }
+    static func stagedKey(_ name: String) -> [UInt8] { [stagedPrefix] + Array(name.utf8) }
     static func logKey(_ index: LogIndex) -> [UInt8] { bigEndianBytes(index) }
 
     /// An entry as a row of the log family. The checksum covers group and index too, so that a record which

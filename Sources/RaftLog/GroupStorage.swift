@@ -29,6 +29,8 @@ public struct SnapshotInstall: Sendable {
     public var header: SnapshotHeader
     /// The families of `header`, in its order, as loaded here.
     public var families: [FamilyID]
+    /// The log here holds the snapshot's position, and what comes after it stays. The driver decides.
+    public var keepsLog = false
 
     public init(header: SnapshotHeader, families: [FamilyID]) {
         self.header = header
@@ -107,6 +109,8 @@ public struct GroupStorageRows: Sendable {
     public var applied = AppliedState(position: .zero, logTime: 0)
     public var membership = Membership.none
     public var families: [String: FamilyID] = [:]
+    /// Families that are staged here, by name; the group's state doesn't know them.
+    public var staged: [String: StagedFamily] = [:]
     public var bootstrap: [UInt8]?
 
     public static func load(_ layout: GroupLayout, in view: any ReadView) throws(EngineError) -> GroupStorageRows {
@@ -132,6 +136,7 @@ public struct GroupStorageRows: Sendable {
             }
             rows.families[name] = FamilyID(number)
         }
+        rows.staged = try layout.stagedFamilies(in: view)
         return rows
     }
 }
@@ -146,11 +151,15 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
     public private(set) var applied: AppliedState
     public private(set) var membership: Membership
     public private(set) var families: [String: FamilyID]
+    /// The entry after `applied` waits for this to be staged here; until then nothing is applied.
+    private var waitsFor: String?
 
     /// What became of one request.
     public struct Outcome: Sendable {
         public var completion: WriteCompletion
         public var replies: [(token: UInt64, position: LogPosition, reply: Machine.Reply)]
+        /// Commands that were not applied, because one before them, or they themselves, must wait.
+        public var abandoned: [UInt64] = []
     }
 
     /// Opens what is on disk. The second half is what the driver needs to go on.
@@ -211,7 +220,12 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
         }
         append(request, in: &batch)
         var outcome = Outcome(completion: WriteCompletion(serial: request.serial), replies: [])
-        if !request.commands.isEmpty {
+        if let waitsFor, let first = request.commands.first, first.entry.index != applied.position.index + 1 {
+            // Issued before the driver heard that one before them waits.
+            outcome.abandoned = request.commands.compactMap(\.token)
+            outcome.completion.applied = applied.position
+            outcome.completion.waitsFor = waitsFor
+        } else if !request.commands.isEmpty {
             try apply(request.commands, in: &batch, outcome: &outcome)
         }
         if let position = request.compactThrough {
@@ -238,8 +252,10 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
         // The context owns the batch while it applies; a second reference would copy its tables.
         batch = StorageBatch(view: batch.view) { () throws(EngineError) -> FamilyID in throw .closed }
         outcome.replies.reserveCapacity(commands.count)
-        for command in commands {
+        waitsFor = nil
+        for (number, command) in commands.enumerated() {
             let entry = command.entry
+            let before = applied
             precondition(
                 entry.index == applied.position.index + 1,
                 "group \(layout.gid): entry \(entry.index) after applied \(applied.position)")
@@ -257,10 +273,18 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
                 }
             case .command:
                 let reply = try machine.apply(entry, in: &context)
+                if let name = context.waitsFor {
+                    applied = before
+                    waitsFor = name
+                    outcome.completion.waitsFor = name
+                    outcome.abandoned = commands[number...].compactMap(\.token)
+                    break
+                }
                 if let token = command.token {
                     outcome.replies.append((token, applied.position, reply))
                 }
             }
+            if waitsFor != nil { break }
         }
         try machine.flush(in: &context)
         families = context.families
@@ -294,8 +318,10 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
         batch.put(layout.meta, GroupLayout.membershipKey, membership.encoded)
         batch.put(
             layout.meta, GroupLayout.baseKey, AppliedState(position: applied.position, logTime: 0).encoded)
-        batch.deleteRangeUnseen(layout.log, from: [0], to: nil)
+        batch.deleteRangeUnseen(
+            layout.log, from: [0], to: install.keepsLog ? GroupLayout.logKey(applied.position.index + 1) : nil)
         batch.mustSync = true
+        waitsFor = nil
         var context = context(batch)
         try machine.load(in: &context)
     }
@@ -316,4 +342,6 @@ public struct WriteCompletion: Sendable {
     public var serial: UInt64
     public var applied: LogPosition?
     public var membership: Membership?
+    /// The entry after `applied` can't be applied: this isn't staged here.
+    public var waitsFor: String?
 }

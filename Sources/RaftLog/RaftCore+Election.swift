@@ -5,7 +5,7 @@ extension RaftCore {
 
     /// Tries to become leader. With `force` (the leader hands over) there is no pre-vote.
     mutating func campaign(force: Bool) {
-        guard isVoter(in: membership) else { return }
+        guard isVoter(in: membership), !isBlocked else { return }
         // A committed change that is not applied here may have taken our vote away (etcd #7280).
         if hasCommittedChangeUnapplied { return }
         leader = nil

@@ -276,6 +276,26 @@ extension RaftCore {
         return true
     }
 
+    /// Takes the state of a snapshot that is newer than what is applied, and keeps the log after it: for a replica
+    /// whose log is good but whose next committed entry can't be applied. False if the log doesn't hold the position.
+    mutating func advance(to position: LogPosition, membership newMembership: Membership) -> Bool {
+        guard position.index > applied, log.term(at: position.index) == position.term else { return false }
+        precondition(role != .leader, "a leader was given a snapshot at \(position)")
+        if let first = firstUnsaved, first <= position.index {
+            firstUnsaved = position.index < log.last.index ? position.index + 1 : nil
+        }
+        commit = max(commit, position.index)
+        applied = position.index
+        durable = max(durable, position.index)
+        unappliedMemberships.removeAll { $0 <= position.index }
+        log.compact(through: position.index)
+        unappliedBytes =
+            log.entries(from: position.index + 1, through: log.last.index, bytesMax: .max)?.reduce(0) { $0 + $1.size }
+            ?? 0
+        membership = newMembership
+        return true
+    }
+
     /// Forgets the log up to `index`.
     mutating func compact(through index: LogIndex) {
         precondition(index <= applied, "compaction at \(index) beyond what is applied (\(applied))")

@@ -77,6 +77,9 @@ public struct RaftCore: Sendable {
     var reads: [PendingRead] = []
     var unappliedBytes = 0
 
+    /// A committed entry can't be applied here for want of staged data. Who can't apply can't answer, and doesn't lead.
+    var isBlocked = false
+
     /// Indexes of membership entries that are in the log and not applied.
     var unappliedMemberships: [LogIndex] = []
 

@@ -83,6 +83,9 @@ public struct ReplicaDriver: Sendable {
     private var sizeMarks: [(index: LogIndex, bytes: Int)] = []
     private var appliedBytesTotal = 0
     public private(set) var snapshotsInstalled: UInt64 = 0
+    /// The next committed entry needs this, and it isn't staged here. Stage it and call `staged`, or bring a snapshot
+    /// that goes beyond the entry (`install`).
+    public private(set) var waitsFor: String?
 
     public init(
         id: ReplicaID, incarnation: Incarnation, configuration: Configuration, state: RestoredState, seed: UInt64,
@@ -114,6 +117,7 @@ public struct ReplicaDriver: Sendable {
         {
             core.stepDown()
         }
+        if core.isBlocked { core.stepDown() }
         if core.isLeader, let promotion = core.duePromotion() { _ = core.propose(promotion) }
     }
 
@@ -163,6 +167,13 @@ public struct ReplicaDriver: Sendable {
         if let hardState = write.hardState { core.hardStateSaved(hardState) }
         if write.installed != nil { snapshotsInstalled += 1 }
         visible = max(visible, completion.applied?.index ?? 0, write.installed ?? 0)
+        // A snapshot that was accepted meanwhile has lifted it already.
+        if let name = completion.waitsFor, let applied = completion.applied?.index, applied >= core.applied {
+            waitsFor = name
+            core.isBlocked = true
+            core.stepDown()
+            nextToApply = applied + 1
+        }
         if let applied = completion.applied, applied.index >= core.applied {
             core.didApply(through: applied.index, bytes: write.appliedBytes, membership: completion.membership)
             appliedBytesTotal += write.appliedBytes
@@ -171,9 +182,12 @@ public struct ReplicaDriver: Sendable {
             }
         }
         released += write.held
+        if triesAgain, pending.isEmpty { proceed() }
     }
 
     private var released: [Message] = []
+    /// `staged` was called while writes were on their way.
+    private var triesAgain = false
 
     /// Entries from the log for a follower that is behind; empty if they are gone.
     public mutating func provideEntries(_ entries: [Entry], to peer: ReplicaID) {
@@ -195,16 +209,41 @@ public struct ReplicaDriver: Sendable {
     /// A snapshot was received and its families are loaded and durable.
     public mutating func install(_ snapshot: SnapshotInstall, now: Milliseconds) {
         // A snapshot that was meant for an earlier life of this replica would make a voter of a wiped disk.
-        guard snapshot.header.membership[id]?.incarnation == incarnation, core.role != .leader, install == nil,
-            core.restore(snapshot.header.applied.position, membership: snapshot.header.membership)
-        else {
+        let position = snapshot.header.applied.position
+        let membership = snapshot.header.membership
+        guard membership[id]?.incarnation == incarnation, core.role != .leader, install == nil else {
             discardedFamilies += snapshot.families
             return
         }
-        install = snapshot
+        var accepted = snapshot
+        if core.isBlocked, core.advance(to: position, membership: membership) {
+            accepted.keepsLog = true
+        } else if core.restore(position, membership: membership) {
+            accepted.keepsLog = false
+            lastIssuedEntry = core.applied
+        } else {
+            discardedFamilies += snapshot.families
+            return
+        }
+        proceed()
+        install = accepted
         nextToApply = core.applied + 1
-        lastIssuedEntry = core.applied
+        lastIssuedEntry = max(lastIssuedEntry, core.applied)
         sizeMarks = []
+    }
+
+    /// Something was staged: the entry that waits may be tried again.
+    public mutating func staged() {
+        guard core.isBlocked else { return }
+        // Writes on their way were issued before, and won't apply it.
+        guard pending.isEmpty else { return triesAgain = true }
+        proceed()
+    }
+
+    private mutating func proceed() {
+        triesAgain = false
+        waitsFor = nil
+        core.isBlocked = false
     }
 
     // MARK: - Effects
@@ -250,10 +289,10 @@ public struct ReplicaDriver: Sendable {
         request.entries = unsaved.entries
         request.install = install
         var write = PendingWrite(serial: request.serial, needsSync: false, issuedAt: now)
-        if install != nil {
-            cuts.append((request.serial, core.applied + 1))
+        if let install {
+            if !install.keepsLog { cuts.append((request.serial, core.applied + 1)) }
             write.installed = core.applied
-            install = nil
+            self.install = nil
             // The leader learns that it may go on with the log.
             if let leader = core.leader, leader != id {
                 held.append(core.envelope(.appended(match: core.applied), to: leader))
@@ -283,7 +322,7 @@ public struct ReplicaDriver: Sendable {
 
     private mutating func nextCommands(_ write: inout PendingWrite, _ effects: inout Effects) -> [WriteRequest.Command]
     {
-        guard nextToApply <= core.commit else { return [] }
+        guard hasMoreToApply else { return [] }
         guard
             let entries = core.log.entries(
                 from: nextToApply, through: core.commit, bytesMax: configuration.applyBytesMax)
@@ -307,7 +346,7 @@ public struct ReplicaDriver: Sendable {
     }
 
     /// More is committed than went into the last write request: `effects` has more to give.
-    public var hasMoreToApply: Bool { nextToApply <= core.commit }
+    public var hasMoreToApply: Bool { nextToApply <= core.commit && !core.isBlocked }
 
     private mutating func nextCompaction() -> LogPosition? {
         let base = core.log.base.index

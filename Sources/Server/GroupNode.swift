@@ -23,8 +23,9 @@ public final class GroupNode: Sendable {
         try await Self.checkCluster(options, controllers)
         let node = try Node(options, log: log) { GroupMachine() }
         self.node = node
-        let front = GroupFront(node: node)
-        let source = MoveSource(node: node)
+        let target = MoveTarget(node: node)
+        let front = GroupFront(node: node, target: target)
+        let source = MoveSource(node: node, target: target)
         listener = try await GRPCListener(
             endpoint,
             services: [
@@ -46,7 +47,7 @@ public final class GroupNode: Sendable {
                     node.log.critical("can't start: \(error)")
                     exit(1)
                 }
-                await ShardMover(node: node, controllers: controllers, front: front).run()
+                await ShardMover(node: node, controllers: controllers, front: front, target: target).run()
             }
         ]
     }
@@ -86,13 +87,17 @@ final class GroupFront: KvHandler {
     private static let countedKeysMax = 1_000
 
     private let node: Node<GroupMachine>
+    private let target: MoveTarget
     /// The newest config that this node has heard of: tells clients to ask again.
     private let newestConfig = Mutex<UInt64>(0)
     /// Shards that this group serves already and whose source has not removed its copy yet.
     private let collecting = Mutex<Set<Int>>([])
     private let shardCount = Mutex<Int?>(nil)
 
-    init(node: Node<GroupMachine>) { self.node = node }
+    init(node: Node<GroupMachine>, target: MoveTarget) {
+        self.node = node
+        self.target = target
+    }
 
     func note(_ config: Flotilla_V1_Config) {
         newestConfig.withLock { $0 = max($0, config.number) }
@@ -330,7 +335,8 @@ final class GroupFront: KvHandler {
             }
             status.shards.append(row)
         }
-        for shard in try reader.stagedShards().sorted() {
+        let here = Set(status.shards.map { Int($0.shard) })
+        for shard in try target.pulling(reader).subtracting(here).sorted() {
             var row = Flotilla_V1_ShardStatus()
             row.shard = UInt32(shard)
             row.group = node.options.gid

@@ -10,12 +10,15 @@ internal import Wire
 
 /// The source's side of moves: answers the target's leader. Every step is a log entry of its own group.
 final class MoveSource: ShardPeer {
-    private static let pieceBytesMax = 1 << 20
     private let node: Node<GroupMachine>
+    private let target: MoveTarget
     /// A frozen shard doesn't change, so its fingerprints are computed once.
     private let hashes = Mutex<[ShardEpoch: ShardHashes]>([:])
 
-    init(node: Node<GroupMachine>) { self.node = node }
+    init(node: Node<GroupMachine>, target: MoveTarget) {
+        self.node = node
+        self.target = target
+    }
 
     private func step(_ command: GroupCommand) async throws {
         switch try await node.propose(command.encoded) {
@@ -65,20 +68,24 @@ final class MoveSource: ShardPeer {
     }
 
     /// Any replica that has applied the freeze holds the same rows.
-    func read(_ request: Flotilla_V1_ReadShardRequest) async throws -> Flotilla_V1_ShardPiece {
+    func export(
+        _ request: Flotilla_V1_ShardEpoch, formats: [String], to directory: String
+    ) throws -> [FamilyManifest] {
+        guard let host = node.host else { throw node.unavailable().status }
         let shard = ShardEpoch(shard: Int(request.shard), epoch: request.epoch)
-        let bytes = min(Int(request.bytesMax == 0 ? 256 << 10 : request.bytesMax), Self.pieceBytesMax)
-        let after = request.after.array
-        let piece = try await view { try $0.piece(shard, after: after, bytesMax: bytes) }
-        guard let piece else {
+        let snapshot = try node.engine.snapshot()
+        defer { snapshot.close() }
+        guard let family = try GroupReader(node.layout, in: snapshot).frozen(shard) else {
             throw Flotilla_V1_Error(
                 .failedPrecondition, "shard \(shard.shard) is not frozen under epoch \(shard.epoch)"
             ).status
         }
-        var response = Flotilla_V1_ShardPiece()
-        response.chunk = Data(piece.chunk)
-        response.last = piece.last
-        return response
+        guard case .family(let physical) = family else { return [] }
+        return [try host.export(physical, from: snapshot, formats: formats, to: "\(directory)/0")]
+    }
+
+    func stage(_ request: Flotilla_V1_StageShardRequest) async throws -> Flotilla_V1_StageShardResponse {
+        try await target.stage(request)
     }
 
     /// As the target: what the log has decided.

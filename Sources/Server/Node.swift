@@ -32,6 +32,7 @@ final class Node<Machine: StateMachine>: Sendable {
     /// Addresses of peers that the membership doesn't name (yet): whom a new member answers.
     private let learned = Mutex<[ReplicaID: String]>([:])
     let connections = ConnectionPool()
+    let exports = ExportDesk()
 
     private struct State {
         var host: ReplicaHost<Machine>?
@@ -266,6 +267,8 @@ final class Node<Machine: StateMachine>: Sendable {
                 "members: \(membership.members.map { "\($0.id) \($0.address) \($0.standing)" }.joined(separator: "; "))"
             )
             if membership[id]?.incarnation == incarnation { state.withLock { $0.condition = nil } }
+        case .waits(let name?): log.warning("applies nothing more until \(name) is here; fetching it")
+        case .waits(nil): log.info("goes on applying")
         case .noSpace(let place): log.error("no space left: \(place); writes wait until there is room")
         case .failed(let error):
             log.critical("the replica has stopped: \(error)")
@@ -351,31 +354,5 @@ final class Node<Machine: StateMachine>: Sendable {
 
     func endReceiving(_ turn: UInt64) {
         state.withLock { if $0.receiving?.turn == turn { $0.receiving = nil } }
-    }
-}
-
-extension Node: ReplicaTransport {
-    func send(_ messages: [Message], membership: Membership) {
-        for message in messages {
-            guard let address = address(of: message.to, in: membership) else { continue }
-            links.send(message, to: address)
-        }
-    }
-
-    func sendSnapshot(_ snapshot: OutgoingSnapshot, to member: Member, done: @escaping @Sendable (Bool) -> Void) {
-        Task {
-            do {
-                let accepted = try await SnapshotTransfer.send(
-                    snapshot, gid: options.gid, clusterID: clusterID, to: member)
-                // Refused, for example while another snapshot arrives there: an export costs too much to repeat at once.
-                if !accepted { try? await Task.sleep(for: .seconds(1)) }
-                done(accepted)
-            } catch {
-                log.warning("snapshot to node \(member.id) failed: \(error)")
-                // The peer may be down: not again at once.
-                try? await Task.sleep(for: .milliseconds(500))
-                done(false)
-            }
-        }
     }
 }

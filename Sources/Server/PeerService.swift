@@ -8,7 +8,11 @@ internal import Wire
 /// The part of the Peer service that only shard groups serve.
 protocol ShardPeer: Sendable {
     func freeze(_ request: Flotilla_V1_ShardEpoch) async throws -> Flotilla_V1_FrozenShard
-    func read(_ request: Flotilla_V1_ReadShardRequest) async throws -> Flotilla_V1_ShardPiece
+    /// Writes a frozen shard's family, if it has any rows, into `directory/0`.
+    func export(
+        _ request: Flotilla_V1_ShardEpoch, formats: [String], to directory: String
+    ) throws -> [FamilyManifest]
+    func stage(_ request: Flotilla_V1_StageShardRequest) async throws -> Flotilla_V1_StageShardResponse
     func decision(_ request: Flotilla_V1_ShardEpoch) async throws -> Flotilla_V1_ShardDecisionResponse
     func collect(_ request: Flotilla_V1_CollectShardRequest) async throws -> Flotilla_V1_CollectShardResponse
 }
@@ -31,10 +35,29 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         for try await frame in request { try node.receive(frame, &unpacker) }
     }
 
-    func installSnapshot(
-        request: RPCAsyncSequence<Flotilla_V1_SnapshotFrame, any Error>, context: ServerContext
-    ) async throws -> Flotilla_V1_SnapshotResult {
-        try await SnapshotTransfer.receive(request, node: node)
+    func takeSnapshot(
+        request: Flotilla_V1_TakeSnapshotRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_TakeSnapshotResponse {
+        try await node.takeSnapshot(request)
+    }
+
+    func openExport(
+        request: Flotilla_V1_OpenExportRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_Export {
+        try await node.openExport(request, shards: shards)
+    }
+
+    func readExport(
+        request: Flotilla_V1_ReadExportRequest, response: RPCWriter<Flotilla_V1_ExportPiece>, context: ServerContext
+    ) async throws {
+        try await node.exports.read(request, response)
+    }
+
+    func closeExport(
+        request: Flotilla_V1_CloseExportRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_CloseExportResponse {
+        node.exports.close(request.id)
+        return Flotilla_V1_CloseExportResponse()
     }
 
     func identify(
@@ -54,10 +77,10 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         try await shardPeer().freeze(request)
     }
 
-    func readShard(
-        request: Flotilla_V1_ReadShardRequest, context: ServerContext
-    ) async throws -> Flotilla_V1_ShardPiece {
-        try await shardPeer().read(request)
+    func stageShard(
+        request: Flotilla_V1_StageShardRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_StageShardResponse {
+        try await shardPeer().stage(request)
     }
 
     func shardDecision(

@@ -19,6 +19,7 @@ final class ShardMover: Sendable {
     private let node: Node<GroupMachine>
     private let controllers: ControllerLink
     private let front: GroupFront
+    private let target: MoveTarget
     private let caller: LeaderCaller
     /// The membership that the controller was last told.
     private let reported = Mutex<UInt64>(0)
@@ -29,8 +30,9 @@ final class ShardMover: Sendable {
     /// Moves that failed lately, and when to try again (monotonic milliseconds).
     private let resting = Mutex<[ShardEpoch: UInt64]>([:])
 
-    init(node: Node<GroupMachine>, controllers: ControllerLink, front: GroupFront) {
+    init(node: Node<GroupMachine>, controllers: ControllerLink, front: GroupFront, target: MoveTarget) {
         self.node = node
+        self.target = target
         self.controllers = controllers
         self.front = front
         caller = LeaderCaller(connections: node.connections)
@@ -40,10 +42,22 @@ final class ShardMover: Sendable {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.watch() }
             group.addTask { await self.passTime() }
+            group.addTask { await self.tidy() }
             while !Task.isCancelled {
                 if isLeading, let config = config.withLock({ $0 }) { await step(config, &group) }
                 try? await Task.sleep(for: .milliseconds(30))
             }
+        }
+    }
+
+    /// Brings what this replica lacks, and forgets what it no longer needs.
+    private func tidy() async {
+        var turn = 0
+        while !Task.isCancelled {
+            try? await Task.sleep(for: .milliseconds(100))
+            if let name = node.host?.status.waitsFor { await bringMissing(name) }
+            turn += 1
+            if turn % 50 == 0 { await target.sweep() }
         }
     }
 
@@ -188,14 +202,9 @@ final class ShardMover: Sendable {
 
     // MARK: - One move
 
-    private func state(
-        _ shard: ShardEpoch
-    ) async throws -> (decision: ShardDecision?, staged: StagedShard?) {
+    private func decision(_ shard: ShardEpoch) async throws -> ShardDecision? {
         let layout = node.layout
-        return try await node.read { snapshot in
-            let reader = GroupReader(layout, in: snapshot)
-            return (try reader.decision(shard), try reader.staged(shard))
-        }
+        return try await node.read { try GroupReader(layout, in: $0).decision(shard) }
     }
 
     /// The nodes of a source group. The one that leads is asked first: a node that is paused or cut off would hold
@@ -248,27 +257,28 @@ final class ShardMover: Sendable {
         request.to = node.options.gid
         let source = await locate(addresses)
 
-        var known = try await state(shard)
-        if known.decision == nil {
+        var decided = try await decision(shard)
+        var members: [MemberID] = []
+        if decided == nil {
             node.log.info("bringing shard \(shard.shard) from group \(gid)", metadata: ["epoch": "\(shard.epoch)"])
-            let frozen = try await ask(source) { [request] in try await $0.freezeShard(request, options: $1) }
-            guard let user = ContentHash(frozen.userHash), let session = ContentHash(frozen.sessionHash) else {
-                throw MoveObstacle(text: "group \(gid) sent a malformed hash")
-            }
-            try await stage(shard, from: gid, source, staged: known.staged, shardCount: Int(config.shardCount))
+            let hashes = try await freeze(request, source)
+            members = try await stage(shard, hashes.hashes, from: gid, source)
             await Failpoint.reach("before-activate")
-            let command = GroupCommand.activate(
-                shard, ShardHashes(user: user, session: session), logTime: frozen.logTimeMs)
-            switch try await node.propose(command.encoded) {
+            let activation = Activation(
+                hashes: hashes.hashes, logTime: hashes.logTime, shardCount: Int(config.shardCount),
+                stagedBy: members.map(\.life))
+            switch try await node.propose(GroupCommand.activate(shard, activation).encoded) {
             case .stepped: break
             case .outOfStep(let why): throw MoveObstacle(text: why)
             default: throw MoveObstacle(text: "the log answered another question")
             }
-            known = try await state(shard)
+            decided = try await decision(shard)
         }
-        switch known.decision {
+        switch decided {
         case .activated(let hashes):
             try await controllers.report(shard: shard.shard, epoch: shard.epoch, .activated)
+            // Until a quorum has mapped the shard, the source's copy is what a member that lacks it falls back on.
+            try await awaitActivation(shard, hashes, from: gid, source)
             try await collect(request, .activated, hashes, source)
             try await controllers.report(shard: shard.shard, epoch: shard.epoch, .collected)
             node.log.info("shard \(shard.shard) is here: \(hashes.user)")
@@ -280,35 +290,133 @@ final class ShardMover: Sendable {
         }
     }
 
-    /// Copies piece by piece through the own log, from where the log stands.
+    private func freeze(
+        _ request: Flotilla_V1_ShardEpoch, _ source: Source
+    ) async throws -> (hashes: ShardHashes, logTime: Milliseconds) {
+        let frozen = try await ask(source) { try await $0.freezeShard(request, options: $1) }
+        guard let user = ContentHash(frozen.userHash), let session = ContentHash(frozen.sessionHash) else {
+            throw MoveObstacle(text: "group \(request.gid) sent a malformed hash")
+        }
+        return (ShardHashes(user: user, session: session), frozen.logTimeMs)
+    }
+
+    /// A member that has staged a shard.
+    private struct MemberID: Sendable {
+        var life: Incarnation
+        var isVoter: Bool
+        var hasActivated: Bool
+    }
+
+    /// How long the last members are waited for once a quorum has the shard, beyond as long as the quorum took.
+    private static let laggardsWait: Duration = .seconds(1)
+
+    /// Has every member of this group fetch the shard; returns those that have it, which are a quorum.
     private func stage(
-        _ shard: ShardEpoch, from gid: UInt64, _ source: Source, staged: StagedShard?, shardCount: Int
+        _ shard: ShardEpoch, _ hashes: ShardHashes, from gid: UInt64, _ source: Source
+    ) async throws -> [MemberID] {
+        guard let membership = node.host?.status.membership else { throw MoveObstacle(text: "the node is stopping") }
+        let addresses = [source.leader].compactMap { $0 } + source.addresses.filter { $0 != source.leader }
+        let (answers, post) = AsyncStream.makeStream(of: MemberID?.self)
+        let began = ContinuousClock.now
+        for member in membership.members {
+            // Not cancelled when the rest goes on: a laggard's copy is of use when it comes to apply.
+            Task {
+                post.yield(try? await self.askToStage(member, shard, hashes, from: gid, addresses))
+            }
+        }
+        var staged: [MemberID] = []
+        var answered = 0
+        var timer: Task<Void, Never>?
+        defer { timer?.cancel() }
+        for await answer in answers {
+            answered += 1
+            if let answer { staged.append(answer) }
+            let hasQuorum = staged.count(where: \.isVoter) >= membership.quorum
+            if answered == membership.members.count { break }
+            if hasQuorum, timer == nil {
+                let wait = ContinuousClock.now - began + Self.laggardsWait
+                timer = Task {
+                    try? await Task.sleep(for: wait)
+                    post.finish()
+                }
+            }
+        }
+        guard staged.count(where: \.isVoter) >= membership.quorum else {
+            throw MoveObstacle(
+                text: "\(staged.count) of \(membership.members.count) members have staged shard \(shard.shard)")
+        }
+        return staged
+    }
+
+    private func askToStage(
+        _ member: Member, _ shard: ShardEpoch, _ hashes: ShardHashes, from gid: UInt64, _ addresses: [String]
+    ) async throws -> MemberID {
+        guard let endpoint = Address(member.address) else { throw MoveObstacle(text: "no address") }
+        var request = Flotilla_V1_StageShardRequest()
+        request.clusterID = Data(node.clusterID)
+        request.gid = node.options.gid
+        request.toIncarnation = Data(member.incarnation.bytes)
+        request.shard = UInt32(shard.shard)
+        request.epoch = shard.epoch
+        request.from = gid
+        request.addresses = addresses
+        request.userHash = hashes.user.description
+        request.sessionHash = hashes.session.description
+        let peer = Flotilla_V1_Peer.Client(wrapping: try node.connections.connection(to: endpoint).client)
+        let answer = try await peer.stageShard(request, options: .flotilla(timeout: .seconds(600)))
+        guard answer.incarnation.array == member.incarnation.bytes else { throw MoveObstacle(text: "another life") }
+        return MemberID(
+            life: member.incarnation, isVoter: member.standing == .voter, hasActivated: answer.activated)
+    }
+
+    /// Waits until a quorum has applied the activation.
+    private func awaitActivation(
+        _ shard: ShardEpoch, _ hashes: ShardHashes, from gid: UInt64, _ source: Source
     ) async throws {
-        var after = staged?.lastKey ?? []
-        if staged?.isComplete == true { return }
-        while true {
-            var request = Flotilla_V1_ReadShardRequest()
-            request.gid = gid
+        for _ in 0..<100 {
+            guard let membership = node.host?.status.membership else { break }
+            let members = try await stage(shard, hashes, from: gid, source)
+            if members.count(where: { $0.isVoter && $0.hasActivated }) >= membership.quorum { return }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        throw MoveObstacle(text: "too few members have applied the activation of shard \(shard.shard)")
+    }
+
+    // MARK: - A replica that lacks a shard
+
+    /// The log says that a quorum has a shard which isn't here. As long as the source has it, it is fetched from there;
+    /// after that whoever has applied the activation has a snapshot.
+    private func bringMissing(_ name: String) async {
+        guard let shard = StagedShard.shard(ofName: name), let host = node.host else { return }
+        if let config = config.withLock({ $0 }),
+            let move = config.moves.first(where: { Int($0.shard) == shard.shard && $0.epoch == shard.epoch }),
+            let addresses = config.groups.first(where: { $0.gid == move.from })?.addresses
+        {
+            var request = Flotilla_V1_ShardEpoch()
+            request.gid = move.from
             request.shard = UInt32(shard.shard)
             request.epoch = shard.epoch
-            request.after = Data(after)
-            request.bytesMax = 256 << 10
-            let piece = try await ask(source, timeout: .seconds(10)) { [request] in
-                try await $0.readShard(request, options: $1)
+            request.to = node.options.gid
+            do {
+                let frozen = try await freeze(request, await locate(addresses))
+                _ = try await target.stage(shard, frozen.hashes, from: move.from, at: addresses)
+                return
+            } catch {
+                node.log.info("shard \(shard.shard) can't be had from group \(move.from): \(Self.reason(error))")
             }
-            let chunk = piece.chunk.array
-            var lastKey = after
-            // Damage on the way is found here, before it reaches the log.
-            try PortableChunk.decode(chunk) { key, _ in lastKey = Array(key) }
-            let command = GroupCommand.stage(
-                shard, shardCount: shardCount, from: gid, after: after, chunk: chunk, last: piece.last)
-            switch try await node.propose(command.encoded) {
-            case .stepped: break
-            case .outOfStep(let why): throw MoveObstacle(text: why)
-            default: throw MoveObstacle(text: "the log answered another question")
+        }
+        let others = host.status.membership.members.filter { $0.id != node.id }
+        let leader = host.status.leader
+        for member in others.sorted(by: { ($0.id == leader ? 0 : 1, $0.id) < ($1.id == leader ? 0 : 1, $1.id) }) {
+            do {
+                if let reason = try await node.fetchSnapshot(from: member.address, cluster: node.clusterID) {
+                    node.log.info("no snapshot from node \(member.id): \(reason)")
+                } else {
+                    return
+                }
+            } catch {
+                node.log.info("no snapshot from node \(member.id): \(Self.reason(error))")
             }
-            if piece.last { return }
-            after = lastKey
         }
     }
 
@@ -324,9 +432,4 @@ final class ShardMover: Sendable {
         request.sessionHash = hashes.session.description
         _ = try await ask(source) { [request] in try await $0.collectShard(request, options: $1) }
     }
-}
-
-/// Why a step of a move couldn't be taken now.
-struct MoveObstacle: Error {
-    var text: String
 }

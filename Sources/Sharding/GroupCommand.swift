@@ -64,6 +64,45 @@ public struct ShardHashes: Sendable, Equatable {
     }
 }
 
+/// Why a target may serve a shard.
+public struct Activation: Sendable, Equatable {
+    /// What the source froze, and every member in `stagedBy` has on its disk.
+    public var hashes: ShardHashes
+    /// The source's log time at the freeze.
+    public var logTime: Milliseconds
+    public var shardCount: Int
+    /// Lives of the members that have staged the shard: a quorum of the membership as of this entry, or it is void.
+    public var stagedBy: [Incarnation]
+
+    public init(hashes: ShardHashes, logTime: Milliseconds, shardCount: Int, stagedBy: [Incarnation]) {
+        self.hashes = hashes
+        self.logTime = logTime
+        self.shardCount = shardCount
+        self.stagedBy = stagedBy
+    }
+
+    func encode(to writer: inout ByteWriter) {
+        hashes.encode(to: &writer)
+        writer.varint(logTime)
+        writer.varint(shardCount)
+        writer.varint(stagedBy.count)
+        for life in stagedBy {
+            writer.fixed64(life.high)
+            writer.fixed64(life.low)
+        }
+    }
+
+    init(from reader: inout ByteReader) throws(CodingError) {
+        hashes = try ShardHashes(from: &reader)
+        logTime = try reader.varint()
+        shardCount = Int(clamping: try reader.varint())
+        stagedBy = []
+        for _ in 0..<(try reader.count()) {
+            stagedBy.append(Incarnation(high: try reader.fixed64(), low: try reader.fixed64()))
+        }
+    }
+}
+
 /// What a shard group's log carries.
 public enum GroupCommand: Sendable, Equatable {
     case write(key: [UInt8], KeyOperation, SessionStamp?)
@@ -75,10 +114,8 @@ public enum GroupCommand: Sendable, Equatable {
     case unfreeze(ShardEpoch)
     /// Source: the target has activated; remove the copy.
     case collect(ShardEpoch)
-    /// Target: one piece of the shard, the rows after `after`. `last`: nothing follows.
-    case stage(ShardEpoch, shardCount: Int, from: UInt64, after: [UInt8], chunk: [UInt8], last: Bool)
-    /// Target: serve, if what is staged has these hashes. `logTime`: the source's at the freeze.
-    case activate(ShardEpoch, ShardHashes, logTime: Milliseconds)
+    /// Target: serve.
+    case activate(ShardEpoch, Activation)
     /// Target: never serve this shard under this epoch.
     case reject(ShardEpoch)
     /// Nothing but its stamp: expired sessions go.
@@ -122,17 +159,9 @@ public enum GroupCommand: Sendable, Equatable {
             writer.varint(target)
         case .unfreeze(let shard): epoch(4, shard)
         case .collect(let shard): epoch(5, shard)
-        case .stage(let shard, let shardCount, let source, let after, let chunk, let last):
-            epoch(6, shard)
-            writer.varint(shardCount)
-            writer.varint(source)
-            writer.blob(after)
-            writer.byte(last ? 1 : 0)
-            writer.blob(chunk)
-        case .activate(let shard, let hashes, let logTime):
+        case .activate(let shard, let activation):
             epoch(7, shard)
-            hashes.encode(to: &writer)
-            writer.varint(logTime)
+            activation.encode(to: &writer)
         case .reject(let shard): epoch(8, shard)
         case .passTime: writer.byte(9)
         }
@@ -166,15 +195,7 @@ public enum GroupCommand: Sendable, Equatable {
         case 3: self = .freeze(try epoch(&reader), to: try reader.varint())
         case 4: self = .unfreeze(try epoch(&reader))
         case 5: self = .collect(try epoch(&reader))
-        case 6:
-            let shard = try epoch(&reader)
-            let shardCount = Int(clamping: try reader.varint())
-            let (source, after) = (try reader.varint(), try reader.blob())
-            let last = try reader.byte() == 1
-            self = .stage(
-                shard, shardCount: shardCount, from: source, after: after, chunk: try reader.blob(), last: last)
-        case 7:
-            self = .activate(try epoch(&reader), try ShardHashes(from: &reader), logTime: try reader.varint())
+        case 7: self = .activate(try epoch(&reader), try Activation(from: &reader))
         case 8: self = .reject(try epoch(&reader))
         case 9: self = .passTime
         default: throw CodingError("group command")

@@ -66,75 +66,42 @@ extension GroupMachine {
         }
     }
 
-    func staged(_ shard: ShardEpoch, in context: ApplyContext) throws(EngineError) -> StagedShard? {
-        guard let row = try context.stateRow(StagedShard.key(shard)) else { return nil }
-        do throws(CodingError) { return try StagedShard(encoded: row) } catch { throw .corruption(place: error.place) }
-    }
-
-    mutating func stage(
-        _ shard: ShardEpoch, shardCount: Int, from source: UInt64, after: [UInt8], chunk: [UInt8], last: Bool,
-        in context: inout ApplyContext
-    ) throws(EngineError) -> GroupReply {
-        guard learnShardCount(shardCount, in: &context) else {
-            return .outOfStep("the cluster has \(self.shardCount ?? 0) shards, not \(shardCount)")
-        }
-        if try decision(shard, in: context) != nil { return .stepped }
-        if let record = shards[shard.shard] {
-            guard record.state == .gone, record.epoch < shard.epoch else {
-                return .outOfStep("shard \(shard.shard) is here under epoch \(record.epoch)")
-            }
-        }
-        var stage = try staged(shard, in: context) ?? StagedShard(from: source)
-        // A piece that comes again, or out of turn, changes nothing; the leader goes on from `lastKey`.
-        guard !stage.isComplete, after == stage.lastKey else { return .stepped }
-        let name = StagedShard.family(shard)
-        let family: FamilyID
-        if let mapped = context.families[name] { family = mapped } else { family = try context.mapFamily(name) }
-        do throws(EngineError) {
-            try PortableChunk.decode(chunk) { key, value in
-                ShardRows.add(key: key, value: value, to: &stage.hashes)
-                if key.first == ShardRows.session { stage.sessions += 1 }
-                stage.lastKey = Array(key)
-                context.put(family, stage.lastKey, Array(value))
-            }
-        } catch {
-            // Checked when it was received; damage here means that the log itself is damaged.
-            throw .corruption(place: "staged piece of shard \(shard.shard): \(error)")
-        }
-        stage.isComplete = last
-        context.setStateRow(StagedShard.key(shard), stage.encoded)
-        return .stepped
-    }
-
     mutating func activate(
-        _ shard: ShardEpoch, _ hashes: ShardHashes, logTime: UInt64, in context: inout ApplyContext
+        _ shard: ShardEpoch, _ activation: Activation, in context: inout ApplyContext
     ) throws(EngineError) -> GroupReply {
         if let decided = try decision(shard, in: context) {
             if case .activated = decided { return .stepped }
             return .outOfStep("shard \(shard.shard) was rejected under epoch \(shard.epoch)")
         }
-        guard let stage = try staged(shard, in: context), stage.isComplete else {
-            return .outOfStep("shard \(shard.shard) is not completely staged under epoch \(shard.epoch)")
-        }
         if let record = shards[shard.shard], record.state != .gone || record.epoch >= shard.epoch {
             // Epochs only grow: what is here is newer than this copy.
             return .outOfStep("shard \(shard.shard) is here under epoch \(record.epoch)")
         }
-        guard stage.hashes == hashes else {
-            // Start over: what is staged isn't what the source froze.
-            discardStage(shard, in: &context)
-            return .outOfStep("staged shard \(shard.shard) has other hashes than the source's; copying again")
+        if let shardCount, shardCount != activation.shardCount {
+            return .outOfStep("the cluster has \(shardCount) shards, not \(activation.shardCount)")
         }
-        decide(shard, .activated(hashes), in: &context)
-        if context.families[StagedShard.family(shard)] != nil {
-            context.renameFamily(StagedShard.family(shard), to: ShardRecord.family(shard.shard))
+        let lives = Set(activation.stagedBy)
+        let voters = context.membership.members.filter { $0.standing == .voter }
+        let staged = voters.count { lives.contains($0.incarnation) }
+        guard staged >= context.membership.quorum else {
+            return .outOfStep(
+                "shard \(shard.shard) is staged by \(staged) of \(voters.count) voters, and a quorum is needed")
         }
-        context.setStateRow(StagedShard.key(shard), nil)
+        // Everything so far is the same on every replica. From here on the entry holds, and who lacks the shard waits.
+        guard let here = try StagedShard.read(shard, in: context), here.hashes == activation.hashes else {
+            context.wait(forStaged: StagedShard.name(shard))
+            return .outOfStep("shard \(shard.shard) is not staged here")
+        }
+        guard learnShardCount(activation.shardCount, in: &context) else {
+            return .outOfStep("\(activation.shardCount) shards are out of range")
+        }
+        decide(shard, .activated(activation.hashes), in: &context)
+        try context.mapStaged(StagedShard.name(shard), as: ShardRecord.family(shard.shard))
         forgetSessions(of: shard.shard)
         var record = ShardRecord(state: .serving, epoch: shard.epoch)
-        record.sessions = stage.sessions
+        record.sessions = here.sessions
         setRecord(shard.shard, record)
-        raiseTimeFloor(logTime, in: &context)
+        raiseTimeFloor(activation.logTime, in: &context)
         return .stepped
     }
 
@@ -144,16 +111,11 @@ extension GroupMachine {
             return .outOfStep("shard \(shard.shard) was activated under epoch \(shard.epoch)")
         }
         decide(shard, .rejected, in: &context)
-        discardStage(shard, in: &context)
+        try context.discardStaged(StagedShard.name(shard))
         return .stepped
     }
 
     private mutating func decide(_ shard: ShardEpoch, _ decision: ShardDecision, in context: inout ApplyContext) {
         context.setStateRow(ShardDecision.key(shard), decision.encoded)
-    }
-
-    private mutating func discardStage(_ shard: ShardEpoch, in context: inout ApplyContext) {
-        context.unmapFamily(StagedShard.family(shard))
-        context.setStateRow(StagedShard.key(shard), nil)
     }
 }

@@ -10,8 +10,11 @@ public import RaftLog
 ///     source:  serving ── freeze ──> frozen ── collect ──> gone
 ///                 ^                    │
 ///                 └──── unfreeze ──────┘  (only after the target's reject)
-///     target:  (nothing) ── stage… ──> staged ── activate ──> serving
-///                                         └───── reject ────> rejected
+///     target:  (nothing) ── activate ──> serving
+///                  └─────── reject ────> rejected
+///
+/// What the target serves was staged beside the log, by each replica for itself (`StagedFamily`). Activate names the
+/// replicas that have done so; one that hasn't applies nothing more until a snapshot has brought it the shard.
 public struct GroupMachine: StateMachine {
     static let shardCountKey = Array("count".utf8)
     static let timeFloorKey = Array("time".utf8)
@@ -68,11 +71,7 @@ public struct GroupMachine: StateMachine {
         case .freeze(let shard, let target): return freeze(shard, to: target)
         case .unfreeze(let shard): return unfreeze(shard)
         case .collect(let shard): return collect(shard, in: &context)
-        case .stage(let shard, let count, let source, let after, let chunk, let last):
-            return try stage(
-                shard, shardCount: count, from: source, after: after, chunk: chunk, last: last, in: &context)
-        case .activate(let shard, let hashes, let logTime):
-            return try activate(shard, hashes, logTime: logTime, in: &context)
+        case .activate(let shard, let activation): return try activate(shard, activation, in: &context)
         case .reject(let shard): return try reject(shard, in: &context)
         }
     }

@@ -56,22 +56,25 @@ public struct GroupReader {
         return try decode(row, ShardDecision.init(encoded:))
     }
 
+    /// What is staged here of a shard.
     public func staged(_ shard: ShardEpoch) throws(EngineError) -> StagedShard? {
-        guard let row = try stateRow(StagedShard.key(shard)) else { return nil }
-        return try decode(row, StagedShard.init(encoded:))
+        guard let staged = try layout.staged(StagedShard.name(shard), in: view) else { return nil }
+        return try decode(staged.note, StagedShard.init(encoded:))
     }
 
-    /// Shards that are being staged here.
-    public func stagedShards() throws(EngineError) -> Set<Int> {
-        var shards: Set<Int> = []
-        let prefix = [GroupLayout.statePrefix, StagedShard.prefix]
-        try view.scan(layout.meta, lower: prefix, upper: successor(ofPrefix: prefix)) { key, _ in
-            if let shard = bigEndianNumber(UnsafeRawBufferPointer(rebasing: key.dropFirst(2))) {
-                shards.insert(Int(shard))
-            }
-            return true
+    /// Shards that are staged here.
+    public func stagedShards() throws(EngineError) -> [ShardEpoch] {
+        try layout.stagedFamilies(in: view).keys.compactMap { StagedShard.shard(ofName: $0) }
+    }
+
+    /// Staged shards that no entry can map any more: their move is decided, or a newer epoch is here.
+    public func staleStagedShards() throws(EngineError) -> [ShardEpoch] {
+        var stale: [ShardEpoch] = []
+        for shard in try stagedShards() {
+            let record = try record(shard.shard)
+            if try decision(shard) != nil || (record.map { $0.epoch >= shard.epoch } ?? false) { stale.append(shard) }
         }
-        return shards
+        return stale
     }
 
     /// The group's time as expiry sees it: the log's, or a later one that came with a shard.
@@ -132,24 +135,13 @@ public struct GroupReader {
         return .success((pairs: pairs, more: more))
     }
 
-    /// One piece of a frozen shard: every row after `after`, up to about `bytesMax`. `nil` if it isn't frozen so.
-    public func piece(
-        _ shard: ShardEpoch, after: [UInt8], bytesMax: Int
-    ) throws(EngineError) -> (chunk: [UInt8], last: Bool)? {
+    /// What is there of a frozen shard.
+    public enum FrozenRows { case family(FamilyID), none }
+
+    /// The rows of a shard that is frozen under this epoch; `nil` if it isn't.
+    public func frozen(_ shard: ShardEpoch) throws(EngineError) -> FrozenRows? {
         guard case .frozen(_, let epoch)? = try record(shard.shard)?.state, epoch == shard.epoch else { return nil }
-        var builder = ChunkBuilder()
-        guard let family = try family(shard.shard) else { return (builder.finish(), true) }
-        var last = true
-        let lower = after.isEmpty ? [] : after + [0]
-        try view.scan(family, lower: lower) { key, value in
-            if builder.byteCount >= bytesMax {
-                last = false
-                return false
-            }
-            builder.add(key: key, value: value)
-            return true
-        }
-        return (builder.finish(), last)
+        return try family(shard.shard).map { .family($0) } ?? FrozenRows.none
     }
 
     /// The fingerprints of a shard as it is in this view.

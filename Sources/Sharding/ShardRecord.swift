@@ -1,5 +1,5 @@
 public import Engines
-internal import RaftLog
+public import RaftLog
 
 /// What a group's log says of one shard. Kept after the shard has gone, so that an old order can't bring it back.
 public struct ShardRecord: Sendable, Equatable {
@@ -59,38 +59,46 @@ public struct ShardRecord: Sendable, Equatable {
     }
 }
 
-/// A shard that is being copied into this group.
+/// What a replica knows of a shard that it has staged: the note of its `StagedFamily`.
 public struct StagedShard: Sendable, Equatable {
-    public var from: UInt64
-    /// The last key that is staged; the next piece begins after it.
-    public var lastKey: [UInt8] = []
-    public var isComplete = false
-    public var hashes = ShardHashes()
-    public var sessions = 0
+    public var hashes: ShardHashes
+    /// Session rows in it.
+    public var sessions: Int
 
-    static let prefix: UInt8 = UInt8(ascii: "t")
-    static func key(_ shard: ShardEpoch) -> [UInt8] {
-        [prefix] + bigEndianBytes(UInt64(shard.shard)) + bigEndianBytes(shard.epoch)
+    public init(hashes: ShardHashes, sessions: Int) {
+        self.hashes = hashes
+        self.sessions = sessions
     }
-    static func family(_ shard: ShardEpoch) -> String { "stage/\(shard.shard)/\(shard.epoch)" }
 
-    init(from: UInt64) { self.from = from }
+    private static let prefix = "shard/"
 
-    var encoded: [UInt8] {
+    /// The staged family's name.
+    public static func name(_ shard: ShardEpoch) -> String { "\(prefix)\(shard.shard)/\(shard.epoch)" }
+
+    /// Reads what `name` writes.
+    public static func shard(ofName name: String) -> ShardEpoch? {
+        guard name.hasPrefix(prefix) else { return nil }
+        let parts = name.dropFirst(prefix.count).split(separator: "/")
+        guard parts.count == 2, let shard = Int(parts[0]), let epoch = UInt64(parts[1]) else { return nil }
+        return ShardEpoch(shard: shard, epoch: epoch)
+    }
+
+    static func read(_ shard: ShardEpoch, in context: ApplyContext) throws(EngineError) -> StagedShard? {
+        guard let staged = try context.staged(name(shard)) else { return nil }
+        do throws(CodingError) { return try StagedShard(encoded: staged.note) } catch {
+            throw .corruption(place: error.place)
+        }
+    }
+
+    public var encoded: [UInt8] {
         var writer = ByteWriter()
-        writer.varint(from)
-        writer.blob(lastKey)
-        writer.byte(isComplete ? 1 : 0)
         hashes.encode(to: &writer)
         writer.varint(sessions)
         return writer.bytes
     }
 
-    init(encoded: [UInt8]) throws(CodingError) {
+    public init(encoded: [UInt8]) throws(CodingError) {
         var reader = ByteReader(encoded, place: "staged shard")
-        from = try reader.varint()
-        lastKey = try reader.blob()
-        isComplete = try reader.byte() == 1
         hashes = try ShardHashes(from: &reader)
         sessions = Int(clamping: try reader.varint())
         try reader.finish()
@@ -151,6 +159,16 @@ public enum ShardRows {
         } else {
             hashes.session.add(key: key, value: value)
         }
+    }
+
+    /// Sessions in a family.
+    public static func sessions(of family: FamilyID, in view: any ReadView) throws(EngineError) -> Int {
+        var count = 0
+        try view.scan(family, lower: [session], upper: [session + 1]) { _, _ in
+            count += 1
+            return true
+        }
+        return count
     }
 
     /// The fingerprints of a whole family, by a scan.

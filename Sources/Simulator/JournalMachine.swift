@@ -6,6 +6,19 @@ internal import RaftLog
 struct JournalMachine: StateMachine {
     static let family = "journal"
     static let journals: UInt64 = 4
+    /// What was staged last.
+    static let mapped = "mapped"
+
+    static func stage(_ number: UInt64) -> String { "stage/\(number)" }
+
+    /// A command that needs what these lives have staged.
+    static func payload(_ number: UInt64, stagedBy lives: [Incarnation]) -> [UInt8] {
+        bigEndianBytes(number) + lives.flatMap(\.bytes)
+    }
+
+    private static func lives(of payload: [UInt8]) -> Set<Incarnation> {
+        Set(stride(from: 8, to: payload.count, by: 16).compactMap { Incarnation(bytes: Array(payload[$0..<$0 + 16])) })
+    }
 
     /// Position and payload of everything applied since the machine was loaded, for the invariants.
     private(set) var appliedNow: [Entry] = []
@@ -20,8 +33,20 @@ struct JournalMachine: StateMachine {
             family = try context.mapFamily(Self.family)
         }
         guard let number = entry.payload.withUnsafeBytes({ bigEndianNumber($0) }) else { return 0 }
+        if entry.payload.count > 8 {
+            // Maps a family that a quorum has staged beside the log; what lacks it waits.
+            let lives = Self.lives(of: entry.payload)
+            let staged = context.membership.members.count { $0.standing == .voter && lives.contains($0.incarnation) }
+            if staged >= context.membership.quorum {
+                guard let here = try context.staged(Self.stage(number)), here.note == bigEndianBytes(number) else {
+                    context.wait(forStaged: Self.stage(number))
+                    return 0
+                }
+                try context.mapStaged(Self.stage(number), as: Self.mapped)
+            }
+        }
         let key = [UInt8(ascii: "j"), UInt8(number % Self.journals)]
-        let journal = (try context.get(family, key) ?? []) + entry.payload
+        let journal = (try context.get(family, key) ?? []) + entry.payload.prefix(8)
         context.put(family, key, journal)
         return number
     }

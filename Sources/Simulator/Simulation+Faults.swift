@@ -128,7 +128,7 @@ extension Simulation {
                 }
             } else {
                 let number = takeNumber()
-                let payload = bigEndianBytes(number)
+                let payload = chance(4) ? try stage(number, node) : bigEndianBytes(number)
                 if case .success? = nodes[node].process?.driver.propose(payload, token: number, stamp: now) {
                     knowledge.proposals[number] = number
                 }
@@ -136,6 +136,34 @@ extension Simulation {
         }
         // A paused process takes requests only when it wakes; its queue is the network's, see `deliver`.
         try settle(node)
+    }
+
+    /// Loads a family beside the log of a random quorum, as the leader of a move has its members do. Sometimes one too
+    /// few: then the command must do nothing.
+    private mutating func stage(_ number: UInt64, _ leader: Int) throws -> [UInt8] {
+        guard let membership = nodes[leader].process?.driver.core.membership else { return bigEndianBytes(number) }
+        let up = membership.voters.shuffled(using: &random).map { Int($0.rawValue) }.filter { node in
+            nodes[node].process != nil && membership[nodes[node].id]?.incarnation == nodes[node].incarnation
+        }
+        let wanted = chance(10) ? membership.quorum - 1 : Int.random(in: membership.quorum...membership.members.count, using: &random)
+        var lives: [Incarnation] = []
+        for node in up.prefix(wanted) {
+            try stage(number, on: node)
+            lives.append(nodes[node].incarnation)
+        }
+        report.stages += 1
+        note(leader, "command \(number) needs what \(lives.count) have staged")
+        return JournalMachine.payload(number, stagedBy: lives)
+    }
+
+    mutating func stage(_ number: UInt64, on node: Int) throws {
+        guard let process = nodes[node].process else { return }
+        let family = try process.families.take()
+        var batch = WriteBatch()
+        batch.put(family, key: [1], value: bigEndianBytes(number))
+        process.storage.layout.putStaged(
+            JournalMachine.stage(number), StagedFamily(family: family, note: bigEndianBytes(number)), in: &batch)
+        try nodes[node].engine.write(batch, durability: .synced)
     }
 
     private mutating func takeNumber() -> UInt64 {

@@ -174,6 +174,9 @@ extension Simulation {
             }
             let found = try content(node)
             if found.hash != expected.hash { try violate("n\(nodes[node].id) and n\(nodes[leader].id) differ") }
+            if try mapped(node) != mapped(leader) {
+                try violate("n\(nodes[node].id) and n\(nodes[leader].id) have mapped different families")
+            }
         }
         var seen: Set<UInt64> = []
         for number in expected.numbers where !seen.insert(number).inserted {
@@ -182,6 +185,11 @@ extension Simulation {
         for number in knowledge.acknowledged where !seen.contains(number) {
             try violate("acknowledged command \(number) is lost")
         }
+    }
+
+    private func mapped(_ node: Int) throws -> [UInt8]? {
+        guard let family = nodes[node].process?.storage.families[JournalMachine.mapped] else { return nil }
+        return try nodes[node].engine.snapshot().get(family, key: [1])
     }
 
     private func content(_ node: Int) throws -> (hash: ContentHash, numbers: [UInt64]) {

@@ -42,6 +42,9 @@ public struct Simulation {
         public var reads: Int = 0
         public var crashes: Int = 0
         public var snapshots: Int = 0
+        /// Families that were mapped from beside the log, and replicas that had to wait for one.
+        public var stages: Int = 0
+        public var blocked: Int = 0
         public var wipes: Int = 0
     }
 
@@ -195,6 +198,7 @@ public struct Simulation {
             queue.schedule(event, at: now + 10)
             nodes[node].process?.driver.tick(now: now)
             try settle(node)
+            try fetchIfBlocked(node)
         case .deliver(let message):
             let node = Int(message.to.rawValue)
             guard nodes[node].process != nil else { return }
@@ -292,16 +296,43 @@ public struct Simulation {
         let mustSync = batch.mustSync && options.plant != .acknowledgeBeforeSync
         try engine.write(batch.batch, durability: mustSync ? .synced : .buffered)
         nodes[node].process = process
+        let applied = process.storage.applied.position.index
         for request in requests {
-            for command in request.commands { try noteApplied(command.entry, node) }
+            for command in request.commands where command.entry.index <= applied {
+                try noteApplied(command.entry, node)
+            }
         }
         guard reportCompletion else { return }
         for outcome in outcomes {
             nodes[node].process?.driver.completed(outcome.completion)
             for answer in outcome.replies { acknowledge(answer.token, answer.position) }
+            for token in outcome.abandoned { knowledge.proposals[token] = nil }
         }
         for family in batch.unmapped { try engine.dropFamily(family) }
         beginWriting(node)
+    }
+
+    /// A replica that can't apply its next entry stages what it lacks, as long as the source has it, which is until a
+    /// quorum has applied the entry; or it fetches a snapshot from any replica that could. As `ShardMover` does.
+    private mutating func fetchIfBlocked(_ node: Int) throws {
+        guard let process = nodes[node].process, let name = process.driver.waitsFor, chance(10) else { return }
+        report.blocked += 1
+        let next = process.storage.applied.position.index + 1
+        let applied = nodes.count { ($0.process?.storage.applied.position.index ?? 0) >= next }
+        if applied < process.driver.core.membership.quorum, chance(50),
+            let number = UInt64(name.split(separator: "/").last ?? "")
+        {
+            note(node, "stage \(number) from the source")
+            try stage(number, on: node)
+            nodes[node].process?.driver.staged()
+            return try settle(node)
+        }
+        guard let peer = nodes.indices.randomElement(using: &random), peer != node, nodes[peer].pausedUntil <= now,
+            let other = nodes[peer].process, other.driver.waitsFor == nil,
+            let member = process.driver.core.membership[nodes[node].id]
+        else { return }
+        note(node, "fetch a snapshot from n\(nodes[peer].id)")
+        try sendSnapshot(peer, to: member)
     }
 
     mutating func readEntries(_ node: Int, _ peer: ReplicaID, _ from: LogIndex, _ through: LogIndex) throws {

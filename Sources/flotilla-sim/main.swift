@@ -37,7 +37,7 @@ struct SimulatorCommand: ParsableCommand {
 
     func run() throws {
         guard let range else { return }
-        var totals = (events: UInt64(0), elections: 0, acknowledged: 0, reads: 0, crashes: 0, snapshots: 0, wipes: 0)
+        var totals = (events: UInt64(0), elections: 0, acknowledged: 0, reads: 0, crashes: 0, snapshots: 0, wipes: 0, stages: 0, blocked: 0)
         for seed in range {
             let options = Simulation.Options(seed: seed, plant: plant.flatMap(Simulation.Plant.init(rawValue:)))
             let report = Simulation.run(options, trace: trace ? { print($0) } : nil)
@@ -47,6 +47,8 @@ struct SimulatorCommand: ParsableCommand {
             totals.reads += report.reads
             totals.crashes += report.crashes
             totals.snapshots += report.snapshots
+            totals.stages += report.stages
+            totals.blocked += report.blocked
             totals.wipes += report.wipes
             if let violation = report.violation {
                 print("seed \(seed): \(violation)")
@@ -57,7 +59,8 @@ struct SimulatorCommand: ParsableCommand {
         print(
             "\(range.count) seeds passed: \(totals.events) events, \(totals.elections) elections, "
                 + "\(totals.acknowledged) writes acknowledged, \(totals.reads) reads, \(totals.crashes) crashes, "
-                + "\(totals.wipes) disks lost, \(totals.snapshots) snapshots")
+                + "\(totals.wipes) disks lost, \(totals.snapshots) snapshots, "
+                + "\(totals.stages) families staged, \(totals.blocked) waits for one")
     }
 }
 

@@ -156,7 +156,7 @@ private final class HostGroup: Sendable {
             for message in messages { hosts[message.to]?.receive([message]) }
         }
 
-        func sendSnapshot(_ snapshot: OutgoingSnapshot, to member: Member, done: @escaping @Sendable (Bool) -> Void) {
+        func sendSnapshot(from sender: ReplicaID, to member: Member, done: @escaping @Sendable (Bool) -> Void) {
             done(false)
         }
     }

@@ -17,9 +17,13 @@ import Testing
         .write(key: [1], .delete, stamp), .write(key: [1], .compareAndSet(expected: nil, value: nil), nil),
         .write(key: [1], .compareAndSet(expected: [], value: [2]), stamp), .adopt(epoch, shardCount: 64),
         .freeze(epoch, to: .max), .unfreeze(epoch), .collect(epoch),
-        .stage(epoch, shardCount: 64, from: 3, after: [1], chunk: [UInt8](repeating: 5, count: 400), last: true),
-        .stage(epoch, shardCount: 1, from: 0, after: [], chunk: [], last: false),
-        .activate(epoch, hashes, logTime: .max), .reject(epoch), .passTime,
+        .activate(
+            epoch,
+            Activation(
+                hashes: hashes, logTime: .max, shardCount: 64,
+                stagedBy: [Incarnation(high: .max, low: 0), Incarnation(high: 1, low: 2)])),
+        .activate(epoch, Activation(hashes: ShardHashes(), logTime: 0, shardCount: 1, stagedBy: [])), .reject(epoch),
+        .passTime,
     ]
 
     @Test(arguments: groupCommands) func aGroupCommandIsReadBack(command: GroupCommand) throws {
@@ -65,11 +69,7 @@ import Testing
             #expect(try ShardRecord(encoded: record.encoded) == record)
             refusesDamage(record.encoded) { bytes throws(CodingError) in _ = try ShardRecord(encoded: bytes) }
         }
-        var staged = StagedShard(from: 3)
-        staged.lastKey = [1, 2]
-        staged.hashes = Self.hashes
-        staged.isComplete = true
-        staged.sessions = 4
+        let staged = StagedShard(hashes: Self.hashes, sessions: 4)
         #expect(try StagedShard(encoded: staged.encoded) == staged)
         refusesDamage(staged.encoded) { bytes throws(CodingError) in _ = try StagedShard(encoded: bytes) }
         for decision in [ShardDecision.activated(Self.hashes), .rejected] {

@@ -388,8 +388,8 @@ public nonisolated struct Flotilla_V1_StageShardResponse: Sendable {
 
   public var incarnation: Data = Data()
 
-  /// Session rows in the shard.
-  public var sessions: UInt32 = 0
+  /// The member has applied the activation: it serves the shard, or would.
+  public var activated: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1136,7 +1136,7 @@ nonisolated extension Flotilla_V1_StageShardRequest: SwiftProtobuf.Message, Swif
 
 nonisolated extension Flotilla_V1_StageShardResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".StageShardResponse"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}sessions\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}activated\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1145,7 +1145,7 @@ nonisolated extension Flotilla_V1_StageShardResponse: SwiftProtobuf.Message, Swi
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBytesField(value: &self.incarnation) }()
-      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.sessions) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.activated) }()
       default: break
       }
     }
@@ -1155,15 +1155,15 @@ nonisolated extension Flotilla_V1_StageShardResponse: SwiftProtobuf.Message, Swi
     if !self.incarnation.isEmpty {
       try visitor.visitSingularBytesField(value: self.incarnation, fieldNumber: 1)
     }
-    if self.sessions != 0 {
-      try visitor.visitSingularUInt32Field(value: self.sessions, fieldNumber: 2)
+    if self.activated != false {
+      try visitor.visitSingularBoolField(value: self.activated, fieldNumber: 2)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Flotilla_V1_StageShardResponse, rhs: Flotilla_V1_StageShardResponse) -> Bool {
     if lhs.incarnation != rhs.incarnation {return false}
-    if lhs.sessions != rhs.sessions {return false}
+    if lhs.activated != rhs.activated {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,109 @@
+internal import Engines
+internal import Foundation
+internal import GRPCCore
+internal import Logging
+internal import RaftHost
+internal import RaftLog
+internal import Wire
+
+/// The receiver's side of families in motion: asks for an export, and reads its files over a connection of its own, so
+/// that heartbeats never wait behind them. A connection that breaks is taken up again where it broke.
+struct ExportFetch {
+    /// How often one file is taken up again without a byte of progress between.
+    private static let attemptsMax = 20
+    private static let pause: Duration = .milliseconds(250)
+    /// Making the export of a large group takes its time.
+    private static let openTimeout: Duration = .seconds(600)
+
+    let header: [UInt8]
+    let manifests: [FamilyManifest]
+
+    /// Fetches into `directory`, family `n` into `n/`. `isWanted` is asked now and then, and ends the fetch.
+    init(
+        _ request: Flotilla_V1_OpenExportRequest, from address: String, into directory: String,
+        isWanted: @escaping @Sendable () -> Bool = { true }
+    ) async throws {
+        guard let endpoint = Address(address) else { throw MoveObstacle(text: "\(address) is not an address") }
+        let connection = try Connection(endpoint)
+        let peer = Flotilla_V1_Peer.Client(wrapping: connection.client)
+        let export = try await peer.openExport(request, options: .flotilla(timeout: Self.openTimeout))
+        header = export.header.array
+        manifests = try export.manifests.map { try JSONDecoder().decode(FamilyManifest.self, from: $0) }
+        var failure: (any Error)?
+        do {
+            for (family, manifest) in manifests.enumerated() {
+                let path = "\(directory)/\(family)"
+                try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+                for (number, file) in manifest.files.enumerated() {
+                    // A name that leads elsewhere must not be written to.
+                    guard !file.name.isEmpty, !file.name.contains("/"), !file.name.hasPrefix(".") else {
+                        throw MoveObstacle(text: "\(address) sent the file name \(file.name)")
+                    }
+                    var part = Flotilla_V1_ReadExportRequest()
+                    part.gid = request.gid
+                    part.id = export.id
+                    part.family = UInt32(family)
+                    part.file = UInt32(number)
+                    try await Self.fetch(part, peer, to: "\(path)/\(file.name)", bytes: file.bytes, isWanted)
+                }
+            }
+        } catch {
+            failure = error
+        }
+        var end = Flotilla_V1_CloseExportRequest()
+        end.gid = request.gid
+        end.id = export.id
+        // If this is lost, the export goes by itself.
+        _ = try? await peer.closeExport(end, options: .flotilla(timeout: .seconds(2)))
+        if let failure { throw failure }
+    }
+
+    private static func fetch(
+        _ request: Flotilla_V1_ReadExportRequest, _ peer: Flotilla_V1_Peer.Client<Connection.Transport>,
+        to path: String, bytes: UInt64, _ isWanted: @escaping @Sendable () -> Bool
+    ) async throws {
+        guard FileManager.default.createFile(atPath: path, contents: nil) else {
+            throw MoveObstacle(text: "can't create \(path)")
+        }
+        var attempts = 0
+        var offset: UInt64 = 0
+        while offset < bytes {
+            var part = request
+            part.offset = offset
+            let before = offset
+            do {
+                offset = try await peer.readExport(part, options: .flotilla()) { response in
+                    let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+                    defer { try? handle.close() }
+                    var at = try handle.seekToEnd()
+                    for try await piece in response.messages {
+                        at += UInt64(piece.data.count)
+                        guard at <= bytes else { throw MoveObstacle(text: "\(path): more bytes than announced") }
+                        try handle.write(contentsOf: piece.data)
+                        guard isWanted() else { throw MoveObstacle(text: "another transfer took its place") }
+                    }
+                    return at
+                }
+                if offset == before { throw MoveObstacle(text: "\(path): \(offset) of \(bytes) bytes came") }
+            } catch let error as MoveObstacle {
+                throw error
+            } catch {
+                // The sender has forgotten the export, or can't be reached: what has come stays, for a while.
+                if Flotilla_V1_Error(error)?.code == .notFound { throw error }
+                offset = (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? UInt64) ?? 0
+                attempts = offset > before ? 0 : attempts + 1
+                guard attempts < attemptsMax, !Task.isCancelled, isWanted() else { throw error }
+                try await Task.sleep(for: pause)
+            }
+        }
+    }
+}
+
+/// Runs what blocks on a thread of its own, off the cooperative pool.
+func offload<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+    try await withCheckedThrowingContinuation { continuation in
+        DispatchQueue.global().async {
+            continuation.resume(with: Swift.Result { try body() })
+        }
+    }
+}
