@@ -5,7 +5,8 @@ import Foundation
 /// deletes the row of ten batches before, by a range. So what lies in a directory says which batch was the last one,
 /// and whether everything before it is there, whole.
 ///
-/// With `turnover` families of their own come and go: each lives for a few batches, which set "head" in it too.
+/// With `turnover` families of their own come and go: each lives for a few batches, which set "head" in it too. And
+/// copies of the first family are exported and loaded into families of their own, which also go again.
 public struct NumberedBatches: Sendable {
     public let seed: UInt64
     public let turnover: Bool
@@ -15,6 +16,7 @@ public struct NumberedBatches: Sendable {
     /// Batches in the life of a family that comes and goes.
     static let lifeBatches = 12
     private static let firstPassing: UInt64 = 100
+    private static let firstLoaded: UInt64 = 1000
 
     public init(seed: UInt64, turnover: Bool = false) {
         self.seed = seed
@@ -38,6 +40,11 @@ public struct NumberedBatches: Sendable {
     /// The family that comes and goes in which batch `number` writes.
     public func passingFamily(_ number: Int) -> FamilyID {
         FamilyID(Self.firstPassing + UInt64((number - 1) / Self.lifeBatches))
+    }
+
+    /// The family into which a copy is loaded while `passing` lives.
+    public func loadedFamily(beside passing: FamilyID) -> FamilyID {
+        FamilyID(passing.rawValue - Self.firstPassing + Self.firstLoaded)
     }
 
     public func batch(_ number: Int) -> WriteBatch {
@@ -73,16 +80,23 @@ public struct Promises: Sendable, Equatable, Codable {
     public var created: Set<UInt64> = []
     /// Those whose removal has begun.
     public var dropping: Set<UInt64> = []
+    /// Those whose removal has returned.
+    public var dropped: Set<UInt64> = []
+    /// Families that were loaded, with the last batch in them.
+    public var loaded: [UInt64: Int] = [:]
 
     public init() {}
 
-    /// Takes in one line of what a writer says: "ready", "created F", "dropping F", or the number of a durable batch.
+    /// Takes in one line of what a writer says: "ready", "created F", "dropping F", "dropped F", "loaded N F", or the
+    /// number of a durable batch.
     public mutating func hear(_ line: Substring) {
         let words = line.split(separator: " ")
         switch (words.first, words.last.flatMap { UInt64($0) }) {
         case ("ready", _): isReady = true
         case ("created", let family?): created.insert(family)
         case ("dropping", let family?): dropping.insert(family)
+        case ("dropped", let family?): dropped.insert(family)
+        case ("loaded", let family?): loaded[family] = Int(words[1])
         case (_, let number?): head = max(head, Int(number))
         default: break
         }
@@ -108,29 +122,33 @@ extension NumberedBatches {
         defer { snapshot.close() }
         let contents = try Self.families.map { try rows(of: $0, in: snapshot) }
         if contents[0] != contents[1] { throw BrokenRule("half a batch: the families differ") }
-        let found = contents[0]
+        let head = try checkRows(contents[0])
+        if head < promises.head {
+            throw BrokenRule("batch \(promises.head) was durable, batch \(head) is the last one there")
+        }
+        if turnover { try checkPassingFamilies(existing, promises, head: head, snapshot) }
+        return head
+    }
+
+    /// The rows are those after some batch, whose number it returns.
+    private func checkRows(_ rows: [[UInt8]: [UInt8]]) throws -> Int {
         var head = 0
-        if let stored = found[Self.headKey] {
+        if let stored = rows[Self.headKey] {
             guard let number = Int(String(decoding: stored, as: UTF8.self)) else {
                 throw BrokenRule("the head is not a number")
             }
             head = number
         }
-        if head < promises.head {
-            throw BrokenRule("batch \(promises.head) was durable, batch \(head) is the last one there")
-        }
-        if head > 0 {
-            for number in 1...head {
-                let isDeleted = number % 10 == 0 && number + 10 <= head
-                let value = found[row(number)]
-                if isDeleted, value != nil { throw BrokenRule("row \(number) of \(head) should be deleted") }
-                if !isDeleted, value != self.value(number) {
-                    throw BrokenRule("row \(number) of \(head) is \(value == nil ? "missing" : "another")")
-                }
+        for number in 0..<head {
+            let isDeleted = (number + 1) % 10 == 0 && number + 11 <= head
+            let value = rows[row(number + 1)]
+            if isDeleted, value != nil { throw BrokenRule("row \(number + 1) of \(head) should be deleted") }
+            if !isDeleted, value != self.value(number + 1) {
+                throw BrokenRule("row \(number + 1) of \(head) is \(value == nil ? "missing" : "another")")
             }
-            if found.count != head + 1 - max(0, head / 10 - 1) { throw BrokenRule("rows beyond batch \(head)") }
         }
-        if turnover { try checkPassingFamilies(existing, promises, head: head, snapshot) }
+        let count = head == 0 ? 0 : head + 1 - max(0, head / 10 - 1)
+        if rows.count != count { throw BrokenRule("rows beyond batch \(head)") }
         return head
     }
 
@@ -140,8 +158,19 @@ extension NumberedBatches {
         for family in promises.created.subtracting(promises.dropping) where !existing.contains(FamilyID(family)) {
             throw BrokenRule("family \(family) was created and is missing")
         }
-        for family in existing where family.rawValue >= Self.firstPassing && family.rawValue < 1 << 32 {
+        for family in promises.dropped where existing.contains(FamilyID(family)) {
+            throw BrokenRule("family \(family) was dropped and is there")
+        }
+        for family in existing where family.rawValue >= Self.firstPassing {
             if promises.dropping.contains(family.rawValue) { continue }
+            if family.rawValue >= Self.firstLoaded {
+                let last = try checkRows(rows(of: family, in: snapshot))
+                // Without the promise: everything or nothing.
+                if let promised = promises.loaded[family.rawValue], promised != last {
+                    throw BrokenRule("\(family) was loaded with \(promised) batches and has \(last)")
+                }
+                continue
+            }
             let first = Int(family.rawValue - Self.firstPassing) * Self.lifeBatches + 1
             let last = min(head, first + Self.lifeBatches - 1)
             let found = try snapshot.get(family, key: Self.headKey)
@@ -171,6 +200,8 @@ extension NumberedBatches {
             try engine.createFamily(passingFamily(head + 1))
             onward.created.insert(passingFamily(head + 1).rawValue)
             onward.dropping.remove(passingFamily(head + 1).rawValue)
+            onward.dropped.remove(passingFamily(head + 1).rawValue)
+            while try engine.reclaim() {}
         }
         try engine.write(batch(head + 1), durability: .synced)
         onward.head = head + 1

@@ -48,14 +48,13 @@ public struct PowerCutCampaign: Sendable {
         for seed in seeds {
             try withScratchDirectory { place in
                 let begin = "\(place)/begin"
-                try emptyDirectory(begin)
+                // As in a node's directory: the engine has one of its own, beside what is being put together.
+                try emptyDirectory("\(begin)/engine")
                 var promises = Promises()
                 for life in 0..<2 {
-                    try emptyDirectory("\(place)/work")
-                    if life > 0 {
-                        try FileManager.default.removeItem(atPath: "\(place)/work")
-                        try FileManager.default.copyItem(atPath: begin, toPath: "\(place)/work")
-                    }
+                    try? FileManager.default.removeItem(atPath: "\(place)/work")
+                    try FileManager.default.copyItem(atPath: begin, toPath: "\(place)/work")
+                    try? FileManager.default.removeItem(atPath: "\(place)/work/staging")
                     let trace = try record(in: place, seed: seed)
                     promises = try look(
                         at: trace, life: life, seed: seed, states: statesPerLife, place, begin, promises, &report)
@@ -82,7 +81,7 @@ public struct PowerCutCampaign: Sendable {
     private func cuts(_ trace: RecordedTrace, count: Int, using random: inout SeededRandom) -> [Int] {
         let deciding = trace.calls.indices.filter {
             switch trace.calls[$0] {
-            case .sync, .rename, .link, .unlink, .truncate: true
+            case .sync, .rename, .link, .unlink, .truncate, .say: true
             default: false
             }
         }
@@ -143,12 +142,21 @@ public struct PowerCutCampaign: Sendable {
         try emptyDirectory("\(place)/state")
         try model.write(.everything, to: "\(place)/state", using: &random)
         var names = model.mapped
-        for name in try FileManager.default.subpathsOfDirectory(atPath: "\(place)/work")
-            + FileManager.default.subpathsOfDirectory(atPath: "\(place)/state")
+        let (work, state) = (try Self.files(in: "\(place)/work"), try Self.files(in: "\(place)/state"))
+        for name in work.union(state)
         where !FileManager.default.contentsEqual(atPath: "\(place)/work/\(name)", andPath: "\(place)/state/\(name)") {
             names.insert(name)
         }
         return names
+    }
+
+    private static func files(in directory: String) throws -> Set<String> {
+        Set(
+            try FileManager.default.subpathsOfDirectory(atPath: directory).filter {
+                var isDirectory: ObjCBool = false
+                FileManager.default.fileExists(atPath: "\(directory)/\($0)", isDirectory: &isDirectory)
+                return !isDirectory.boolValue
+            })
     }
 
     private func judge(

@@ -9,11 +9,7 @@ import Testing
     @Test(arguments: EngineKind.durable) func damageIsNeverReturnedAsData(kind: EngineKind) throws {
         let report = try DamageCampaign(kind, seed: 1).run(flips: 20, cutsPerFile: 2)
         let wrong = report.cases.filter { $0.verdict == .wrong }
-        withKnownIssue("an engine without checks on its values returns what it finds") {
-            #expect(wrong.isEmpty, "\(wrong.map(\.description).joined(separator: "\n"))")
-        } when: {
-            kind != .rocksdb
-        }
+        #expect(wrong.isEmpty, "\(wrong.map(\.description).joined(separator: "\n"))")
         #expect(report.count(.right) + report.count(.refused) > report.cases.count / 2, "\(report.summary)")
     }
 }
