@@ -50,7 +50,7 @@ for kind in engines {
     if only == nil || only == "power" {
         let lives = UInt64(max(1, rounds / 25))
         let report = try PowerCutCampaign(kind).run(seeds: seed..<seed + lives, statesPerLife: 50)
-        for failure in report.failures { note(failure.description) }
+        for line in report.failures.map(\.description) + report.refusedTornManifest { note(line) }
         isWell = isWell && report.failures.isEmpty
         say("\(kind) power: \(report)")
     }

@@ -27,16 +27,22 @@ public struct PowerCutCampaign: Sendable {
         public var states = 0
         /// Refused before anything had been promised: nothing is lost, and the directory may be made anew.
         public var refusedEmpty = 0
+        /// RocksDB writes a record of its MANIFEST and then syncs it. If a cut tears that record in the middle, it
+        /// looks like damage to one that had been synced, and refusing is the safe answer.
+        public var refusedTornManifest: [String] = []
         /// States that held more than was promised.
         public var beyondPromise = 0
         public var failures: [Failure] = []
         /// Files that came out otherwise than the trace says: written through a map, or through stdio.
         public var unrecorded: Set<String> = []
 
+        public var right: Int { states - failures.count - refusedEmpty - refusedTornManifest.count }
         public var refusals: Int { failures.count { $0.isRefusal } }
         public var description: String {
-            "\(states) states, \(states - failures.count - refusedEmpty) right (\(beyondPromise) with unsynced batches), "
-                + "\(refusedEmpty) refused before the first promise, \(refusals) refused, "
+            "\(states) states, \(right) right (\(beyondPromise) with unsynced batches), "
+                + "\(refusedEmpty) refused before the first promise, "
+                + (refusedTornManifest.isEmpty ? "" : "\(refusedTornManifest.count) refused for a torn MANIFEST, ")
+                + "\(refusals) refused, "
                 + "\(failures.count - refusals) broken"
         }
     }
@@ -117,7 +123,9 @@ public struct PowerCutCampaign: Sendable {
             }
             report.states += 1
             let failures = report.failures.count
-            try judge(state, seed, model.promises, &report) {
+            var isTorn = false
+            if case .blocks = survival { isTorn = true }
+            try judge(state, seed, model.promises, isTorn: isTorn, &report) {
                 "\(kind), seed \(seed), life \(life), state \(number): cut after call \(cut), \(survival)"
             }
             // Threads of the engine may write in another order next time, so the seed alone may not bring it back.
@@ -154,13 +162,14 @@ public struct PowerCutCampaign: Sendable {
         Set(
             try FileManager.default.subpathsOfDirectory(atPath: directory).filter {
                 var isDirectory: ObjCBool = false
-                FileManager.default.fileExists(atPath: "\(directory)/\($0)", isDirectory: &isDirectory)
+                _ = FileManager.default.fileExists(atPath: "\(directory)/\($0)", isDirectory: &isDirectory)
                 return !isDirectory.boolValue
             })
     }
 
     private func judge(
-        _ state: String, _ seed: UInt64, _ promises: Promises, _ report: inout Report, _ name: () -> String
+        _ state: String, _ seed: UInt64, _ promises: Promises, isTorn: Bool, _ report: inout Report,
+        _ name: () -> String
     ) throws {
         let promised = String(decoding: try JSONEncoder().encode(promises), as: UTF8.self)
         let outcome = try ChildProgram.run(["check", kind.rawValue, state, "\(seed)", promised], seconds: 60)
@@ -172,6 +181,8 @@ public struct PowerCutCampaign: Sendable {
         case (.exited(0), "refused"):
             if !promises.isReady {
                 report.refusedEmpty += 1
+            } else if isTorn, answer.contains("checksum mismatch in file"), answer.contains("/MANIFEST-") {
+                report.refusedTornManifest.append("\(name()): \(answer)")
             } else {
                 report.failures.append(Failure(description: "\(name()): \(answer)", isRefusal: true))
             }
