@@ -8,8 +8,19 @@ import Testing
 @Suite(.serialized) struct DamageTests {
     @Test(arguments: EngineKind.durable) func damageIsNeverReturnedAsData(kind: EngineKind) throws {
         let report = try DamageCampaign(kind, seed: 1).run(flips: 20, cutsPerFile: 2)
-        let wrong = report.cases.filter { $0.verdict == .wrong }
-        #expect(wrong.isEmpty, "\(wrong.map(\.description).joined(separator: "\n"))")
+        func expectNone(_ verdict: DamageCampaign.Verdict) {
+            let cases = report.cases.filter { $0.verdict == verdict }
+            #expect(cases.isEmpty, "\(cases.map(\.description).joined(separator: "\n"))")
+        }
+        expectNone(.wrong)
+        expectNone(.hung)
+        // LMDB trusts the page numbers and offsets that it finds.
+        if kind != .lmdb { expectNone(.crashed) }
+        withKnownIssue("RocksDB forgets the tables that a shortened MANIFEST no longer names", isIntermittent: true) {
+            expectNone(.lost)
+        } when: {
+            kind == .rocksdb
+        }
         #expect(report.count(.right) + report.count(.refused) > report.cases.count / 2, "\(report.summary)")
     }
 }
