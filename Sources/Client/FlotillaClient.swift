@@ -275,6 +275,12 @@ public final class FlotillaClient: Sendable {
                             .unavailable,
                             "the session is over by the group's clock, and nothing was done; if it is new, the clocks of "
                                 + "this machine and of the group's leader differ by more than a session lasts")
+                    case .noSpace:
+                        if mayHaveRun {
+                            throw ClientError(
+                                .outcomeUnknown, "the write may or may not have been executed; now: \(error.message)")
+                        }
+                        throw ClientError(.noSpace, error.message)
                     case .internal: throw ClientError(.internal, error.message)
                     case .notLeader:
                         routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: error.leaderAddress) }

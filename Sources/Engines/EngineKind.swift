@@ -62,11 +62,14 @@ public struct FamilyStatistics: Sendable, Equatable {
 public struct EngineStatistics: Sendable, Equatable {
     /// Bytes that the directory occupies on disk.
     public var storageBytes: UInt64
+    /// Bytes within the files that new rows can take without the files' growing.
+    public var reusableBytes: UInt64
     /// The engine is holding writers back (compaction or checkpoint debt).
     public var isStalled: Bool
 
-    public init(storageBytes: UInt64, isStalled: Bool) {
+    public init(storageBytes: UInt64, reusableBytes: UInt64 = 0, isStalled: Bool) {
         self.storageBytes = storageBytes
+        self.reusableBytes = reusableBytes
         self.isStalled = isStalled
     }
 }

@@ -51,6 +51,7 @@ public struct DirectoryIdentity: Codable, Sendable, Equatable {
 ///     LOCK       held while a process works here
 ///     engine/    the storage engine's files
 ///     staging/   snapshots being put together; emptied at every start
+///     RESERVE    room for when the disk is full
 public final class NodeDirectory: Sendable {
     public let path: String
     private let identityBox: Mutex<DirectoryIdentity>
@@ -125,7 +126,7 @@ public final class NodeDirectory: Sendable {
         } else {
             if let entries = directoryEntries(path) {
                 // What an interrupted first start leaves may be made again.
-                let foreign = entries.filter { !["LOCK", "engine", "staging", "FLOTILLA.new"].contains($0) }
+                let foreign = entries.filter { !["LOCK", "engine", "staging", "FLOTILLA.new", "RESERVE"].contains($0) }
                 if let first = foreign.first {
                     throw .mismatch(
                         "\(path) is not empty and not a node directory (it holds \(first)); choose another directory")
@@ -188,6 +189,33 @@ public final class NodeDirectory: Sendable {
         try Self.store(next, path)
         identityBox.withLock { $0 = next }
     }
+
+    // MARK: - Room
+
+    /// Room that is given up when the disk is full, so that something can be deleted.
+    public static let reserveBytes: UInt64 = 16 << 20
+    private var reservePath: String { "\(path)/RESERVE" }
+
+    /// Bytes that this process may still use on the directory's disk; `nil` if the system doesn't say.
+    public var freeBytes: UInt64? {
+        var status = statvfs()
+        guard statvfs(path, &status) == 0 else { return nil }
+        return UInt64(status.f_bavail) * UInt64(status.f_frsize)
+    }
+
+    public var hasReserve: Bool { fileExists(reservePath) }
+
+    /// Sets the reserve aside, if that leaves room for work. It is no loss if it can't be had.
+    public func makeReserve() {
+        guard !hasReserve, let free = freeBytes, free >= 3 * Self.reserveBytes else { return }
+        let descriptor = Glibc.open(reservePath, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { return }
+        let isMade = posix_fallocate(descriptor, 0, off_t(Self.reserveBytes)) == 0
+        Glibc.close(descriptor)
+        if !isMade { releaseReserve() }
+    }
+
+    public func releaseReserve() { unlink(reservePath) }
 
     private static func store(_ identity: DirectoryIdentity, _ path: String) throws(EngineError) {
         let encoder = JSONEncoder()

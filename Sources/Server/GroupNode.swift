@@ -128,6 +128,9 @@ final class GroupFront: KvHandler {
             default:
                 switch Self.command(request) {
                 case .failure(let error): reply.send([Self.failure(id, error)])
+                case .success(let command)
+                where command.addsData && node.space.isShort && host.status.role == .leader:
+                    reply.send([Self.failure(id, Self.noSpace)])
                 case .success(let command):
                     proposals.append((command.encoded, { result in reply.send([self.answer(id, result)]) }))
                 }
@@ -142,6 +145,9 @@ final class GroupFront: KvHandler {
         response.error = error
         return response
     }
+
+    private static let noSpace = Flotilla_V1_Error(
+        .noSpace, "the leader's disk is nearly full: deletes are taken, new values are not; make room on it")
 
     private static func crowded(_ id: UInt64) -> Flotilla_V1_Response {
         failure(

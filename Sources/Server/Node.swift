@@ -33,6 +33,8 @@ final class Node<Machine: StateMachine>: Sendable {
     private let learned = Mutex<[ReplicaID: String]>([:])
     let connections = ConnectionPool()
     let exports = ExportDesk()
+    let space: SpaceGuard
+    private let spaceTask: Task<Void, Never>
 
     private struct State {
         var host: ReplicaHost<Machine>?
@@ -66,6 +68,9 @@ final class Node<Machine: StateMachine>: Sendable {
         var log = log
         log[metadataKey: "node"] = "\(options.role) \(options.gid)/\(options.id)"
         self.log = log
+        let space = SpaceGuard(directory, engine, log: log)
+        self.space = space
+        spaceTask = Task { await space.run() }
     }
 
     var host: ReplicaHost<Machine>? { state.withLock { $0.host } }
@@ -269,7 +274,9 @@ final class Node<Machine: StateMachine>: Sendable {
             if membership[id]?.incarnation == incarnation { state.withLock { $0.condition = nil } }
         case .waits(let name?): log.warning("applies nothing more until \(name) is here; fetching it")
         case .waits(nil): log.info("goes on applying")
-        case .noSpace(let place): log.error("no space left: \(place); writes wait until there is room")
+        case .noSpace(let place):
+            log.error("no space left: \(place); writes wait until there is room")
+            space.noteFull()
         case .failed(let error):
             log.critical("the replica has stopped: \(error)")
             state.withLock { $0.failure = error }
@@ -288,6 +295,7 @@ final class Node<Machine: StateMachine>: Sendable {
     func stop() {
         host?.stop()
         links.stop()
+        spaceTask.cancel()
         do throws(EngineError) { try engine.close() } catch { log.error("closing the engine: \(error)") }
     }
 

@@ -121,6 +121,15 @@ public enum GroupCommand: Sendable, Equatable {
     /// Nothing but its stamp: expired sessions go.
     case passTime
 
+    /// A write that needs more room than it frees.
+    public var addsData: Bool {
+        guard case .write(_, let operation, _) = self else { return false }
+        return switch operation {
+        case .put, .append, .compareAndSet(_, _?): true
+        case .delete, .compareAndSet(_, nil): false
+        }
+    }
+
     public var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 64)
         func epoch(_ tag: UInt8, _ value: ShardEpoch) {

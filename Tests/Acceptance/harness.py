@@ -160,7 +160,7 @@ class Cluster:
                 pass
         if kind is not None:
             for node in self.nodes:
-                tail = "".join(open(node.log, errors="replace").readlines()[-8:]) if os.path.exists(node.log) else ""
+                tail = "".join(open(node.log, errors="replace").readlines()[-int(os.environ.get("FLOTILLA_LOG_LINES", "8")):]) if os.path.exists(node.log) else ""
                 print(f"--- {node.log}\n{tail}", file=sys.stderr)
         subprocess.run(["rm", "-rf", self.path], check=False)
 

@@ -6,6 +6,7 @@ import time
 import traceback
 
 import checks
+import engine_checks  # noqa: F401 (registers its checks)
 from harness import Failure, Skipped
 
 

@@ -17,14 +17,8 @@ func fill(_ kind: EngineKind, _ directory: String, seed: UInt64, ballast: String
         var last = try writeUntilFull(engine, batches, from: 1, &promises)
         let first = last
         try expect(batches.check(engine, promises), last, "full, in the open engine")
-        // A full disk is full for every batch, and none of them leaves anything.
-        for _ in 0..<3 {
-            do throws(EngineError) {
-                try engine.write(large(), durability: .synced)
-            } catch {
-                guard case .noSpace = error else { throw BrokenRule("full: \(error)") }
-            }
-        }
+        // Trying again leaves nothing either, unless the engine has found room meanwhile.
+        for _ in 0..<3 { last = try writeUntilFull(engine, batches, from: last + 1, &promises) }
         try expect(batches.check(engine, promises), last, "full, after more failures")
 
         stage = "with room again"
@@ -87,12 +81,6 @@ private func writeUntilFull(
         if isSynced { promises.head = number }
     }
     throw BrokenRule("the disk never filled up")
-}
-
-private func large() -> WriteBatch {
-    var batch = WriteBatch()
-    batch.put(NumberedBatches.families[0], key: Array("too much".utf8), value: [UInt8](repeating: 1, count: 32 << 20))
-    return batch
 }
 
 private func expect(_ head: Int, _ expected: Int, _ place: String) throws {

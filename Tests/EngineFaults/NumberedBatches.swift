@@ -121,7 +121,13 @@ extension NumberedBatches {
         let snapshot = try engine.snapshot()
         defer { snapshot.close() }
         let contents = try Self.families.map { try rows(of: $0, in: snapshot) }
-        if contents[0] != contents[1] { throw BrokenRule("half a batch: the families differ") }
+        if contents[0] != contents[1] {
+            let ends = contents.map { rows in
+                "\(rows.count) rows and batch \(rows[Self.headKey].map { String(decoding: $0, as: UTF8.self) } ?? "none")"
+            }
+            throw BrokenRule(
+                "half a batch: the families have \(ends.joined(separator: ", ")); \(promises.head) was synced")
+        }
         let head = try checkRows(contents[0])
         if head < promises.head {
             throw BrokenRule("batch \(promises.head) was durable, batch \(head) is the last one there")

@@ -321,8 +321,11 @@
         }
 
         public func statistics() throws(EngineError) -> EngineStatistics {
-            _ = try opened()
-            return EngineStatistics(storageBytes: directoryBytes(path), isStalled: false)
+            let snapshot = try snapshot()
+            defer { snapshot.close() }
+            let reusable = try (snapshot as? LMDBSnapshot)?.freeBytes() ?? 0
+            return EngineStatistics(
+                storageBytes: directoryBytes(path), reusableBytes: reusable, isStalled: false)
         }
 
         public func compact() throws(EngineError) { try sync() }

@@ -146,7 +146,19 @@
                 mdb_txn_abort(transaction)
                 throw error
             }
-            try lmdbCheck(mdb_txn_commit(transaction), "\(path): commit")
+            let code = mdb_txn_commit(transaction)
+            // A write that comes out short is an I/O error to LMDB, and a full disk is what cuts writes short. Nothing
+            // of the transaction counts, and the ones before are synced, so it may be tried again.
+            if code == EIO, isFull { throw .noSpace(place: "\(path): commit") }
+            try lmdbCheck(code, "\(path): commit")
+        }
+
+        private static let fullBytes: UInt64 = 1 << 20
+
+        private var isFull: Bool {
+            var status = statvfs()
+            guard statvfs(path, &status) == 0 else { return false }
+            return UInt64(status.f_bavail) * UInt64(status.f_frsize) < Self.fullBytes
         }
 
         /// The number that the next snapshot gets; every open one has a lower number.

@@ -62,6 +62,24 @@
             )
         }
 
+        /// Bytes of pages on LMDB's free list: database 0, whose values are lists of page numbers after their count.
+        func freeBytes() throws(EngineError) -> UInt64 {
+            if isClosed.load(ordering: .relaxed) { throw .closed }
+            var statistics = MDB_stat()
+            try lmdbCheck(mdb_stat(transaction, 0, &statistics), "free list")
+            var cursor: OpaquePointer?
+            try lmdbCheck(mdb_cursor_open(transaction, 0, &cursor), "free list")
+            defer { mdb_cursor_close(cursor) }
+            var pages: UInt64 = 0
+            var key = MDB_val()
+            var value = MDB_val()
+            while mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS {
+                guard value.mv_size >= 8 else { continue }
+                pages += value.buffer.loadUnaligned(as: UInt64.self)
+            }
+            return pages * UInt64(statistics.ms_psize)
+        }
+
         func statistics(of family: FamilyID) throws(EngineError) -> FamilyStatistics {
             var statistics = MDB_stat()
             try lmdbCheck(mdb_stat(transaction, try database(family), &statistics), "\(family)")

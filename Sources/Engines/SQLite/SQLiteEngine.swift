@@ -364,8 +364,13 @@
         }
 
         public func statistics() throws(EngineError) -> EngineStatistics {
-            if readers.isClosed { throw .closed }
-            return EngineStatistics(storageBytes: directoryBytes(path), isStalled: false)
+            guard !readers.isClosed else { throw .closed }
+            let connection = try readers.take()
+            defer { readers.give(connection) }
+            let free = UInt64(try connection.integer("PRAGMA freelist_count"))
+            let page = UInt64(try connection.integer("PRAGMA page_size"))
+            return EngineStatistics(
+                storageBytes: directoryBytes(path), reusableBytes: free * page, isStalled: false)
         }
 
         public func compact() throws(EngineError) {

@@ -1,0 +1,158 @@
+"""Checks of what the engines promise to a running cluster: native movement, copies, conversion."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from checks import check
+from harness import PROGRAM, Cluster, require, wait_for
+
+FORMS = {"rocksdb": "rocksdb-sst-1", "lmdb": "portable-1", "sqlite": "sqlite-db-1"}
+OTHER = {"rocksdb": "lmdb", "lmdb": "sqlite", "sqlite": "rocksdb"}
+
+
+def flotilla(*arguments):
+    done = subprocess.run([PROGRAM, *arguments], capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+
+@check()
+def a_member_that_missed_moves_catches_up(engine):
+    with Cluster(engine, shards=4).up() as cluster:
+        keys = {f"key{number}": f"value{number}" for number in range(400)}
+        cluster.put_many(list(keys.items()))
+        leader = cluster.leader(101)
+        absent = next(node for node in cluster.group(101) if node is not leader)
+        absent.kill()
+        for shard in range(4):
+            cluster.move(shard, 101)
+        cluster.wait_settled(120)
+        keys |= {f"later{number}": "x" for number in range(200)}
+        cluster.put_many([(key, value) for key, value in keys.items() if key.startswith("later")])
+        absent.start()
+        wait_for("the member to have noticed", lambda: "applies nothing more until" in absent.log_text(), 60)
+        cluster.wait_replicas_agree(101)
+        # It can lead again: the other follower goes, and this one is needed for every write.
+        other = next(node for node in cluster.group(101) if node not in (leader, absent))
+        other.kill()
+        cluster.put_many([("with-two", "y")])
+        keys["with-two"] = "y"
+        other.start()
+        require(cluster.contents() == keys, "contents differ")
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def families_move_in_the_engines_own_form(engine):
+    with Cluster(engine, shards=2, retain=200).up() as cluster:
+        keys = [(f"key{number}", "x" * 500) for number in range(500)]
+        cluster.put_many(keys)
+        follower = next(node for node in cluster.group(100) if node is not cluster.leader(100))
+        follower.kill()
+        for _ in range(4):
+            cluster.put_many(keys)
+        follower.start()
+        form = FORMS[engine]
+        wait_for("a snapshot in the engine's form", lambda: f"({form})" in follower.log_text(), 60)
+        for shard, gid in enumerate(cluster.query()["shards"]):
+            cluster.move(shard, 101 if gid == 100 else 100)
+        cluster.wait_settled(60)
+        logs = "".join(node.log_text() for node in cluster.nodes)
+        require(f"form={form}" in logs, f"no shard was staged as {form}")
+        require(len(cluster.contents()) == len(keys), "keys are missing")
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def a_node_changes_its_engine(engine):
+    other = OTHER[engine]
+    with Cluster(engine, groups=(100,), shards=4).up() as cluster:
+        keys = {f"key{number}": f"value{number}" for number in range(300)}
+        cluster.put_many(list(keys.items()))
+        node = cluster.group(100)[1]
+        code, _, err = flotilla("snapshot", "convert", "--from", node.directory, "--to", node.directory + "-x",
+                                "--engine", other)
+        require(code == 69 and "in use" in err, f"a running node was converted: {code} {err}")
+        node.kill()
+        old, new = node.directory, node.directory + "-" + other
+        code, out, err = flotilla("snapshot", "convert", "--from", old, "--to", new, "--engine", other)
+        require(code == 0 and "content hashes agree" in out, f"convert: exit {code}: {err}")
+        node.directory, node.engine = new, other
+        node.start()
+        cluster.wait_replicas_agree(100)
+        row = next(row for row in cluster.status(100) if row["address"] == node.address)
+        require(row["engine"] == other, f"the node runs on {row['engine']}")
+        require(cluster.contents() == keys, "contents differ")
+        node.kill()
+        node.directory, node.engine = old, engine
+        node.start()
+        require(node.process.wait(timeout=20) != 0, "a server started on a directory that was converted")
+        require(f"lives in {new}" in node.log_text(), node.log_text()[-300:])
+        code, _, err = flotilla("snapshot", "convert", "--from", new, "--to", old, "--engine", engine)
+        require(code == 1 and "not empty" in err, f"converted over a directory: {code} {err}")
+        code, _, err = flotilla("snapshot", "convert", "--from", new, "--to", new + "-y", "--engine", "rockdb")
+        require(code == 64 and "rocksdb, lmdb or sqlite" in err, f"{code} {err}")
+        node.process = None
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def no_server_runs_on_a_copy(engine):
+    with Cluster(engine, groups=(100,), shards=2).up() as cluster:
+        cluster.put_many([("a", "1")])
+        node = cluster.group(100)[2]
+        node.kill()
+        copy = node.directory + "-copy"
+        code, out, err = flotilla("snapshot", "checkpoint", "--from", node.directory, "--to", copy)
+        require(code == 0 and "a copy of node 2 of group 100" in out, f"checkpoint: exit {code}: {err}")
+        original, node.directory = node.directory, copy
+        node.start()
+        require(node.process.wait(timeout=20) != 0, "a server started on a copy")
+        require("is a copy of node 2 of group 100" in node.log_text(), node.log_text()[-300:])
+        node.process = None
+        node.directory = original
+        node.start()
+        cluster.wait_replicas_agree(100)
+        require(os.path.exists(os.path.join(copy, "engine", "COPY")), "the copy's engine is not marked")
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def a_full_disk_refuses_puts_and_takes_deletes(engine):
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        print("        skipped: mounting a small file system needs root")
+        return
+    # The mount is seen by this process and its children alone, and goes with them.
+    if not os.environ.get("FLOTILLA_OWN_MOUNTS"):
+        done = subprocess.run(
+            ["unshare", "-m", sys.executable, os.path.join(os.path.dirname(__file__), "main.py"),
+             f"a_full_disk_refuses_puts_and_takes_deletes[{engine}]"],
+            env=dict(os.environ, FLOTILLA_OWN_MOUNTS="1"), capture_output=True, timeout=300)
+        require(done.returncode == 0, done.stdout.decode()[-1500:] + done.stderr.decode()[-int(os.environ.get("FLOTILLA_LOG_CHARS", "1500")):])
+        return
+    with Cluster(engine, groups=(100,), replicas=1, controllers=1, shards=1) as cluster:
+        node = cluster.group(100)[0]
+        os.mkdir(node.directory)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", node.directory], check=True)
+        try:
+            cluster.up()
+            value = "x" * 1_000_000
+            stored = 0
+            for number in range(400):
+                code, _, err = cluster.cli("kv", "put", f"key{number}", "-", stdin=value.encode(), timeout=90)
+                if code != 0:
+                    break
+                stored += 1
+            require(code == 1 and "nearly full" in err, f"after {stored} values: exit {code}: {err}")
+            require(stored > 10, f"only {stored} values of 1 MB found room in 160 MiB")
+            require(cluster.get("key0") == value and cluster.get(f"key{stored - 1}") == value, "a value is lost")
+            for number in range(stored):
+                require(cluster.cli("kv", "delete", f"key{number}", timeout=90)[0] == 0, f"key{number} can't be deleted")
+
+            def takes_again():
+                return cluster.cli("kv", "put", "after", "room", timeout=90)[0] == 0
+            wait_for("room again after the deletes", takes_again, 120, 1)
+            node.kill()
+            node.start()
+            cluster.ready()
+            require(cluster.get("after") == "room" and cluster.get("key0") is None, "contents differ")
+        finally:
+            node.kill()
+            subprocess.run(["umount", node.directory], check=False)
