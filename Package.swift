@@ -25,6 +25,8 @@ var products: [Product] = [
     .library(name: "RaftLog", targets: ["RaftLog", "RaftHost"]),
     .executable(name: "flotilla-sim", targets: ["flotilla-sim"]),
     .executable(name: "replicated-counter", targets: ["replicated-counter"]),
+    // Preloaded into the programs that the fault tests watch.
+    .library(name: "WriteRecorder", type: .dynamic, targets: ["WriteRecorder"]),
 ]
 
 var dependencies: [Package.Dependency] = [
@@ -59,11 +61,9 @@ var targets: [Target] = [
         ],
         swiftSettings: settings),
     .target(name: "EngineConformance", dependencies: ["Engines"], swiftSettings: settings),
-    .executableTarget(
-        name: "engine-crash-writer", dependencies: ["Engines"], path: "Tests/EngineCrashWriter",
-        swiftSettings: settings),
     .testTarget(
-        name: "EnginesTests", dependencies: ["Engines", "EngineConformance", "engine-crash-writer"],
+        name: "EnginesTests",
+        dependencies: ["Engines", "EngineConformance", "EngineFaults", "engine-crash-writer"],
         swiftSettings: settings),
 
     // `flotilla bench engines`: the engines beside each other, and beside their C libraries.
@@ -78,6 +78,17 @@ var targets: [Target] = [
         swiftSettings: settings),
     .testTarget(
         name: "EngineBenchTests", dependencies: ["EngineBench", "Engines", argumentParser], swiftSettings: settings),
+
+    // What crashes, power cuts, full disks and damage leave: child programs, a recorder of writes that is
+    // preloaded into them, and the long runs of scripts/durability.
+    .target(name: "EngineFaults", dependencies: ["Engines"], path: "Tests/EngineFaults", swiftSettings: settings),
+    .executableTarget(
+        name: "engine-crash-writer", dependencies: ["Engines", "EngineFaults"], path: "Tests/EngineCrashWriter",
+        swiftSettings: settings),
+    .executableTarget(
+        name: "engine-durability", dependencies: ["Engines", "EngineFaults"], path: "Tests/EngineDurability",
+        swiftSettings: settings),
+    .target(name: "WriteRecorder", path: "Tests/WriteRecorder", publicHeadersPath: "include"),
 
     // Raft: the pure core and replica driver, and the shell that runs them.
     .target(name: "RaftLog", dependencies: ["Engines", deque], swiftSettings: settings),

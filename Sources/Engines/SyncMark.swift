@@ -17,6 +17,8 @@ final class SyncMark: Sendable {
     let found: UInt64
     /// Which log the number counts in, where an engine begins new ones.
     let foundTag: UInt64
+    /// An earlier life noted something, be it 0: there is something to open.
+    let isFound: Bool
 
     /// `isReadOnly`: the file is neither made nor written.
     init(directory: String, isReadOnly: Bool) throws(EngineError) {
@@ -32,6 +34,7 @@ final class SyncMark: Sendable {
             && note.check == Self.check(note.number, note.tag)
         found = isWhole ? note.number : 0
         foundTag = isWhole ? note.tag : 0
+        isFound = isWhole
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }
@@ -40,9 +43,11 @@ final class SyncMark: Sendable {
         withUnsafeBytes(of: (number, tag)) { crc32c($0) }
     }
 
-    /// A note that can't be written is not worth a failure: it only makes the engine less suspicious.
-    func note(_ number: UInt64, tag: UInt64 = 0) {
+    /// A note that can't be written is not worth a failure: it only makes the engine less suspicious. One that takes an
+    /// earlier one back must be `synced`, before what the earlier one speaks of goes.
+    func note(_ number: UInt64, tag: UInt64 = 0, synced: Bool = false) {
         let note: Note = (Self.magic, Self.check(number, tag), number, tag)
         _ = withUnsafeBytes(of: note) { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
+        if synced { fdatasync(descriptor) }
     }
 }

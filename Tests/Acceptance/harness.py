@@ -23,6 +23,10 @@ class Failure(Exception):
     pass
 
 
+class Skipped(Exception):
+    """The check can't be made here; the sentence says why."""
+
+
 def require(condition, sentence):
     if not condition:
         raise Failure(sentence)

@@ -7,7 +7,7 @@ import traceback
 
 import checks
 import engine_checks  # noqa: F401 (registers its checks)
-from harness import Failure
+from harness import Failure, Skipped
 
 
 def main(arguments):
@@ -20,18 +20,22 @@ def main(arguments):
         print(f"accept: no check is named like {' '.join(arguments)}; --list shows them", file=sys.stderr)
         return 64
     failed = []
+    skipped = 0
     for name, function, engine in chosen:
         start = time.monotonic()
         try:
             function(engine)
             print(f"ok      {name} ({time.monotonic() - start:.1f} s)", flush=True)
+        except Skipped as reason:
+            skipped += 1
+            print(f"skipped {name}: {reason}", flush=True)
         except Failure as failure:
             failed.append(name)
             print(f"FAILED  {name}: {failure}", flush=True)
         except Exception:
             failed.append(name)
             print(f"FAILED  {name}:\n{traceback.format_exc()}", flush=True)
-    print(f"{len(chosen) - len(failed)} passed, {len(failed)} failed")
+    print(f"{len(chosen) - len(failed) - skipped} passed, {len(failed)} failed" + (f", {skipped} skipped" if skipped else ""))
     return 1 if failed else 0
 
 

@@ -1,44 +1,33 @@
-// engine-crash-writer ENGINE DIRECTORY SEED
+// What the fault tests do to engines in a process of its own, because it ends badly or may:
 //
-// Writes numbered batches until it is killed, and prints the number of each synced batch once its write has
-// returned. EnginesTests kills it and looks at what it left.
+//   engine-crash-writer write  ENGINE DIRECTORY SEED            numbered batches until it is killed
+//   engine-crash-writer record ENGINE DIRECTORY SEED BATCHES    as many, with everything else that writers do
+//   engine-crash-writer check  ENGINE DIRECTORY SEED PROMISES   looks at what they left, and goes on
+//   engine-crash-writer fill   ENGINE DIRECTORY SEED BALLAST    writes until the disk is full, makes room, goes on
+//   engine-crash-writer make   ENGINE DIRECTORY SEED clean|kill known content, closed or killed
+//   engine-crash-writer read   ENGINE DIRECTORY SEED            reads known content out of damaged files
 //
-// Batch N puts the row N into both families and sets "head" to N in both; now and then it first deletes the
-// row of ten batches before from both, by a range.
+// Writers say on standard output what is durable from then on (`Promises`). The others answer with one line.
 
+import EngineFaults
 import Engines
 import Foundation
 
-let arguments = CommandLine.arguments
-guard arguments.count == 4, let kind = EngineKind(rawValue: arguments[1]), var state = UInt64(arguments[3]) else {
-    FileHandle.standardError.write(Data("usage: engine-crash-writer ENGINE DIRECTORY SEED\n".utf8))
+func say(_ line: String) { FileHandle.standardOutput.write(Data("\(line)\n".utf8)) }
+
+let arguments = Array(CommandLine.arguments.dropFirst())
+guard arguments.count >= 4, let kind = EngineKind(rawValue: arguments[1]), let seed = UInt64(arguments[3]) else {
+    FileHandle.standardError.write(Data("usage: engine-crash-writer VERB ENGINE DIRECTORY SEED [MORE]\n".utf8))
     exit(64)
 }
+let directory = arguments[2]
 
-func random(_ bound: UInt64) -> UInt64 {
-    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-    return (state >> 33) % bound
-}
-
-let families = [FamilyID(2), FamilyID(3)]
-let engine = try kind.open(arguments[2])
-for family in families { try engine.createFamily(family) }
-
-var number: UInt64 = 0
-while true {
-    number += 1
-    let row = Array(String(format: "%08d", Int(number)).utf8)
-    let value = row + [UInt8](repeating: UInt8(number & 0xff), count: Int(random(20) == 0 ? 200_000 : random(2_000)))
-    var batch = WriteBatch()
-    for family in families {
-        if number % 10 == 0 {
-            let old = Array(String(format: "%08d", Int(number) - 10).utf8)
-            batch.deleteRange(family, from: old, to: old + [0])
-        }
-        batch.put(family, key: row, value: value)
-        batch.put(family, key: Array("head".utf8), value: row)
-    }
-    let isSynced = random(4) == 0
-    try engine.write(batch, durability: isSynced ? .synced : .buffered)
-    if isSynced { FileHandle.standardOutput.write(Data("\(number)\n".utf8)) }
+switch (arguments[0], arguments.count > 4 ? arguments[4] : "") {
+case ("write", _): try writeUntilKilled(kind, directory, seed: seed)
+case ("record", let batches): try writeAndEnd(kind, directory, seed: seed, batches: Int(batches) ?? 60)
+case ("check", let promises): say(check(kind, directory, seed: seed, promises))
+case ("fill", let ballast): say(fill(kind, directory, seed: seed, ballast: ballast))
+case ("make", let ending): try KnownContent(seed: seed).make(kind, directory, killed: ending == "kill")
+case ("read", _): say(readDamaged(kind, directory, seed: seed))
+default: exit(64)
 }

@@ -91,7 +91,13 @@
             func number(_ offset: Int) -> UInt64 {
                 bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
             }
-            let newest = [0, 4096].max { number($0 + 16 + 128) < number($1 + 16 + 128) } ?? 0
+            // Transactions write the two in turn. A number that is out of turn was not written by one, and LMDB would
+            // take the larger one for the newest.
+            let (even, odd) = (number(16 + 128), number(4096 + 16 + 128))
+            guard (even, odd) == (0, 0) || (even & 1 == 0 && odd & 1 == 1 && (even &+ 1 == odd || odd &+ 1 == even)) else {
+                throw .corruption(place: "\(file): transactions \(even) and \(odd) don't follow each other")
+            }
+            let newest = even > odd ? 0 : 4096
             let lastPage = number(newest + 16 + 120)
             guard lastPage < 1 << 40, (lastPage + 1) * 4096 <= UInt64(size.st_size) else {
                 throw .corruption(place: "\(file): \(size.st_size) bytes, but its last page is number \(lastPage)")
@@ -104,6 +110,38 @@
             var info = MDB_envinfo()
             mdb_env_info(raw, &info)
             return info.me_last_txnid
+        }
+
+        /// LMDB writes wherever its list of free pages says. A number that is out of range would send it far beyond the
+        /// end of the file.
+        func checkFreeList() throws(EngineError) {
+            var transaction: OpaquePointer?
+            try lmdbCheck(mdb_txn_begin(raw, nil, UInt32(MDB_RDONLY), &transaction), "\(path): free list")
+            guard let transaction else { throw .io(place: path, errno: 0) }
+            defer { mdb_txn_abort(transaction) }
+            var info = MDB_envinfo()
+            mdb_env_info(raw, &info)
+            var cursor: OpaquePointer?
+            try lmdbCheck(mdb_cursor_open(transaction, 0, &cursor), "\(path): free list")
+            defer { mdb_cursor_close(cursor) }
+            let damaged = EngineError.corruption(place: "\(path): the list of free pages")
+            var key = MDB_val()
+            var value = MDB_val()
+            while mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS {
+                // A count, then so many page numbers, the highest first.
+                guard key.mv_size == 8, value.mv_size >= 8, value.mv_size % 8 == 0 else { throw damaged }
+                func number(_ index: Int) -> UInt64 {
+                    value.buffer.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
+                }
+                let count = number(0)
+                guard count < value.mv_size / 8 else { throw damaged }
+                var above = UInt64(info.me_last_pgno) + 1
+                for index in 0..<Int(count) {
+                    let page = number(index + 1)
+                    guard page >= 2, page < above else { throw damaged }
+                    above = page
+                }
+            }
         }
 
         /// Opens every family that exists, and those whose drop an earlier life began.

@@ -23,6 +23,8 @@
         private let mark: SyncMark
         /// The sequence number that the last sync reached.
         private let syncedSequence: Mutex<UInt64>
+        private let manifest: Mutex<RocksManifest>
+        private let space: Mutex<RocksSpace>
 
         public var kind: EngineKind { .rocksdb }
         public var capabilities: EngineCapabilities {
@@ -51,11 +53,14 @@
             synced = UnsafeSendable(rocksdb_writeoptions_create()!)
             rocksdb_writeoptions_set_sync(synced.value, 1)
             syncedSequence = Mutex(rocksdb_get_latest_sequence_number(opened.database.raw))
+            manifest = Mutex(RocksManifest(directory: path))
+            space = Mutex(RocksSpace(path: path))
         }
 
         deinit {
             rocksdb_writeoptions_destroy(buffered.value)
             rocksdb_writeoptions_destroy(synced.value)
+            manifest.withLock { $0.close() }
         }
 
         private static func name(_ family: FamilyID) -> String { "f\(family.rawValue)" }
@@ -127,6 +132,7 @@
                     if durability == .synced { try syncLog(database) }
                     return
                 }
+                try space.withLock { (space) throws(EngineError) in try space.check(batch.byteCount) }
                 let raw = rocksdb_writebatch_create()!
                 defer { rocksdb_writebatch_destroy(raw) }
                 let log = LogMark.encode(syncedSequence.withLock { $0 })
@@ -179,7 +185,7 @@
         private func noteSync(_ database: RocksDatabase) {
             let reached = rocksdb_get_latest_sequence_number(database.raw)
             syncedSequence.withLock { $0 = reached }
-            mark.note(reached)
+            mark.note(reached, tag: manifest.withLock { $0.tag() })
         }
 
         private func syncLog(_ database: RocksDatabase) throws(EngineError) {

@@ -14,6 +14,7 @@
         let families: [(name: String, family: RocksFamily)]
 
         init(path: String, readOnly: Bool, mark: SyncMark) throws(EngineError) {
+            try RocksManifest.check(path, mark)
             self = try Self.recover(path, readOnly: readOnly, mark)
         }
 
@@ -153,6 +154,25 @@
             return synced
         }
 
+        /// All records up to `end` are whole.
+        static func isWhole(_ bytes: [UInt8], through end: Int) -> Bool {
+            var at = 0
+            while at < end {
+                let left = blockBytes - at % blockBytes
+                if left < headerBytes {
+                    at += left
+                    continue
+                }
+                guard at + headerBytes <= bytes.count else { return false }
+                let next = at + headerBytes + (Int(bytes[at + 4]) | Int(bytes[at + 5]) << 8)
+                guard (full...last).contains(bytes[at + 6]), next <= at + left, next <= bytes.count,
+                    isWhole(bytes[at..<next])
+                else { return false }
+                at = next
+            }
+            return true
+        }
+
         static func syncedSequence(_ bytes: [UInt8]) -> UInt64 {
             var synced: UInt64 = 0
             for block in stride(from: 0, to: bytes.count, by: blockBytes) {
@@ -187,6 +207,55 @@
                 Int(body[body.startIndex + 1]) == LogMark.bytes
             else { return nil }
             return LogMark.decode(body.dropFirst(2).prefix(LogMark.bytes))
+        }
+    }
+
+    /// The MANIFEST, which names the table files. RocksDB takes one that ends early for one that a crash cut, and then
+    /// ignores the tables that it no longer names; so its number and synced length are noted with each sync.
+    struct RocksManifest {
+        private let directory: String
+        private var number: UInt64 = 0
+        private var descriptor: Int32 = -1
+        private var bytes: UInt64 = 0
+        private static let lengthBits: UInt64 = 40
+
+        init(directory: String) { self.directory = directory }
+
+        func close() { if descriptor >= 0 { Glibc.close(descriptor) } }
+
+        private static func current(_ directory: String) -> (number: UInt64, path: String)? {
+            guard let text = try? readFile("\(directory)/CURRENT", limit: 256) else { return nil }
+            let name = String(decoding: text.prefix { $0 != 10 }, as: UTF8.self)
+            guard name.hasPrefix("MANIFEST-"), let number = UInt64(name.dropFirst(9)) else { return nil }
+            return (number, "\(directory)/\(name)")
+        }
+
+        /// Number and length, to be noted; the length is on the disk by then.
+        mutating func tag() -> UInt64 {
+            if descriptor < 0 {
+                guard let (number, path) = Self.current(directory) else { return 0 }
+                self.number = number
+                descriptor = open(path, O_RDONLY | O_CLOEXEC)
+                guard descriptor >= 0 else { return 0 }
+            }
+            var status = stat()
+            guard fstat(descriptor, &status) == 0 else { return 0 }
+            if UInt64(status.st_size) != bytes {
+                // A background thread may be between writing and syncing it.
+                guard fdatasync(descriptor) == 0 else { return 0 }
+                bytes = UInt64(status.st_size)
+            }
+            return number << Self.lengthBits | bytes
+        }
+
+        static func check(_ directory: String, _ mark: SyncMark) throws(EngineError) {
+            guard mark.foundTag != 0, let (number, path) = current(directory), number == mark.foundTag >> lengthBits
+            else { return }
+            let bytes = Int(mark.foundTag & (1 << lengthBits - 1))
+            let manifest = try readFile(path, limit: 1 << 31)
+            guard manifest.count >= bytes, RocksLog.isWhole(manifest, through: bytes) else {
+                throw .corruption(place: "\(path): cut or damaged within the first \(bytes) bytes, which were synced")
+            }
         }
     }
 #endif

@@ -14,7 +14,9 @@
         private static let restartFrames: Int32 = 16_384
 
         private let connection: SQLiteConnection
+        private let guardian: SQLiteConnection
         private let turns: TurnLock
+        private let log: SQLiteLog
         private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
         private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
         private var thread = pthread_t()
@@ -24,8 +26,10 @@
         private var framesSeen: Int32 = 0
         private var threshold = framesMin
 
-        init(file: String, turns: TurnLock) throws(EngineError) {
+        init(file: String, turns: TurnLock, log: SQLiteLog) throws(EngineError) {
             self.turns = turns
+            self.log = log
+            guardian = try SQLiteConnection(path: file, readOnly: true)
             connection = try SQLiteConnection(path: file, readOnly: false)
             try connection.execute("PRAGMA wal_autocheckpoint = 0")
             try connection.execute("PRAGMA journal_size_limit = 67108864")
@@ -91,13 +95,34 @@
 
         /// What fails here fails again where somebody waits for it: at a commit, when the log can't grow.
         private func checkpoint() {
+            // While `guardian` reads, no writer can begin the log anew, so the note of it can be taken back in time.
+            guard (try? guardian.beginReading()) != nil else { return }
             var frames: Int32 = 0
             var moved: Int32 = 0
             let code = sqlite3_wal_checkpoint_v2(connection.raw, "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &moved)
-            guard code == SQLITE_OK, frames >= Self.restartFrames else { return }
+            let isLong = frames >= Self.restartFrames
+            guard code == SQLITE_OK, isLong || moved == frames else { return guardian.endReading() }
             try? turns.withTurn { () throws(EngineError) in
-                _ = sqlite3_wal_checkpoint_v2(connection.raw, "main", SQLITE_CHECKPOINT_RESTART, &frames, &moved)
+                if isLong {
+                    guardian.endReading()
+                    // Writers wait: what came meanwhile is moved too, and the next one begins the log anew.
+                    let code = sqlite3_wal_checkpoint_v2(
+                        connection.raw, "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &moved)
+                    guard code == SQLITE_OK, moved == frames else { return }
+                    log.willReset()
+                    _ = sqlite3_wal_checkpoint_v2(connection.raw, "main", SQLITE_CHECKPOINT_RESTART, &frames, &moved)
+                } else {
+                    if framesNow == frames { log.willReset() }
+                    guardian.endReading()
+                }
             }
+            guardian.endReading()
+        }
+
+        private var framesNow: Int32 {
+            pthread_mutex_lock(mutex)
+            defer { pthread_mutex_unlock(mutex) }
+            return framesSeen
         }
     }
 #endif

@@ -66,7 +66,7 @@
             } else {
                 if isNew { try syncDirectory(path) }
                 writer.watchLog()
-                checkpointer = try SQLiteCheckpointer(file: file, turns: turns)
+                checkpointer = try SQLiteCheckpointer(file: file, turns: turns, log: log)
             }
             state = Mutex(initial)
         }

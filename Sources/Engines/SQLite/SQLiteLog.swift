@@ -17,6 +17,9 @@
             mark = try SyncMark(directory: directory, isReadOnly: isReadOnly)
             path = "\(file)-wal"
             noted = Mutex((0, 0))
+            if mark.isFound, (fileBytes(file) ?? 0) < 512 {
+                throw .corruption(place: "\(file): missing or cut, but it has been written to")
+            }
             guard mark.found > 0 else { return }
             let log = try Self.read(path)
             if let log, log.salt == mark.foundTag {
@@ -46,10 +49,13 @@
             }
         }
 
-        /// The log is about to be emptied or removed, by us.
+        /// All of the log is in the file, synced, and from now on the log may begin anew, or go. Synced before it does:
+        /// after a power cut the note of a log that has gone would be taken for a loss.
         func willReset() {
-            mark.note(0)
-            noted.withLock { $0 = (0, 0) }
+            noted.withLock { noted in
+                mark.note(0, synced: true)
+                noted = (0, 0)
+            }
         }
 
         private static func salt(_ path: String) -> UInt64? {
