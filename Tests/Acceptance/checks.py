@@ -601,38 +601,3 @@ def the_command_line_prints_what_it_says(engine):
             require(field in node, f"{field} is not in group status")
         bench = json.loads(cluster.run("bench", "cluster", "--count", "500", "--clients", "4", "-w", "json"))
         require(bench[0]["operations"] == 500 and bench[0]["errors"] == 0, f"bench: {bench}")
-
-
-# What an engine does wrong on a full disk, until it doesn't.
-KNOWN_OUT_OF_SPACE = {
-    "rocksdb": "a failed append aborts the process in Debian's build, which has assertions, or a writer waits for ever",
-}
-
-
-@check(["rocksdb", "lmdb", "sqlite"])
-def engine_out_of_space(engine):
-    """A small file system of its own fills up: "no space", nothing synced is lost, and once there is room it goes on."""
-    built = subprocess.run(
-        ["swift", "build", "-c", "release", "--scratch-path", ".build-release", "--product", "engine-crash-writer"],
-        cwd=ROOT, capture_output=True, timeout=1800)
-    require(built.returncode == 0, f"the writer can't be built: {built.stdout.decode(errors='replace')[-500:]}")
-    writer = os.path.join(ROOT, ".build-release", "release", "engine-crash-writer")
-    namespace = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
-    with tempfile.TemporaryDirectory(prefix="flotilla-accept-") as place:
-        mount = f"mount -t tmpfs -o size=128m none {place}"
-        if subprocess.run(namespace + ["sh", "-c", mount], capture_output=True).returncode != 0:
-            raise Skipped("a tmpfs can't be mounted here; run it as root, or where users may make namespaces")
-        script = (
-            f"{mount} && mkdir {place}/engine && head -c 24000000 /dev/zero > {place}/ballast && "
-            f"head -c 24000000 /dev/zero > {place}/ballast2 && "
-            f"exec timeout 60 {writer} fill {engine} {place}/engine 1 {place}/ballast")
-        done = subprocess.run(
-            namespace + ["sh", "-c", script], capture_output=True, timeout=300,
-            env=dict(os.environ, SWIFT_BACKTRACE="enable=no"))
-        answer = done.stdout.decode(errors="replace").strip() or done.stderr.decode(errors="replace").strip()[-300:]
-        is_right = done.returncode == 0 and answer.startswith("right")
-        known = KNOWN_OUT_OF_SPACE.get(engine)
-        require(not (known and is_right), f"it works now; take {engine} out of KNOWN_OUT_OF_SPACE")
-        if known:
-            raise Skipped(f"known defect: {known} ({answer[:200]})")
-        require(is_right, f"exit {done.returncode}: {answer}")

@@ -5,9 +5,10 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 
 from checks import check
-from harness import PROGRAM, Cluster, require, wait_for
+from harness import PROGRAM, ROOT, Cluster, Skipped, require, wait_for
 
 FORMS = {"rocksdb": "rocksdb-sst-1", "lmdb": "portable-1", "sqlite": "sqlite-db-1"}
 OTHER = {"rocksdb": "lmdb", "lmdb": "sqlite", "sqlite": "rocksdb"}
@@ -118,8 +119,7 @@ def no_server_runs_on_a_copy(engine):
 @check(["rocksdb", "lmdb", "sqlite"])
 def a_full_disk_refuses_puts_and_takes_deletes(engine):
     if os.geteuid() != 0 or shutil.which("unshare") is None:
-        print("        skipped: mounting a small file system needs root")
-        return
+        raise Skipped("mounting a small file system needs root")
     # The mount is seen by this process and its children alone, and goes with them.
     if not os.environ.get("FLOTILLA_OWN_MOUNTS"):
         done = subprocess.run(
@@ -157,3 +157,28 @@ def a_full_disk_refuses_puts_and_takes_deletes(engine):
         finally:
             node.kill()
             subprocess.run(["umount", node.directory], check=False)
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def engine_out_of_space(engine):
+    """A small file system of its own fills up: "no space", nothing synced is lost, and once there is room it goes on."""
+    built = subprocess.run(
+        ["swift", "build", "-c", "release", "--scratch-path", ".build-release", "--product", "engine-crash-writer"],
+        cwd=ROOT, capture_output=True, timeout=1800)
+    require(built.returncode == 0, f"the writer can't be built: {built.stdout.decode(errors='replace')[-500:]}")
+    writer = os.path.join(ROOT, ".build-release", "release", "engine-crash-writer")
+    namespace = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
+    with tempfile.TemporaryDirectory(prefix="flotilla-accept-") as place:
+        mount = f"mount -t tmpfs -o size=128m none {place}"
+        if subprocess.run(namespace + ["sh", "-c", mount], capture_output=True).returncode != 0:
+            raise Skipped("a tmpfs can't be mounted here; run it as root, or where users may make namespaces")
+        script = (
+            f"{mount} && mkdir {place}/engine && head -c 24000000 /dev/zero > {place}/ballast && "
+            f"head -c 24000000 /dev/zero > {place}/ballast2 && "
+            f"exec timeout 60 {writer} fill {engine} {place}/engine 1 {place}/ballast")
+        done = subprocess.run(
+            namespace + ["sh", "-c", script], capture_output=True, timeout=300,
+            env=dict(os.environ, SWIFT_BACKTRACE="enable=no"))
+        answer = done.stdout.decode(errors="replace").strip() or done.stderr.decode(errors="replace").strip()[-300:]
+        is_right = done.returncode == 0 and answer.startswith("right")
+        require(is_right, f"exit {done.returncode}: {answer}")
