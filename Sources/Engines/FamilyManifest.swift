@@ -24,6 +24,8 @@ public struct FamilyManifest: Sendable, Equatable, Codable {
     public var lastKey: [UInt8]?
     /// `ContentHash.description` of all records.
     public var contentHash: String
+    /// CRC-32C of all of the above (`sealed`): the manifest is what its exporter wrote.
+    public private(set) var seal: UInt32 = 0
 
     public init(
         format: String, files: [File], keys: UInt64, bytes: UInt64, firstKey: [UInt8]?, lastKey: [UInt8]?,
@@ -36,6 +38,21 @@ public struct FamilyManifest: Sendable, Equatable, Codable {
         self.firstKey = firstKey
         self.lastKey = lastKey
         self.contentHash = contentHash
+        seal = checksum
+    }
+
+    /// Over the fields in the order in which they are declared, each ended by a line feed; keys in decimal, bytes
+    /// divided by commas.
+    private var checksum: UInt32 {
+        func list(_ bytes: [UInt8]?) -> String { bytes.map { $0.map(String.init).joined(separator: ",") } ?? "-" }
+        var text = "\(format)\n"
+        for file in files { text += "\(file.name)\n\(file.bytes)\n\(file.crc32c)\n" }
+        text += "\(keys)\n\(bytes)\n\(list(firstKey))\n\(list(lastKey))\n\(contentHash)\n"
+        return Engines.crc32c(Array(text.utf8))
+    }
+
+    func verifySeal(_ place: String) throws(EngineError) {
+        guard seal == checksum else { throw .corruption(place: "\(place): the manifest fails its checksum") }
     }
 }
 

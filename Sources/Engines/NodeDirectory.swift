@@ -67,7 +67,11 @@ public final class NodeDirectory: Sendable {
         self.lock = lock
     }
 
-    deinit { close(lock) }
+    deinit {
+        // Not by closing alone: a child process that is just being made has the descriptor too.
+        flock(lock, LOCK_UN)
+        close(lock)
+    }
 
     /// Reads a directory's identity without locking it; `nil` if there is none.
     public static func identity(at path: String) throws(EngineError) -> DirectoryIdentity? {

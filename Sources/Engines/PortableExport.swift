@@ -20,21 +20,29 @@ struct FamilyTally {
     private(set) var hash = ContentHash()
     private(set) var bytes: UInt64 = 0
     private(set) var firstKey: [UInt8]?
-    private(set) var lastKey: [UInt8] = []
+    /// The last key, in room that is made once.
+    private var last = [UInt8](repeating: 0, count: EngineLimits.keyBytesMax)
+    private var lastCount = 0
 
     /// Records come in the order of their keys; false if this one doesn't.
     mutating func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) -> Bool {
-        if firstKey == nil {
-            firstKey = Array(key)
-        } else if compareKeys(lastKey, key) >= 0 {
-            return false
+        guard key.count <= last.count else { return false }
+        if firstKey == nil { firstKey = Array(key) }
+        let isFirst = hash.count == 0
+        let count = lastCount
+        let isInOrder = last.withUnsafeMutableBytes { last in
+            guard isFirst || compareKeys(UnsafeRawBufferPointer(rebasing: last[..<count]), key) < 0 else { return false }
+            last.copyMemory(from: key)
+            return true
         }
+        guard isInOrder else { return false }
+        lastCount = key.count
         hash.add(key: key, value: value)
         bytes += UInt64(key.count + value.count)
-        // Written over, so that no key allocates.
-        lastKey.replaceSubrange(0..<lastKey.count, with: key)
         return true
     }
+
+    private var lastKey: [UInt8] { Array(last[..<lastCount]) }
 
     func manifest(_ format: String, _ files: [FamilyManifest.File]) -> FamilyManifest {
         FamilyManifest(

@@ -84,13 +84,18 @@ final class MoveTarget: Sendable {
             var sum = hashes.user
             sum.add(hashes.session)
             if let manifest = fetched.manifest {
-                // The engine verifies the manifest's hash against what it loads; this verifies the manifest.
                 guard manifest.contentHash == sum.description else {
                     throw MoveObstacle(text: "group \(gid) sent \(manifest.contentHash), and froze \(sum)").status
                 }
                 let family = try host.load(manifest, from: "\(fetched.directory)/0")
                 let snapshot = try node.engine.snapshot()
                 defer { snapshot.close() }
+                // Read back: what is here is what will be served.
+                let found = try ShardRows.hashes(of: family, in: snapshot)
+                guard found == hashes else {
+                    host.discard([family])
+                    throw MoveObstacle(text: "shard \(shard.shard) reads as \(found.user), not \(hashes.user)").status
+                }
                 let sessions = try ShardRows.sessions(of: family, in: snapshot)
                 staged = StagedFamily(
                     family: family, note: StagedShard(hashes: hashes, sessions: sessions).encoded)

@@ -12,7 +12,7 @@
 
         private struct State {
             var environment: LMDBEnvironment?
-            var families: [FamilyID: MDB_dbi] = [:]
+            var families: FamilyMap<MDB_dbi> = FamilyMap()
             /// Dropped families, whose rows and names go slice by slice (`reclaim`). Snapshots older than `serial` may
             /// still use their handles. There are 8192 handles.
             var dropped: [(family: FamilyID, dbi: MDB_dbi, serial: UInt64)] = []
@@ -107,7 +107,7 @@
 
         public func families() throws(EngineError) -> [FamilyID] {
             _ = try opened()
-            return state.withLock { $0.families.keys.sorted() }
+            return state.withLock { $0.families.families }
         }
 
         public func createFamily(_ family: FamilyID) throws(EngineError) {
@@ -278,6 +278,7 @@
         public func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID)
             throws(EngineError)
         {
+            try manifest.verifySeal(directory)
             guard manifest.format == ChunkFormat.portable else {
                 throw .unsupported("import format \(manifest.format)")
             }

@@ -147,8 +147,8 @@
         /// Opens every family that exists, and those whose drop an earlier life began.
         func openFamilies(
             readOnly: Bool
-        ) throws(EngineError) -> (families: [FamilyID: MDB_dbi], dropped: [(family: FamilyID, dbi: MDB_dbi)]) {
-            var families: [FamilyID: MDB_dbi] = [:]
+        ) throws(EngineError) -> (families: FamilyMap<MDB_dbi>, dropped: [(family: FamilyID, dbi: MDB_dbi)]) {
+            var families: FamilyMap<MDB_dbi> = FamilyMap()
             var dropped: [(family: FamilyID, dbi: MDB_dbi)] = []
             let body = { (transaction: LMDBTransaction) throws(EngineError) in
                 let going = try transaction.droppedFamilies(create: !readOnly)

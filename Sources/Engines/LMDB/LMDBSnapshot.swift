@@ -7,13 +7,13 @@
         private let environment: LMDBEnvironment
         fileprivate let transaction: OpaquePointer
         private let serial: UInt64
-        private let families: [FamilyID: MDB_dbi]
+        private let families: FamilyMap<MDB_dbi>
         private let overlay: LMDBEngine.Overlay
         private let isClosed = Atomic<Bool>(false)
 
         init(
             _ environment: LMDBEnvironment, _ transaction: (raw: OpaquePointer, id: Int, serial: UInt64),
-            _ families: [FamilyID: MDB_dbi],
+            _ families: FamilyMap<MDB_dbi>,
             _ overlay: LMDBEngine.Overlay
         ) {
             self.environment = environment

@@ -4,12 +4,12 @@
 
     final class RocksSnapshot: ReadSnapshot, @unchecked Sendable {
         private let database: RocksDatabase
-        private let families: [FamilyID: RocksFamily]
+        private let families: FamilyMap<RocksFamily>
         private let snapshot: OpaquePointer
         private let options: OpaquePointer
         private let isClosed = Atomic<Bool>(false)
 
-        init(_ database: RocksDatabase, _ families: [FamilyID: RocksFamily]) {
+        init(_ database: RocksDatabase, _ families: FamilyMap<RocksFamily>) {
             self.database = database
             self.families = families
             snapshot = rocksdb_create_snapshot(database.raw)

@@ -314,6 +314,7 @@
         public func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID)
             throws(EngineError)
         {
+            try manifest.verifySeal(directory)
             guard capabilities.formats.contains(manifest.format) else {
                 throw .unsupported("import format \(manifest.format)")
             }
