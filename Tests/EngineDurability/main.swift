@@ -1,6 +1,7 @@
-// engine-durability [--rounds N] [--engines a,b] [--seed S] [--only kill|power|damage]
+// engine-durability [--rounds N] [--engines a,b] [--seed S] [--only kill|power|damage|drop]
 //
-// The long runs behind scripts/durability: N kills, about 4 N power cuts and 4 N damaged copies for each engine.
+// The long runs behind scripts/durability: N kills, about 4 N power cuts and 4 N damaged copies for each engine; then
+// N / 2 cycles of filling and dropping a shard of 64 MiB.
 
 import EngineFaults
 import Engines
@@ -22,10 +23,10 @@ while let option = arguments.first {
     }
     arguments = Array(arguments.dropFirst(2))
 }
-guard rounds > 0, !engines.isEmpty, only.map({ ["kill", "power", "damage"].contains($0) }) ?? true else {
+guard rounds > 0, !engines.isEmpty, only.map({ ["kill", "power", "damage", "drop"].contains($0) }) ?? true else {
     FileHandle.standardError.write(
         Data(
-            "usage: durability [--rounds N] [--engines rocksdb,lmdb,sqlite] [--seed S] [--only kill|power|damage]\n"
+            "usage: durability [--rounds N] [--engines rocksdb,lmdb,sqlite] [--seed S] [--only kill|power|damage|drop]\n"
                 .utf8))
     exit(64)
 }
@@ -60,6 +61,13 @@ for kind in engines {
         isWell = isWell && report.count(.wrong) == 0
         for row in report.table { note(row) }
         say("\(kind) damage: \(report.summary)")
+    }
+    if only == nil || only == "drop" {
+        let cycles = max(4, rounds / 2)
+        let sizes = try DropCampaign(kind, shardBytes: 64 << 20).run(cycles: cycles)
+        let (third, last) = (sizes[2] >> 20, sizes[cycles - 1] >> 20)
+        isWell = isWell && Double(last) <= 1.5 * Double(third)
+        say("\(kind) drop: \(cycles) cycles of 64 MiB, \(third) MiB after the third, \(last) MiB after the last")
     }
 }
 exit(isWell ? 0 : 1)

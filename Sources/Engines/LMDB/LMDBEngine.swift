@@ -161,8 +161,9 @@
             }
         }
 
-        /// A family of up to this many pages is emptied at once: LMDB frees whole pages without looking into them.
-        private static let reclaimPagesMax = 4096
+        /// A family of up to this many pages (128 MiB) is emptied at once: LMDB frees whole pages without looking into them,
+        /// which takes a few milliseconds, where deleting row by row would rewrite each page.
+        private static let reclaimPagesMax = 32_768
         /// A larger one loses this many rows, or bytes, from its front first.
         private static let reclaimRowsMax = 2048
         private static let reclaimBytesMax = 4 << 20

@@ -1,0 +1,47 @@
+public import Engines
+internal import Foundation
+
+/// Fills a shard and drops it, over and over, as moves do: the directory must not grow for ever.
+public struct DropCampaign {
+    let kind: EngineKind
+    let shardBytes: Int
+
+    public init(_ kind: EngineKind, shardBytes: Int) {
+        self.kind = kind
+        self.shardBytes = shardBytes
+    }
+
+    /// Bytes that the directory occupies after each cycle.
+    public func run(cycles: Int) throws -> [UInt64] {
+        let directory = "\(NSTemporaryDirectory())/flotilla-drop-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        let engine = try kind.open(directory)
+        defer { try? engine.close() }
+        var random = SeededRandom(seed: 11)
+        var sizes: [UInt64] = []
+        for cycle in 0..<cycles {
+            let family = FamilyID(UInt64(cycle) + 2)
+            try engine.createFamily(family)
+            var written = 0
+            var number: UInt64 = 0
+            while written < shardBytes {
+                var batch = WriteBatch()
+                while batch.byteCount < 1 << 20 {
+                    // Neither in order nor the same each time, as the keys of a shard.
+                    number += 1
+                    let key = withUnsafeBytes(of: (number &* 0x9e37_79b9_7f4a_7c15).bigEndian) { Array($0) }
+                    let value = (0..<128).flatMap { _ in withUnsafeBytes(of: random.next()) { Array($0) } }
+                    batch.put(family, key: key, value: value)
+                }
+                written += batch.byteCount
+                try engine.write(batch, durability: .buffered)
+            }
+            try engine.sync()
+            try engine.dropFamily(family)
+            while try engine.reclaim() {}
+            sizes.append(try engine.statistics().storageBytes)
+        }
+        return sizes
+    }
+}
