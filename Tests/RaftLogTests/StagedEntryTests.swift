@@ -274,6 +274,24 @@ import Testing
         #expect(try one.nextToApply() == [3, 4])
     }
 
+    /// Appends go on, so that there is always a write on its way; none of them was issued with commands.
+    @Test func whatIsStagedCountsUnderSteadyWriting() throws {
+        let one = try blockedFollower()
+        one.settle()
+        one.append(2, term: 1, after: LogPosition(index: 5, term: 1), [1], commit: 5)
+        var write = try #require(one.effects().write)
+        one.driver.staged()
+        for index: LogIndex in 6..<20 {
+            one.append(2, term: 1, after: LogPosition(index: index, term: 1), [1], commit: 5)
+            let next = try #require(one.effects().write)
+            one.complete(write, applied: nil, waitsFor: nil)
+            write = next
+        }
+        withKnownIssue("staged() waits for a moment without writes") {
+            #expect(one.driver.waitsFor == nil)
+        }
+    }
+
     /// The writer looked before the family was there, and the driver hears of it after.
     @Test func whatIsStagedBeforeTheDriverHearsThatItIsMissingCounts() throws {
         let one = DriverFixture()
