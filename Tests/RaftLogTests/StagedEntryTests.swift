@@ -62,6 +62,24 @@ import Testing
         #expect(try disk.words() == ["a"])
     }
 
+    /// The host puts everything that has queued into one batch.
+    @Test func requestsInOneBatchWithTheWaitingEntryAreSkippedToo() throws {
+        let disk = try StagingDisk()
+        let outcomes = try disk.execute(
+            together: entries.map { entry in
+                { request in
+                    request.entries = [entry]
+                    request.commands = [.init(entry: entry, token: entry.index)]
+                }
+            })
+        #expect(outcomes.map(\.completion.serial) == [1, 2, 3, 4])
+        #expect(outcomes.map(\.completion.applied?.index) == [2, 2, 2, 2])
+        #expect(outcomes.map(\.completion.waitsFor) == [nil, name, name, name])
+        #expect(outcomes.map(\.abandoned) == [[], [3], [4], [5]])
+        #expect(try disk.open().state.applied.index == 2)
+        #expect(try disk.words() == ["a"])
+    }
+
     @Test func onceItIsStagedTheEntryMapsIt() throws {
         let disk = try StagingDisk()
         try disk.execute {
@@ -470,17 +488,27 @@ private final class StagingDisk {
     }
 
     @discardableResult
-    func execute(_ change: (inout WriteRequest) -> Void) throws -> GroupStorage<StagingMachine>.Outcome {
-        serial += 1
-        var request = WriteRequest(serial: serial)
-        change(&request)
+    func execute(_ change: @escaping (inout WriteRequest) -> Void) throws -> GroupStorage<StagingMachine>.Outcome {
+        let outcomes = try execute(together: [change])
+        return outcomes[0]
+    }
+
+    /// Several requests in one batch.
+    func execute(
+        together changes: [(inout WriteRequest) -> Void]
+    ) throws -> [GroupStorage<StagingMachine>.Outcome] {
         var batch = StorageBatch(view: try engine.snapshot()) { [families] () throws(EngineError) in
             try families.take()
         }
-        let outcome = try storage.execute(request, in: &batch)
+        let outcomes = try changes.map { change in
+            serial += 1
+            var request = WriteRequest(serial: serial)
+            change(&request)
+            return try storage.execute(request, in: &batch)
+        }
         try engine.write(batch.batch, durability: batch.mustSync ? .synced : .buffered)
         for family in batch.unmapped { try engine.dropFamily(family) }
-        return outcome
+        return outcomes
     }
 
     /// A family with these keys, noted as `name`.
