@@ -1,4 +1,5 @@
 internal import Engines
+internal import Foundation
 
 extension EngineConformance {
     static let durabilityChecks: [Check] = [
@@ -86,6 +87,22 @@ extension EngineConformance {
                 try expectEqual(try engine.pairs(Families.first), before, "pairs afterwards")
             }
         },
+        Check("openingForReadingChangesNoByte") { bench in
+            guard bench.suite.keepsData else { return }
+            var before: [Pair] = []
+            try bench.withHalfBuffered { engine, family, _ in before = try engine.pairs(family) }
+            let files = try contents(of: bench.engineDirectory)
+            for _ in 0..<2 {
+                let engine = try bench.open(readOnly: true)
+                try expectEqual(try engine.pairs(Families.first), before, "pairs")
+                try expectEqual(try engine.families(), [Families.first], "families")
+                _ = try engine.statistics()
+                try engine.close()
+            }
+            let after = try contents(of: bench.engineDirectory)
+            try expectEqual(after.keys.sorted(), files.keys.sorted(), "files")
+            for (name, bytes) in files { try expect(after[name] == bytes, "\(name) was changed by a reader") }
+        },
         Check("aSnapshotMayOutliveTheEnginesClosing") { bench in
             guard bench.suite.keepsData else { return }
             // The directory is free again once the snapshot is gone too.
@@ -125,4 +142,18 @@ extension EngineConformance {
             }
         },
     ]
+}
+
+/// What lies in a directory, byte for byte.
+private func contents(of directory: String) throws -> [String: Data] {
+    var files: [String: Data] = [:]
+    for name in try FileManager.default.subpathsOfDirectory(atPath: directory) {
+        var isDirectory: ObjCBool = false
+        let path = "\(directory)/\(name)"
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), !isDirectory.boolValue else {
+            continue
+        }
+        files[name] = try Data(contentsOf: URL(fileURLWithPath: path))
+    }
+    return files
 }

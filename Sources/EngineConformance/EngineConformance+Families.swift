@@ -88,20 +88,117 @@ extension EngineConformance {
                 try expectEqual(try engine.families(), [], "families")
             }
         },
-        Check("sixtyFourFamiliesDontMix") { bench in
+        Check("familiesOf256NumbersDontMix") { bench in
+            let families = (10..<266).map { FamilyID(UInt64($0)) }
+            func expectOwnValues(_ engine: any StorageEngine) throws {
+                try expectEqual(try engine.families(), families, "families")
+                for family in families {
+                    let value = bytes("\(family.rawValue)")
+                    try expectEqual(
+                        try engine.pairs(family), [Pair(key: bytes("same"), value: value)], "pairs of \(family)")
+                }
+            }
             try bench.withEngine { engine in
-                let families = (10..<74).map { FamilyID(UInt64($0)) }
                 var batch = WriteBatch()
                 for family in families {
                     try engine.createFamily(family)
                     batch.put(family, key: bytes("same"), value: bytes("\(family.rawValue)"))
                 }
                 try engine.write(batch, durability: .synced)
-                for family in families {
-                    try expectEqual(
-                        try engine.get(family, bytes("same")), bytes("\(family.rawValue)"), "value in \(family)")
+                try expectOwnValues(engine)
+            }
+            if bench.suite.keepsData { try bench.withEngine { try expectOwnValues($0) } }
+        },
+        Check("aDroppedFamilyIsGoneFromNewSnapshotsAtOnceAndOlderOnesReadIt") { bench in
+            try bench.withLargeFamily { engine, family, expected in
+                let older = try engine.snapshot()
+                defer { older.close() }
+                try engine.dropFamily(family)
+                func expectGone(_ moment: String) throws {
+                    try expectRefusal("a new snapshot \(moment)") {
+                        _ = try engine.pairs(family)
+                    } matches: {
+                        $0 == .familyMissing(family)
+                    }
+                    var hash = ContentHash()
+                    try older.scan(family) { key, value in
+                        hash.add(key: key, value: value)
+                        return true
+                    }
+                    try expectEqual(hash, expected, "what the older snapshot reads \(moment)")
                 }
+                try expectGone("after the drop")
+                var slices = 0
+                while try engine.reclaim() {
+                    slices += 1
+                    if slices % 4 == 1 { try expectGone("after slice \(slices)") }
+                    try expect(slices < 100_000, "reclaiming never ends")
+                }
+                try expectGone("after reclaiming")
+                try engine.put(Families.second, bytes("k"), bytes("v"), .synced)
+                try expectGone("after a later write")
+            }
+        },
+        Check("aFamilyThatIsMadeAgainWhileItIsReclaimedIsEmpty") { bench in
+            try bench.withLargeFamily { engine, family, expected in
+                let older = try engine.snapshot()
+                defer { older.close() }
+                try engine.dropFamily(family)
+                _ = try engine.reclaim()
+                try engine.createFamily(family)
+                try expectEqual(try engine.pairs(family), [], "pairs of the new family")
+                try engine.put(family, bytes("new"), bytes("v"), .synced)
+                while try engine.reclaim() {}
+                try expectEqual(
+                    try engine.pairs(family), [Pair(key: bytes("new"), value: bytes("v"))],
+                    "pairs of the new family after reclaiming the old one")
+                try expectEqual(
+                    try older.pairs(family).count, Int(expected.count), "rows that the older snapshot reads")
+            }
+        },
+        Check("reclaimingGoesOnAfterReopening") { bench in
+            guard bench.suite.keepsData else { return }
+            var before: UInt64 = 0
+            try bench.withLargeFamily { engine, family, _ in
+                try engine.dropFamily(family)
+                _ = try engine.reclaim()
+                let statistics = try engine.statistics()
+                before = statistics.storageBytes - min(statistics.storageBytes, statistics.reusableBytes)
+            }
+            try bench.withEngine { engine in
+                try expectEqual(try engine.families(), [Families.second], "families after reopening")
+                while try engine.reclaim() {}
+                try engine.sync()
+                try engine.compact()
+                let statistics = try engine.statistics()
+                let after = statistics.storageBytes - min(statistics.storageBytes, statistics.reusableBytes)
+                try expect(
+                    after < max(before, 8 << 20), "\(before) bytes were in use, and \(after) are after reclaiming")
+                try engine.createFamily(Families.first)
+                try expectEqual(try engine.pairs(Families.first), [], "pairs of the family made again")
             }
         },
     ]
+}
+
+extension Workbench {
+    /// A family of 24 MiB, too large to be given back in one slice, beside an empty one.
+    func withLargeFamily(
+        _ body: (any StorageEngine, FamilyID, ContentHash) throws -> Void
+    ) throws {
+        try withEngine { engine in
+            try engine.createFamily(Families.first)
+            try engine.createFamily(Families.second)
+            for round in 0..<24 {
+                var batch = WriteBatch()
+                for number in 0..<256 {
+                    batch.put(
+                        Families.first, key: bytes("\(round)/\(number)"),
+                        value: [UInt8](repeating: UInt8(number), count: 4096))
+                }
+                try engine.write(batch, durability: round % 8 == 7 ? .synced : .buffered)
+            }
+            try body(engine, Families.first, try engine.contentHash(Families.first))
+        }
+    }
 }

@@ -21,6 +21,7 @@ private struct RandomHistory {
     var snapshots: [(snapshot: any ReadSnapshot, model: Model)] = []
     let families = (2...5).map { FamilyID(UInt64($0)) }
     let seed: UInt64
+    private var moves = 0
 
     init(seed: UInt64, bench: Workbench) {
         random = SeededGenerator(seed: seed)
@@ -38,6 +39,7 @@ private struct RandomHistory {
             }
         }
         for family in families where model[family] != nil { try compare(family, with: model) }
+        try expect(moves > 0, "seed \(seed) never moves a family")
         closeSnapshots()
         try engine?.close()
     }
@@ -63,7 +65,9 @@ private struct RandomHistory {
         case 3:
             try engine.dropFamily(family)
             model[family] = nil
-        case 4..<60: try write()
+        case 4..<58: try write()
+        case 58: while try engine.reclaim(), chance(80) {}
+        case 59: if chance(60) { try move(family) }
         case 60..<75:
             let key = bound()
             guard let rows = model[family] else {
@@ -91,6 +95,24 @@ private struct RandomHistory {
         default:
             if model[family] != nil { try compare(family, with: model) }
         }
+    }
+
+    /// Exports a family, as it is or as an open snapshot shows it, and loads it under another number.
+    private mutating func move(_ family: FamilyID) throws {
+        guard let engine, let target = families.first(where: { model[$0] == nil }) else { return }
+        let format = engine.formats.randomElement(using: &random) ?? ChunkFormat.portable
+        moves += 1
+        let directory = try bench.directory("move-\(moves)")
+        let old = chance(50) ? snapshots.randomElement(using: &random) : nil
+        guard let rows = (old?.model ?? model)[family] else { return }
+        let manifest =
+            try old.map { try engine.export(family, from: $0.snapshot, format: format, to: directory) }
+            ?? engine.export(family, format, directory)
+        try expectEqual(manifest.keys, UInt64(rows.count), "rows of an export, \(format), old \(old != nil)")
+        try engine.createFamily(target)
+        try engine.ingest(manifest, from: directory, into: target)
+        model[target] = rows
+        try compare(target, with: model)
     }
 
     private mutating func write() throws {

@@ -40,6 +40,25 @@ extension EngineConformance {
                 try expectEqual(seen, keys, "keys seen")
             }
         },
+        Check("aCursorBackwardsDoesNotSeeLaterWrites") { bench in
+            try bench.withHalfBuffered { engine, family, keys in
+                let snapshot = try engine.snapshot()
+                defer { snapshot.close() }
+                let cursor = try snapshot.cursor(family, lower: [], upper: nil, reverse: true)
+                var seen: [[UInt8]] = []
+                while let key = try cursor.next({ key, _ in Array(key) }) {
+                    seen.append(key)
+                    var batch = WriteBatch()
+                    // Behind the cursor, in front of it, and everything else.
+                    batch.deleteRange(family, from: [], to: nil)
+                    batch.put(family, key: [0, 0], value: [])
+                    batch.put(family, key: key + [1], value: [])
+                    try engine.write(batch, durability: seen.count % 2 == 0 ? .synced : .buffered)
+                    if seen.count == 3 { try engine.compact() }
+                }
+                try expectEqual(seen, keys.reversed(), "keys seen")
+            }
+        },
         Check("aSnapshotOutlivesItsFamily") { bench in
             try bench.withHalfBuffered { engine, family, keys in
                 let snapshot = try engine.snapshot()

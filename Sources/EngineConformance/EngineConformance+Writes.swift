@@ -56,6 +56,22 @@ extension EngineConformance {
                 try expectEqual(try engine.pairs(Families.first).count, 3, "number of keys")
             }
         },
+        Check("keysOf480BytesThatDifferInTheLastAreKept") { bench in
+            try bench.withEngine { engine in
+                try engine.createFamily(Families.first)
+                let prefix = [UInt8](repeating: 0xff, count: 479)
+                let keys = (0...255).map { prefix + [UInt8($0)] }
+                var batch = WriteBatch()
+                for key in keys.reversed() { batch.put(Families.first, key: key, value: [key[479]]) }
+                try engine.write(batch, durability: .synced)
+                try expect(try engine.pairs(Families.first).map(\.key) == keys, "keys out of order")
+                try expect(
+                    try engine.pairs(Families.first, reverse: true).map(\.key) == keys.reversed(),
+                    "keys backwards out of order")
+                for key in keys { try expectEqual(try engine.get(Families.first, key), [key[479]], "value") }
+                try expectEqual(try engine.get(Families.first, prefix), nil, "a key that begins them all")
+            }
+        },
         Check("aKeyBeyondTheLimitIsRefusedAndNothingIsWritten") { bench in
             try bench.withEngine { engine in
                 try engine.createFamily(Families.first)

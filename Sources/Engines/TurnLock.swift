@@ -22,6 +22,13 @@ final class TurnLock: @unchecked Sendable {
         condition.deallocate()
     }
 
+    /// Turns that have been asked for so far.
+    var asked: UInt64 {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return next
+    }
+
     func withTurn<Result>(_ body: () throws(EngineError) -> Result) throws(EngineError) -> Result {
         pthread_mutex_lock(mutex)
         let ticket = next
