@@ -1,1 +1,6 @@
 #include <sqlite3.h>
+
+/// sqlite3_db_config takes any number of arguments, which Swift can't call.
+static inline int flotilla_sqlite3_keep_log(sqlite3 *connection) {
+    return sqlite3_db_config(connection, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)0);
+}

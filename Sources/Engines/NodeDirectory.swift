@@ -213,7 +213,7 @@ public final class NodeDirectory: Sendable {
         return UInt64(status.f_bavail) * UInt64(status.f_frsize)
     }
 
-    public var hasReserve: Bool { fileExists(reservePath) }
+    public var hasReserve: Bool { fileBytes(reservePath) == Self.reserveBytes }
 
     /// Sets the reserve aside, if that leaves room for work. It is no loss if it can't be had.
     public func makeReserve() {
@@ -264,6 +264,7 @@ public final class NodeDirectory: Sendable {
         var identity = original
         identity.engine = engine
         identity.isCopy = true
+        identity.movedTo = nil
         return NodeDirectory(path: path, identity: identity, lock: lock)
     }
 

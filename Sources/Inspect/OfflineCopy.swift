@@ -35,20 +35,31 @@ public enum OfflineCopy {
         from path: String, to other: String, engine kind: EngineKind, progress: (Progress) -> Void = { _ in }
     ) throws(EngineError) -> (identity: DirectoryIdentity, copied: Progress) {
         let source = try NodeDirectory.openStopped(path)
+        if let place = source.identity.movedTo {
+            // The crash that left it so came between two renames: the new directory is complete.
+            guard let moved = try NodeDirectory.identity(at: place), moved.isCopy == true, moved.engine == kind else {
+                throw .mismatch("the node of \(path) lives in \(place) now; convert that")
+            }
+            let target = try NodeDirectory.openStopped(place)
+            try target.adopt(from: source)
+            return (target.identity, Progress())
+        }
         guard kind != source.identity.engine else {
             throw .mismatch("\(path) is on \(kind) already; choose another engine")
         }
         guard kind != .memory else { throw .mismatch("an engine in memory keeps no directory; choose another engine") }
         let target = try NodeDirectory.makeCopy(other, of: source.identity, engine: kind)
+        let copied: Progress
         do throws(EngineError) {
-            let copied = try copy(source, target, progress)
+            copied = try copy(source, target, progress)
             try target.seal()
-            if source.identity.isCopy != true { try target.adopt(from: source) }
-            return (target.identity, copied)
         } catch {
             target.discard()
             throw error
         }
+        // From here on nothing is thrown away: repeating the command finishes what is left to do.
+        if source.identity.isCopy != true { try target.adopt(from: source) }
+        return (target.identity, copied)
     }
 
     private static func copy(

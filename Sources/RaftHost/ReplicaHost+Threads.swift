@@ -237,14 +237,31 @@ extension ReplicaHost {
             entries = try layout.readEntries(
                 from: from, through: through, bytesMax: configuration.driver.core.appendBytesMax, in: snapshot)
         case .drop(let unmapped):
-            for family in unmapped { try engine.dropFamily(family) }
             chores.post(.reclaim)
+            for (number, family) in unmapped.enumerated() {
+                do throws(EngineError) { try engine.dropFamily(family) } catch {
+                    later(.drop(Array(unmapped[number...])), after: error)
+                    throw error
+                }
+            }
         case .reclaim:
             // One slice at a time: whatever else is to be done comes between them.
-            if try engine.reclaim() { chores.post(.reclaim) }
+            do throws(EngineError) {
+                if try engine.reclaim() { chores.post(.reclaim) }
+            } catch {
+                later(.reclaim, after: error)
+                throw error
+            }
         case .stock:
             try families.stock(configuration.spareFamilies)
         }
+    }
+
+    /// A full disk is not the end, and dropping is what may make room.
+    private func later(_ chore: Chore, after error: EngineError) {
+        guard case .noSpace = error else { return }
+        usleep(200_000)
+        chores.post(chore)
     }
 
     // MARK: - Families in motion (on threads of the caller, who may wait)
@@ -313,6 +330,9 @@ extension ReplicaHost {
         try engine.write(batch, durability: .synced)
         inbox.post(.staged)
     }
+
+    /// What waits may be tried again: it is staged already.
+    public func tryStagedAgain() { inbox.post(.staged) }
 
     /// Forgets what is staged under names that no entry can map any more.
     public func discardStaged(_ names: [String]) throws(EngineError) {

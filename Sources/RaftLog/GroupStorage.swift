@@ -31,6 +31,8 @@ public struct SnapshotInstall: Sendable {
     public var families: [FamilyID]
     /// The log here holds the snapshot's position, and what comes after it stays. The driver decides.
     public var keepsLog = false
+    /// The last index of the log that is kept, where the disk may hold more.
+    public var logEnd: LogIndex?
 
     public init(header: SnapshotHeader, families: [FamilyID]) {
         self.header = header
@@ -320,6 +322,10 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
             layout.meta, GroupLayout.baseKey, AppliedState(position: applied.position, logTime: 0).encoded)
         batch.deleteRangeUnseen(
             layout.log, from: [0], to: install.keepsLog ? GroupLayout.logKey(applied.position.index + 1) : nil)
+        if install.keepsLog, let end = install.logEnd {
+            batch.deleteRangeUnseen(
+                layout.log, from: GroupLayout.logKey(max(end, applied.position.index) + 1), to: nil)
+        }
         batch.mustSync = true
         waitsFor = nil
         var context = context(batch)

@@ -38,6 +38,8 @@ extension RaftCore {
     // MARK: - Follower
 
     mutating func handleAppend(_ message: Message, previous: LogPosition, entries: [Entry], leaderCommit: LogIndex) {
+        // Nothing that comes now can be applied, and it all stays in memory: as if the network had lost it.
+        if isBlocked, log.bytes > configuration.unappliedBytesMax { return }
         let lastNew = previous.index + LogIndex(entries.count)
         if previous.index < commit {
             // Everything up to our commit agrees by the Log Matching property.

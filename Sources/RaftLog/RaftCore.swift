@@ -286,6 +286,12 @@ public struct RaftCore: Sendable {
         if role == .leader { becomeFollower(term: term, leader: nil) }
     }
 
+    /// The next committed entry can't be applied here: no office, and no candidacy, until it can.
+    mutating func block() {
+        isBlocked = true
+        if role != .follower { becomeFollower(term: term, leader: nil) }
+    }
+
     // MARK: - Completed work
 
     /// Everything up to `index` is on this replica's disk.

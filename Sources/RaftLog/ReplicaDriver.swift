@@ -170,8 +170,7 @@ public struct ReplicaDriver: Sendable {
         // A snapshot that was accepted meanwhile has lifted it already.
         if let name = completion.waitsFor, let applied = completion.applied?.index, applied >= core.applied {
             waitsFor = name
-            core.isBlocked = true
-            core.stepDown()
+            core.block()
             nextToApply = applied + 1
         }
         if let applied = completion.applied, applied.index >= core.applied {
@@ -182,12 +181,13 @@ public struct ReplicaDriver: Sendable {
             }
         }
         released += write.held
-        if triesAgain, pending.isEmpty { proceed() }
+        proceedIfStaged()
     }
 
     private var released: [Message] = []
-    /// `staged` was called while writes were on their way.
-    private var triesAgain = false
+    /// The last write that had been issued when `staged` was called: it and those before may not have seen what was
+    /// staged, and whatever comes after does.
+    private var stagedAfter: UInt64?
 
     /// Entries from the log for a follower that is behind; empty if they are gone.
     public mutating func provideEntries(_ entries: [Entry], to peer: ReplicaID) {
@@ -218,6 +218,8 @@ public struct ReplicaDriver: Sendable {
         var accepted = snapshot
         if core.isBlocked, core.advance(to: position, membership: membership) {
             accepted.keepsLog = true
+            // The disk may hold entries that were replaced and whose successors are within the snapshot.
+            accepted.logEnd = lastIssuedEntry > core.lastPosition.index ? core.lastPosition.index : nil
         } else if core.restore(position, membership: membership) {
             accepted.keepsLog = false
             lastIssuedEntry = core.applied
@@ -232,16 +234,19 @@ public struct ReplicaDriver: Sendable {
         sizeMarks = []
     }
 
-    /// Something was staged: the entry that waits may be tried again.
+    /// Something was staged: the entry that waits, or that a write on its way finds waiting, may be tried again.
     public mutating func staged() {
-        guard core.isBlocked else { return }
-        // Writes on their way were issued before, and won't apply it.
-        guard pending.isEmpty else { return triesAgain = true }
-        proceed()
+        stagedAfter = serial
+        proceedIfStaged()
+    }
+
+    private mutating func proceedIfStaged() {
+        guard let last = stagedAfter, pending.first.map({ $0.serial > last }) ?? true else { return }
+        stagedAfter = nil
+        if core.isBlocked { proceed() }
     }
 
     private mutating func proceed() {
-        triesAgain = false
         waitsFor = nil
         core.isBlocked = false
     }
@@ -381,6 +386,11 @@ public struct ReplicaDriver: Sendable {
             if read.index <= visible { effects.readyReads.append(read.token) } else { still.append(read) }
         }
         waitingReads = still
+        // What can't be applied can't be read, and nobody should wait for it.
+        if core.isBlocked {
+            effects.failedReads += waitingReads.map(\.token)
+            waitingReads = []
+        }
     }
 
     private func stamp(_ messages: inout [Message]) {

@@ -18,10 +18,10 @@ struct ExportFetch {
     let header: [UInt8]
     let manifests: [FamilyManifest]
 
-    /// Fetches into `directory`, family `n` into `n/`. `isWanted` is asked now and then, and ends the fetch.
+    /// Fetches into `directory`, family `n` into `n/`, unless it needs more than `room` bytes. `isWanted` is asked now and then, and ends the fetch.
     init(
         _ request: Flotilla_V1_OpenExportRequest, from address: String, into directory: String,
-        isWanted: @escaping @Sendable () -> Bool = { true }
+        room: UInt64, isWanted: @escaping @Sendable () -> Bool = { true }
     ) async throws {
         guard let endpoint = Address(address) else { throw MoveObstacle(text: "\(address) is not an address") }
         let connection = try Connection(endpoint)
@@ -31,6 +31,13 @@ struct ExportFetch {
         manifests = try export.manifests.map { try JSONDecoder().decode(FamilyManifest.self, from: $0) }
         var failure: (any Error)?
         do {
+            // The files, and what is made of them.
+            let needed = manifests.reduce(UInt64(0)) { sum, manifest in
+                manifest.files.reduce(sum) { $0.addingReportingOverflow($1.bytes).partialValue }
+            }
+            guard needed < 1 << 60, needed * 2 <= room else {
+                throw MoveObstacle(text: "\(needed >> 20) MiB are to come, twice that is needed, and \(room >> 20) MiB are free")
+            }
             for (family, manifest) in manifests.enumerated() {
                 let path = "\(directory)/\(family)"
                 try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)

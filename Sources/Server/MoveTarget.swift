@@ -68,13 +68,21 @@ final class MoveTarget: Sendable {
         guard let host = node.host else { throw node.unavailable().status }
         switch try await known(shard, hashes) {
         case .activated: return true
-        case .staged: return false
+        case .staged:
+            host.tryStagedAgain()
+            return false
         case .absent: break
         }
         guard fetching.withLock({ $0.insert(shard).inserted }) else {
             throw Flotilla_V1_Error(.busy, "shard \(shard.shard) is being fetched", retryAfterMilliseconds: 100).status
         }
         defer { _ = fetching.withLock { $0.remove(shard) } }
+        // It may have come between the look and the turn.
+        switch try await known(shard, hashes) {
+        case .activated: return true
+        case .staged: return false
+        case .absent: break
+        }
         let directory = try host.makeStaging("in")
         defer { host.removeStaging(directory) }
         let fetched = try await fetch(shard, from: gid, at: addresses, host, into: directory)
@@ -88,17 +96,25 @@ final class MoveTarget: Sendable {
                     throw MoveObstacle(text: "group \(gid) sent \(manifest.contentHash), and froze \(sum)").status
                 }
                 let family = try host.load(manifest, from: "\(fetched.directory)/0")
-                let snapshot = try node.engine.snapshot()
-                defer { snapshot.close() }
-                // Read back: what is here is what will be served.
-                let found = try ShardRows.hashes(of: family, in: snapshot)
-                guard found == hashes else {
+                do {
+                    let snapshot = try node.engine.snapshot()
+                    defer { snapshot.close() }
+                    // Read back: what is here is what will be served.
+                    let found = try ShardRows.hashes(of: family, in: snapshot)
+                    guard found == hashes else {
+                        throw MoveObstacle(
+                            text: "shard \(shard.shard) reads as \(found.user), not \(hashes.user)"
+                        ).status
+                    }
+                    let sessions = try ShardRows.sessions(of: family, in: snapshot)
+                    staged = StagedFamily(
+                        family: family, note: StagedShard(hashes: hashes, sessions: sessions).encoded)
+                    try host.stage(StagedShard.name(shard), staged)
+                } catch {
                     host.discard([family])
-                    throw MoveObstacle(text: "shard \(shard.shard) reads as \(found.user), not \(hashes.user)").status
+                    throw error
                 }
-                let sessions = try ShardRows.sessions(of: family, in: snapshot)
-                staged = StagedFamily(
-                    family: family, note: StagedShard(hashes: hashes, sessions: sessions).encoded)
+                return
             } else if sum.count != 0 {
                 throw MoveObstacle(text: "group \(gid) sent nothing, and froze \(sum)").status
             }
@@ -132,7 +148,7 @@ final class MoveTarget: Sendable {
             let place = "\(directory)/\(number)"
             do {
                 try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: false)
-                let fetched = try await ExportFetch(request, from: address, into: place)
+                let fetched = try await ExportFetch(request, from: address, into: place, room: node.space.room)
                 return Fetched(manifest: fetched.manifests.first, directory: place)
             } catch {
                 if Task.isCancelled { throw error }

@@ -74,7 +74,12 @@ extension Node: ReplicaTransport {
         request.gid = options.gid
         request.snapshotFor = Data(incarnation.bytes)
         request.formats = host.formats
-        let fetched = try await ExportFetch(request, from: address, into: directory) { self.goOnReceiving(turn) }
+        // The export and the loading show no progress of their own, and are none the less under way.
+        let pulse = Task { while !Task.isCancelled, goOnReceiving(turn) { try? await Task.sleep(for: .seconds(1)) } }
+        defer { pulse.cancel() }
+        let fetched = try await ExportFetch(request, from: address, into: directory, room: space.room) {
+            self.goOnReceiving(turn)
+        }
         let header = try SnapshotHeader(encoded: fetched.header)
         try await offload { try host.install(header, manifests: fetched.manifests, from: directory) }
         log.info("loaded a snapshot at \(header.applied.position) from \(address) (\(Self.forms(fetched.manifests)))")

@@ -55,7 +55,11 @@ final class ShardMover: Sendable {
         var turn = 0
         while !Task.isCancelled {
             try? await Task.sleep(for: .milliseconds(100))
-            if let name = node.host?.status.waitsFor { await bringMissing(name) }
+            if let name = node.host?.status.waitsFor {
+                await bringMissing(name)
+                // A snapshot that doesn't reach beyond the entry comes to nothing: not again at once.
+                try? await Task.sleep(for: .milliseconds(500))
+            }
             turn += 1
             if turn % 50 == 0 { await target.sweep() }
         }
@@ -333,6 +337,8 @@ final class ShardMover: Sendable {
             if let answer { staged.append(answer) }
             let hasQuorum = staged.count(where: \.isVoter) >= membership.quorum
             if answered == membership.members.count { break }
+            // The others can't make a quorum any more.
+            if staged.count + membership.members.count - answered < membership.quorum { break }
             if hasQuorum, timer == nil {
                 let wait = ContinuousClock.now - began + Self.laggardsWait
                 timer = Task {

@@ -31,6 +31,12 @@ final class SpaceGuard: Sendable {
     /// New values should be refused.
     var isShort: Bool { short.load(ordering: .relaxed) }
 
+    /// Bytes that a transfer may take.
+    var room: UInt64 {
+        guard let free = directory.freeBytes else { return .max }
+        return free > lowBytes ? free - lowBytes : 0
+    }
+
     /// A write found no room. Called from the thread that will try again.
     func noteFull() {
         directory.releaseReserve()

@@ -322,10 +322,14 @@ public struct Simulation {
         if applied < process.driver.core.membership.quorum, chance(50),
             let number = UInt64(name.split(separator: "/").last ?? "")
         {
-            note(node, "stage \(number) from the source")
-            try stage(number, on: node)
-            nodes[node].process?.driver.staged()
-            return try settle(node)
+            let view = try nodes[node].engine.snapshot()
+            if try process.storage.layout.staged(name, in: view) == nil {
+                note(node, "stage \(number) from the source")
+                try stage(number, on: node)
+                nodes[node].process?.driver.staged()
+                try settle(node)
+            }
+            return
         }
         guard let peer = nodes.indices.randomElement(using: &random), peer != node, nodes[peer].pausedUntil <= now,
             let other = nodes[peer].process, other.driver.waitsFor == nil,

@@ -305,9 +305,7 @@ import Testing
             one.complete(write, applied: nil, waitsFor: nil)
             write = next
         }
-        withKnownIssue("staged() waits for a moment without writes") {
-            #expect(one.driver.waitsFor == nil)
-        }
+        #expect(one.driver.waitsFor == nil)
     }
 
     /// The writer looked before the family was there, and the driver hears of it after.
@@ -317,9 +315,7 @@ import Testing
         let write = try #require(one.effects().write)
         one.driver.staged()
         one.complete(write, applied: 2, waitsFor: name)
-        withKnownIssue("nobody calls staged() again") { () throws in
-            #expect(try one.nextToApply() == [3])
-        }
+        #expect(try one.nextToApply() == [3])
     }
 
     @Test func aReadThatMustSeeTheWaitingEntryFails() throws {

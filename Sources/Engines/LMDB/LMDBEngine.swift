@@ -116,34 +116,40 @@
                 // The number was dropped a moment ago and its rows are still there: the one case that waits for them.
                 let former = state.withLock { $0.dropped.first { $0.family == family } }
                 var dbi: MDB_dbi = 0
-                var removed: Set<FamilyID> = [family]
+                try removeNames(environment, except: family)
                 try commit(environment) { (transaction) throws(EngineError) in
-                    removed.formUnion(try removeNames(transaction, environment, except: family))
                     if let former { try transaction.empty(former.dbi) }
                     dbi = try transaction.openDatabase(LMDBEnvironment.name(family), create: true)
                     try transaction.unmarkDropped(family)
                 }
                 state.withLock { state in
                     state.families[family] = dbi
-                    state.dropped.removeAll { removed.contains($0.family) }
+                    state.dropped.removeAll { $0.family == family }
                 }
             }
         }
 
         /// Removes the names of dropped families that are empty and that no snapshot can be reading: removing a name
-        /// closes its handle.
-        private func removeNames(
-            _ transaction: LMDBTransaction, _ environment: LMDBEnvironment, except family: FamilyID? = nil
-        ) throws(EngineError) -> Set<FamilyID> {
+        /// closes its handle, also if the transaction comes to nothing. So they are forgotten first; what is not removed
+        /// now is found again at the next opening.
+        private func removeNames(_ environment: LMDBEnvironment, except family: FamilyID? = nil) throws(EngineError) {
             let oldest = environment.oldestReader
+            let idle = state.withLock { $0.dropped.filter { $0.serial <= oldest && $0.family != family } }
+            guard !idle.isEmpty else { return }
             var removed: Set<FamilyID> = []
-            for old in state.withLock({ $0.dropped }) where old.serial <= oldest && old.family != family {
-                guard try transaction.pages(old.dbi) == 0 else { continue }
-                try transaction.remove(old.dbi)
-                try transaction.unmarkDropped(old.family)
-                removed.insert(old.family)
+            do throws(EngineError) {
+                try commit(environment) { (transaction) throws(EngineError) in
+                    for old in idle where try transaction.pages(old.dbi) == 0 {
+                        removed.insert(old.family)
+                        try transaction.remove(old.dbi)
+                        try transaction.unmarkDropped(old.family)
+                    }
+                }
+            } catch {
+                state.withLock { $0.dropped.removeAll { removed.contains($0.family) } }
+                throw error
             }
-            return removed
+            state.withLock { $0.dropped.removeAll { removed.contains($0.family) } }
         }
 
         public func dropFamily(_ family: FamilyID) throws(EngineError) {
@@ -172,7 +178,6 @@
             if state.withLock({ $0.environment != nil && $0.dropped.isEmpty }) { return false }
             return try locked { (environment) throws(EngineError) -> Bool in
                 let dropped = state.withLock { $0.dropped }
-                var removed: Set<FamilyID> = []
                 var isDone = true
                 try commit(environment) { (transaction) throws(EngineError) in
                     for old in dropped {
@@ -186,9 +191,8 @@
                         isDone = false
                         return
                     }
-                    removed = try removeNames(transaction, environment)
                 }
-                state.withLock { $0.dropped.removeAll { removed.contains($0.family) } }
+                if isDone { try removeNames(environment) }
                 // Names that a snapshot keeps go with a later family.
                 return !isDone
             }
@@ -207,13 +211,18 @@
                 let families = state.withLock { $0.families }
                 try batch.validate { families[$0] != nil }
                 if durability == .buffered, batch.isPointwise {
-                    let bytes = state.withLock { state in
-                        Self.add(batch, to: &state.overlay)
-                        state.overlayBytes += batch.byteCount + 64 * batch.count
-                        return state.overlayBytes
+                    let bytes = batch.byteCount + 64 * batch.count
+                    // What has gathered goes first: if there is no room for it, nothing of this batch is kept either.
+                    if state.withLock({ $0.overlayBytes > 0 && $0.overlayBytes + bytes > Self.overlayBytesMax }) {
+                        try commit(environment) { (_) throws(EngineError) in }
                     }
-                    if bytes > Self.overlayBytesMax { try commit(environment) { (_) throws(EngineError) in } }
-                    return
+                    if bytes <= Self.overlayBytesMax {
+                        state.withLock { state in
+                            Self.add(batch, to: &state.overlay)
+                            state.overlayBytes += bytes
+                        }
+                        return
+                    }
                 }
                 var last: (family: FamilyID, dbi: MDB_dbi)?
                 func database(_ family: FamilyID) -> MDB_dbi? {

@@ -82,7 +82,8 @@
         /// A file that is shorter than its own account would be a SIGBUS when it is read through the map.
         private static func checkLength(_ path: String) throws(EngineError) {
             let file = "\(path)/data.mdb"
-            guard fileExists(file) else { return }
+            // Of no length: made and not yet written when the process died. What was there is told by `SYNCED`.
+            guard let length = fileBytes(file), length > 0 else { return }
             let bytes = try readPrefix(file, 8192)
             guard bytes.count == 8192 else { throw .corruption(place: "\(file): too short for its header") }
             // Two meta pages of 4096 bytes; mm_last_pg lies 120 bytes into the meta, which follows the 16-byte page header.

@@ -208,8 +208,12 @@
         // MARK: - Reading
 
         public func snapshot() throws(EngineError) -> any ReadSnapshot {
-            let (database, families) = try opened()
-            return RocksSnapshot(database, families)
+            // Families and sequence number together: a family that is mapped in what the snapshot sees is one that it has.
+            try state.withLock { (state) throws(EngineError) -> RocksSnapshot in
+                guard let database = state.database else { throw .closed }
+                if let poison = state.poison { throw .poisoned(poison) }
+                return RocksSnapshot(database, state.families)
+            }
         }
 
         // MARK: - Movement

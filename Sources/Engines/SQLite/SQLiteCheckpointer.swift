@@ -81,6 +81,17 @@
             if joins { pthread_join(thread, nil) }
         }
 
+        /// Moves all of the log into the file and empties it; true if nobody's reading was in the way. Only after `stop`.
+        func finish() -> Bool {
+            var frames: Int32 = 0
+            var moved: Int32 = 0
+            let code = sqlite3_wal_checkpoint_v2(connection.raw, "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &moved)
+            guard code == SQLITE_OK, frames == moved else { return false }
+            log.willReset()
+            return sqlite3_wal_checkpoint_v2(connection.raw, "main", SQLITE_CHECKPOINT_TRUNCATE, &frames, &moved)
+                == SQLITE_OK
+        }
+
         private func run() {
             while true {
                 pthread_mutex_lock(mutex)
@@ -96,7 +107,7 @@
         /// What fails here fails again where somebody waits for it: at a commit, when the log can't grow.
         private func checkpoint() {
             // While `guardian` reads, no writer can begin the log anew, so the note of it can be taken back in time.
-            guard (try? guardian.beginReading()) != nil else { return }
+            guard (try? guardian.beginReading()) != nil else { return guardian.endReading() }
             var frames: Int32 = 0
             var moved: Int32 = 0
             let code = sqlite3_wal_checkpoint_v2(connection.raw, "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &moved)

@@ -50,6 +50,8 @@
             raw = opened
             sqlite3_extended_result_codes(raw, 1)
             sqlite3_busy_timeout(raw, Self.busyTimeout)
+            // The log goes when we say so, not with whichever connection happens to be the last (`SQLiteLog`).
+            flotilla_sqlite3_keep_log(raw)
         }
 
         deinit {
@@ -81,6 +83,10 @@
 
         /// Pages in the log after the last commit of this connection.
         private(set) var logFrames: Int32 = 0
+        /// A commit has reached the log since `forgetCommit`.
+        private(set) var hasCommitted = false
+
+        func forgetCommit() { hasCommitted = false }
 
         /// Counts the log's pages at every commit.
         func watchLog() {
@@ -88,7 +94,9 @@
                 UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<CChar>?, Int32
             ) -> Int32 = { owner, _, _, frames in
                 guard let owner else { return SQLITE_OK }
-                Unmanaged<SQLiteConnection>.fromOpaque(owner).takeUnretainedValue().logFrames = frames
+                let connection = Unmanaged<SQLiteConnection>.fromOpaque(owner).takeUnretainedValue()
+                connection.logFrames = frames
+                connection.hasCommitted = true
                 return SQLITE_OK
             }
             sqlite3_wal_hook(raw, counter, Unmanaged.passUnretained(self).toOpaque())

@@ -12,6 +12,8 @@
             var dropped: [String] = []
             var dropSerial = 0
             var isSyncing = true
+            /// Rows that the writer had changed when its last transaction ended.
+            var changes: Int64 = -1
             var poison: String?
         }
 
@@ -142,9 +144,15 @@
             }
             do throws(EngineError) {
                 try run(writer, "BEGIN IMMEDIATE")
+                writer.forgetCommit()
                 try body()
+                if synced, sqlite3_total_changes64(writer.raw) == state.changes {
+                    // A commit that changes nothing syncs nothing, and with it nothing of what came before.
+                    try run(writer, Self.countSync)
+                }
                 try run(writer, "COMMIT")
-                if synced { log.noteSync(frames: writer.logFrames) }
+                state.changes = sqlite3_total_changes64(writer.raw)
+                if synced, writer.hasCommitted { log.noteSync(frames: writer.logFrames) }
                 checkpointer?.note(frames: writer.logFrames)
             } catch {
                 if sqlite3_get_autocommit(writer.raw) == 0 { try? writer.execute("ROLLBACK") }
@@ -274,10 +282,12 @@
             try writer.check(code, "write")
         }
 
+        private static let countSync = "INSERT INTO meta VALUES ('syncs', 1) ON CONFLICT (k) DO UPDATE SET v = v + 1"
+
         /// A commit that syncs the log, and with it every commit before.
         private func commitMark(_ writer: SQLiteConnection, _ state: inout State) throws(EngineError) {
             try transaction(writer, &state, synced: true) { () throws(EngineError) in
-                try run(writer, "INSERT INTO meta VALUES ('syncs', 1) ON CONFLICT (k) DO UPDATE SET v = v + 1")
+                try run(writer, Self.countSync)
             }
         }
 
@@ -387,7 +397,8 @@
             defer {
                 checkpointer?.stop()
                 readers.close()
-                if state.withLock({ $0.poison }) == nil { log.willReset() }
+                // What stays in the log stays noted.
+                if state.withLock({ $0.poison }) == nil { _ = checkpointer?.finish() }
                 state.withLock { $0.writer = nil }
             }
             if !isReadOnly, state.withLock({ $0.poison }) == nil { try sync() }

@@ -70,8 +70,16 @@
         /// The log's salt, and the pages up to the last commit that can be read; `nil` without a whole header.
         static func read(_ path: String) throws(EngineError) -> (salt: UInt64, frames: UInt64)? {
             guard fileExists(path) else { return nil }
-            let bytes = try readFile(path, limit: 1 << 34)
-            return bytes.withUnsafeBytes { parse($0) }
+            // Through a map: after a long read the log may be larger than memory.
+            let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+            guard descriptor >= 0 else { throw ioError("opening \(path)") }
+            defer { close(descriptor) }
+            guard let bytes = fileBytes(path).map({ Int($0) }), bytes > 0 else { return nil }
+            guard let map = mmap(nil, bytes, PROT_READ, MAP_SHARED, descriptor, 0), map != MAP_FAILED else {
+                throw ioError("reading \(path)")
+            }
+            defer { munmap(map, bytes) }
+            return parse(UnsafeRawBufferPointer(start: map, count: bytes))
         }
 
         private static let headerBytes = 32
