@@ -1,5 +1,6 @@
 """Checks of what the engines promise to a running cluster: native movement, copies, conversion."""
 
+import json
 import os
 import random
 import shutil
@@ -182,3 +183,30 @@ def engine_out_of_space(engine):
         answer = done.stdout.decode(errors="replace").strip() or done.stderr.decode(errors="replace").strip()[-300:]
         is_right = done.returncode == 0 and answer.startswith("right")
         require(is_right, f"exit {done.returncode}: {answer}")
+
+
+@check(["all"])
+def the_engine_benchmark_runs(engine):
+    """Only that it runs: its figures on a loaded machine mean nothing."""
+    done = subprocess.run(
+        [os.path.join(ROOT, "scripts", "bench-engines"), "--quick"], capture_output=True, timeout=300,
+        stdin=subprocess.DEVNULL)
+    require(done.returncode == 0, f"exit {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
+    with tempfile.TemporaryDirectory(prefix="flotilla-accept-") as place:
+        report = os.path.join(place, "report.html")
+        code, out, err = flotilla(
+            "bench", "engines", "--raw", "--work", "write,get,transfer", "--batch", "1", "--keys", "500", "--rounds", "1",
+            "--seconds", "0.02", "-w", "json", "--html", report)
+        require(code == 0, f"exit {code}: {err}")
+        text = json.dumps(json.loads(out))
+        for word in ("rocksdb", "lmdb", "sqlite", "raw"):
+            require(word in text, f"{word} is not in the JSON")
+        with open(report) as file:
+            page = file.read()
+        require("<svg" in page and "http" not in page.replace("http://www.w3.org", ""), "the report is not self-contained")
+        code, _, err = flotilla("bench", "engines", "--engines", "rockdb")
+        require(code == 64 and "rocksdb" in err, f"a mistyped engine: {code} {err}")
+        with open(os.path.join(place, "something"), "w"):
+            pass
+        code, _, err = flotilla("bench", "engines", "--work", "get", "--directory", place)
+        require(code != 0 and "empty" in err, f"a directory that is in use: {code} {err}")
