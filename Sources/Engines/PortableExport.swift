@@ -31,7 +31,9 @@ struct FamilyTally {
         let isFirst = hash.count == 0
         let count = lastCount
         let isInOrder = last.withUnsafeMutableBytes { last in
-            guard isFirst || compareKeys(UnsafeRawBufferPointer(rebasing: last[..<count]), key) < 0 else { return false }
+            guard isFirst || compareKeys(UnsafeRawBufferPointer(rebasing: last[..<count]), key) < 0 else {
+                return false
+            }
             last.copyMemory(from: key)
             return true
         }

@@ -28,7 +28,8 @@ final class SyncMark: Sendable {
         self.descriptor = descriptor
         guard descriptor >= 0 || (isReadOnly && errno == ENOENT) else { throw ioError("opening \(path)") }
         var note: Note = (0, 0, 0, 0)
-        let got = descriptor < 0 ? 0 : withUnsafeMutableBytes(of: &note) { pread(descriptor, $0.baseAddress, $0.count, 0) }
+        let got =
+            descriptor < 0 ? 0 : withUnsafeMutableBytes(of: &note) { pread(descriptor, $0.baseAddress, $0.count, 0) }
         let isWhole =
             got == MemoryLayout<Note>.size && note.magic == Self.magic
             && note.check == Self.check(note.number, note.tag)

@@ -36,7 +36,8 @@ struct ExportFetch {
                 manifest.files.reduce(sum) { $0.addingReportingOverflow($1.bytes).partialValue }
             }
             guard needed < 1 << 60, needed * 2 <= room else {
-                throw MoveObstacle(text: "\(needed >> 20) MiB are to come, twice that is needed, and \(room >> 20) MiB are free")
+                throw MoveObstacle(
+                    text: "\(needed >> 20) MiB are to come, twice that is needed, and \(room >> 20) MiB are free")
             }
             for (family, manifest) in manifests.enumerated() {
                 let path = "\(directory)/\(family)"

@@ -145,7 +145,9 @@ extension Simulation {
         let up = membership.voters.shuffled(using: &random).map { Int($0.rawValue) }.filter { node in
             nodes[node].process != nil && membership[nodes[node].id]?.incarnation == nodes[node].incarnation
         }
-        let wanted = chance(10) ? membership.quorum - 1 : Int.random(in: membership.quorum...membership.members.count, using: &random)
+        let wanted =
+            chance(10)
+            ? membership.quorum - 1 : Int.random(in: membership.quorum...membership.members.count, using: &random)
         var lives: [Incarnation] = []
         for node in up.prefix(wanted) {
             try stage(number, on: node)

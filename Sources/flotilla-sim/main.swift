@@ -37,7 +37,10 @@ struct SimulatorCommand: ParsableCommand {
 
     func run() throws {
         guard let range else { return }
-        var totals = (events: UInt64(0), elections: 0, acknowledged: 0, reads: 0, crashes: 0, snapshots: 0, wipes: 0, stages: 0, blocked: 0)
+        var totals = (
+            events: UInt64(0), elections: 0, acknowledged: 0, reads: 0, crashes: 0, snapshots: 0, wipes: 0, stages: 0,
+            blocked: 0
+        )
         for seed in range {
             let options = Simulation.Options(seed: seed, plant: plant.flatMap(Simulation.Plant.init(rawValue:)))
             let report = Simulation.run(options, trace: trace ? { print($0) } : nil)

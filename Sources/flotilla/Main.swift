@@ -38,7 +38,9 @@ struct Flotilla: AsyncParsableCommand {
             FLOTILLA_ENDPOINTS holds the controllers' addresses (HOST:PORT,HOST:PORT,…).
             """,
         version: "flotilla \(ServerVersion.current)",
-        subcommands: [KvVerb.self, ControllerVerb.self, GroupVerb.self, LocalVerb.self, BenchVerb.self, SnapshotVerb.self])
+        subcommands: [
+            KvVerb.self, ControllerVerb.self, GroupVerb.self, LocalVerb.self, BenchVerb.self, SnapshotVerb.self,
+        ])
 }
 
 /// A note for people, on standard error.

@@ -77,7 +77,8 @@ import Testing
     }
 
     @Test func anOlderFormatIsRefused() throws {
-        try refuses(.sqlite, saying: ["format 1", "from \(DirectoryIdentity.formatOldest)", "replace the member"]) { path in
+        try refuses(.sqlite, saying: ["format 1", "from \(DirectoryIdentity.formatOldest)", "replace the member"]) {
+            path in
             _ = try open(path, .sqlite)
         } prepare: { path in
             try write("{\"format\": 1}", to: "\(path)/FLOTILLA")

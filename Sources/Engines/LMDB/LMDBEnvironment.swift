@@ -95,7 +95,8 @@
             // Transactions write the two in turn. A number that is out of turn was not written by one, and LMDB would
             // take the larger one for the newest.
             let (even, odd) = (number(16 + 128), number(4096 + 16 + 128))
-            guard (even, odd) == (0, 0) || (even & 1 == 0 && odd & 1 == 1 && (even &+ 1 == odd || odd &+ 1 == even)) else {
+            guard (even, odd) == (0, 0) || (even & 1 == 0 && odd & 1 == 1 && (even &+ 1 == odd || odd &+ 1 == even))
+            else {
                 throw .corruption(place: "\(file): transactions \(even) and \(odd) don't follow each other")
             }
             let newest = even > odd ? 0 : 4096

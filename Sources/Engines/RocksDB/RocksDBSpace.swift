@@ -24,7 +24,10 @@
             let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
             isClose = free < 4 * Self.floorBytes
             guard free >= Self.floorBytes + UInt64(bytes) else {
-                throw .noSpace(place: "\(path): \(free >> 20) MiB are free, and RocksDB needs \(Self.floorBytes >> 20) for its own work")
+                throw .noSpace(
+                    place:
+                        "\(path): \(free >> 20) MiB are free, and RocksDB needs \(Self.floorBytes >> 20) for its own work"
+                )
             }
         }
     }

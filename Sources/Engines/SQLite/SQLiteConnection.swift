@@ -90,15 +90,16 @@
 
         /// Counts the log's pages at every commit.
         func watchLog() {
-            let counter: @convention(c) (
-                UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<CChar>?, Int32
-            ) -> Int32 = { owner, _, _, frames in
-                guard let owner else { return SQLITE_OK }
-                let connection = Unmanaged<SQLiteConnection>.fromOpaque(owner).takeUnretainedValue()
-                connection.logFrames = frames
-                connection.hasCommitted = true
-                return SQLITE_OK
-            }
+            let counter:
+                @convention(c) (
+                    UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<CChar>?, Int32
+                ) -> Int32 = { owner, _, _, frames in
+                    guard let owner else { return SQLITE_OK }
+                    let connection = Unmanaged<SQLiteConnection>.fromOpaque(owner).takeUnretainedValue()
+                    connection.logFrames = frames
+                    connection.hasCommitted = true
+                    return SQLITE_OK
+                }
             sqlite3_wal_hook(raw, counter, Unmanaged.passUnretained(self).toOpaque())
         }
 

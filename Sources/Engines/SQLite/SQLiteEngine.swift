@@ -241,7 +241,9 @@
                 guard code == SQLITE_ROW else { return nil }
                 count += 1
                 bytes += Int(sqlite3_column_int64(rows, 1))
-                if count == reclaimRowsMax || bytes >= reclaimBytesMax { return Array(SQLiteConnection.column(rows, 0)) }
+                if count == reclaimRowsMax || bytes >= reclaimBytesMax {
+                    return Array(SQLiteConnection.column(rows, 0))
+                }
             }
         }
 
