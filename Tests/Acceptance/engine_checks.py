@@ -195,7 +195,7 @@ def the_engine_benchmark_runs(engine):
     with tempfile.TemporaryDirectory(prefix="flotilla-accept-") as place:
         report = os.path.join(place, "report.html")
         code, out, err = flotilla(
-            "bench", "engines", "--raw", "--work", "write,get,transfer", "--batch", "1", "--keys", "500", "--rounds", "1",
+            "bench", "engines", "--raw", "--work", "write,get,transfer", "--batch", "1", "--keys", "1000", "--rounds", "1",
             "--seconds", "0.02", "-w", "json", "--html", report)
         require(code == 0, f"exit {code}: {err}")
         text = json.dumps(json.loads(out))
