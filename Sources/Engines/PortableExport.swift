@@ -123,6 +123,23 @@ enum PortableExport {
     }
 }
 
+extension StorageEngine {
+    /// What every engine asks before it loads a family: a form that it knows, a manifest as it was written, and a family
+    /// that exists and is empty.
+    func checkLoadable(
+        _ manifest: FamilyManifest, from directory: String, into family: FamilyID
+    ) throws(EngineError) {
+        guard capabilities.formats.contains(manifest.format) else {
+            throw .unsupported("import format \(manifest.format)")
+        }
+        try manifest.verifySeal(directory)
+        let view = try snapshot()
+        defer { view.close() }
+        let first: Bool? = try view.cursor(family, lower: [], upper: nil, reverse: false).next { _, _ in true }
+        if first != nil { throw .unsupported("loading into a family that is not empty") }
+    }
+}
+
 /// Files of an export.
 enum ExportFile {
     /// Where the file lies; a name that leads elsewhere is damage.

@@ -58,9 +58,9 @@ public struct PowerCutCampaign: Sendable {
                 try emptyDirectory("\(begin)/engine")
                 var promises = Promises()
                 for life in 0..<2 {
-                    try? FileManager.default.removeItem(atPath: "\(place)/work")
-                    try FileManager.default.copyItem(atPath: begin, toPath: "\(place)/work")
-                    try? FileManager.default.removeItem(atPath: "\(place)/work/staging")
+                    try? FileManager.default.removeItem(atPath: "\(place)/lived")
+                    try FileManager.default.copyItem(atPath: begin, toPath: "\(place)/lived")
+                    try? FileManager.default.removeItem(atPath: "\(place)/lived/staging")
                     let trace = try record(in: place, seed: seed)
                     promises = try look(
                         at: trace, life: life, seed: seed, states: statesPerLife, place, begin, promises, &report)
@@ -72,10 +72,10 @@ public struct PowerCutCampaign: Sendable {
 
     private func record(in place: String, seed: UInt64) throws -> RecordedTrace {
         let outcome = try ChildProgram.run(
-            ["record", kind.rawValue, "\(place)/work", "\(seed)", "\(batches)"],
+            ["record", kind.rawValue, "\(place)/lived", "\(seed)", "\(batches)"],
             environment: [
                 "LD_PRELOAD": try ChildProgram.path("libWriteRecorder.so"),
-                "FLOTILLA_RECORD_DIRECTORY": "\(place)/work", "FLOTILLA_RECORD_TRACE": "\(place)/trace",
+                "FLOTILLA_RECORD_DIRECTORY": "\(place)/lived", "FLOTILLA_RECORD_TRACE": "\(place)/trace",
             ])
         guard outcome.end == .exited(0) else {
             throw BrokenRule("\(kind), seed \(seed): the writer failed: \(outcome)")
@@ -150,9 +150,9 @@ public struct PowerCutCampaign: Sendable {
         try emptyDirectory("\(place)/state")
         try model.write(.everything, to: "\(place)/state", using: &random)
         var names = model.mapped
-        let (work, state) = (try Self.files(in: "\(place)/work"), try Self.files(in: "\(place)/state"))
+        let (work, state) = (try Self.files(in: "\(place)/lived"), try Self.files(in: "\(place)/state"))
         for name in work.union(state)
-        where !FileManager.default.contentsEqual(atPath: "\(place)/work/\(name)", andPath: "\(place)/state/\(name)") {
+        where !FileManager.default.contentsEqual(atPath: "\(place)/lived/\(name)", andPath: "\(place)/state/\(name)") {
             names.insert(name)
         }
         return names

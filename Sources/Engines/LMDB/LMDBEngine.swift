@@ -288,15 +288,7 @@
         public func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID)
             throws(EngineError)
         {
-            try manifest.verifySeal(directory)
-            guard manifest.format == ChunkFormat.portable else {
-                throw .unsupported("import format \(manifest.format)")
-            }
-            _ = try opened()
-            let view = try snapshot()
-            let isEmpty = try view.cursor(family, lower: [], upper: nil, reverse: false).next { _, _ in true } == nil
-            view.close()
-            guard isEmpty else { throw .unsupported("loading into a family that is not empty") }
+            try checkLoadable(manifest, from: directory, into: family)
             try PortableExport.load(manifest, from: directory, with: LMDBLoader(self, family))
         }
 

@@ -125,11 +125,7 @@ public final class MemoryEngine: StorageEngine {
     }
 
     public func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID) throws(EngineError) {
-        try manifest.verifySeal(directory)
-        guard manifest.format == ChunkFormat.portable else { throw .unsupported("import format \(manifest.format)") }
-        guard try statistics(of: family).keys == 0 else {
-            throw .unsupported("loading into a family that is not empty")
-        }
+        try checkLoadable(manifest, from: directory, into: family)
         try PortableExport.load(manifest, from: directory, with: MemoryLoader(self, family))
     }
 

@@ -232,15 +232,8 @@
         public func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID)
             throws(EngineError)
         {
-            guard capabilities.formats.contains(manifest.format) else {
-                throw .unsupported("import format \(manifest.format)")
-            }
+            try checkLoadable(manifest, from: directory, into: family)
             guard let handle = try opened().1[family] else { throw .familyMissing(family) }
-            try manifest.verifySeal(directory)
-            let view = try snapshot()
-            let isEmpty = try view.cursor(family, lower: [], upper: nil, reverse: false).next { _, _ in true } == nil
-            view.close()
-            guard isEmpty else { throw .unsupported("loading into a family that is not empty") }
             if manifest.format == ChunkFormat.portable {
                 // Verified as a whole before RocksDB sees a byte of it.
                 let tables = RocksTables(directory: directory, options: try opened().0.options) {

@@ -326,14 +326,7 @@
         public func ingest(_ manifest: FamilyManifest, from directory: String, into family: FamilyID)
             throws(EngineError)
         {
-            try manifest.verifySeal(directory)
-            guard capabilities.formats.contains(manifest.format) else {
-                throw .unsupported("import format \(manifest.format)")
-            }
-            let view = try snapshot()
-            let isEmpty = try view.cursor(family, lower: [], upper: nil, reverse: false).next { _, _ in true } == nil
-            view.close()
-            guard isEmpty else { throw .unsupported("loading into a family that is not empty") }
+            try checkLoadable(manifest, from: directory, into: family)
             let loader = SQLiteLoader(self, family)
             if manifest.format == ChunkFormat.portable {
                 try PortableExport.load(manifest, from: directory, with: loader)
