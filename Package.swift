@@ -110,9 +110,11 @@ var targets: [Target] = [
         name: "flotilla-sim", dependencies: ["Simulator", argumentParser], swiftSettings: settings),
     .testTarget(name: "SimulatorTests", dependencies: ["Simulator"], swiftSettings: settings),
 
-    // Offline tools on stopped directories.
-    .target(name: "Inspect", dependencies: ["Engines"], swiftSettings: settings),
-    .testTarget(name: "InspectTests", dependencies: ["Inspect", "Engines"], swiftSettings: settings),
+    // Offline tools: stopped directories, snapshots, backups.
+    .target(
+        name: "Inspect", dependencies: ["Engines", "Keyspace", "RaftLog", "Sharding"], swiftSettings: settings),
+    .testTarget(
+        name: "InspectTests", dependencies: ["Inspect", "Engines", "RaftLog", "Sharding"], swiftSettings: settings),
 
     // How to embed Raft: knows nothing of keys or shards.
     .executableTarget(

@@ -19,7 +19,7 @@ public enum PortableChunk {
         if let failure { throw failure }
     }
 
-    private static func decode(
+    static func decode(
         _ all: UnsafeRawBufferPointer, _ damaged: EngineError,
         _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) throws(EngineError) -> Void
     ) throws(EngineError) {

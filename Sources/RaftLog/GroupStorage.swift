@@ -96,7 +96,20 @@ public struct SnapshotHeader: Sendable, Equatable {
         return (header, named.map(\.value))
     }
 
-    init(applied: AppliedState, membership: Membership, stateRows: [Row], families: [String]) {
+    /// The replicated rows of a meta family that holds this, in order of their keys. `families`: a number for each name.
+    public func metaRows(families numbers: [FamilyID]) -> [(key: [UInt8], value: [UInt8])] {
+        var rows = [
+            (key: GroupLayout.appliedKey, value: applied.encoded),
+            (key: GroupLayout.membershipKey, value: membership.encoded),
+        ]
+        for (name, number) in zip(families, numbers) {
+            rows.append((GroupLayout.familyKey(name), bigEndianBytes(number.rawValue)))
+        }
+        for row in stateRows { rows.append((row.key, row.value)) }
+        return rows.sorted { $0.key.lexicographicallyPrecedes($1.key) }
+    }
+
+    public init(applied: AppliedState, membership: Membership, stateRows: [Row], families: [String]) {
         self.applied = applied
         self.membership = membership
         self.stateRows = stateRows

@@ -1,0 +1,78 @@
+public import Engines
+internal import Foundation
+public import RaftLog
+
+/// Fills the directory of an archive. It is an archive once `seal` has returned; before that nothing takes it for one.
+public final class ArchiveWriter {
+    public let path: String
+    public private(set) var manifest: ArchiveManifest
+
+    /// Begins an archive in a directory that doesn't exist yet, or is empty.
+    public init(_ path: String, _ manifest: ArchiveManifest) throws(EngineError) {
+        if let first = InspectFiles.entries(path)?.first {
+            throw .mismatch("\(path) is not empty (it holds \(first)); choose another directory")
+        }
+        self.path = path
+        self.manifest = manifest
+        try InspectFiles.makeDirectories(path)
+    }
+
+    /// A new directory for the files of one family.
+    public func makeFamily(role: String, gid: UInt64, number: Int) throws(EngineError) -> String {
+        let directory = "\(path)/\(ArchiveManifest.Group.path(role: role, gid: gid))/\(number)"
+        try InspectFiles.makeDirectories(directory)
+        return directory
+    }
+
+    /// Adds a group whose families, in the order of the header, lie in the directories that `makeFamily` made.
+    public func add(
+        role: String, gid: UInt64, nodeId: UInt64, engine: EngineKind, header: SnapshotHeader,
+        families: [FamilyManifest]
+    ) throws(EngineError) {
+        precondition(header.families.count == families.count, "families don't match their header")
+        let group = ArchiveManifest.Group.path(role: role, gid: gid)
+        try InspectFiles.makeDirectories("\(path)/\(group)")
+        let bytes = header.encoded
+        try InspectFiles.write("\(path)/\(group)/\(Archive.headerName)", bytes)
+        manifest.groups.append(
+            ArchiveManifest.Group(
+                role: role, gid: gid, nodeId: nodeId, engine: engine,
+                appliedIndex: header.applied.position.index, appliedTerm: header.applied.position.term,
+                logTimeMs: header.applied.logTime,
+                header: .init(name: Archive.headerName, bytes: UInt64(bytes.count), crc32c: crc32c(bytes)),
+                families: zip(header.families, families).enumerated().map { number, family in
+                    ArchiveManifest.Family(name: family.0, path: "\(number)", manifest: family.1)
+                }))
+        manifest.groups.sort { $0.gid < $1.gid }
+    }
+
+    public func set(configNumber: UInt64) { manifest.configNumber = configNumber }
+
+    /// Makes every file durable, then the manifest, and then the seal that says so.
+    public func seal() throws(EngineError) {
+        try InspectFiles.syncTree(path)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? encoder.encode(manifest) else { throw .unsupported("encoding the manifest") }
+        let bytes = Array(data) + [10]
+        try InspectFiles.write("\(path)/\(Archive.manifestName)", bytes, sync: true)
+        try InspectFiles.write("\(path)/\(Archive.sealName)", ArchiveSeal(of: bytes).bytes, sync: true)
+        try InspectFiles.syncTree(path)
+    }
+
+    /// Removes what was written.
+    public func discard() { try? FileManager.default.removeItem(atPath: path) }
+}
+
+/// The last file of an archive: length and checksum of its manifest, in one line of text.
+struct ArchiveSeal: Equatable {
+    var line: String
+
+    init(of manifest: [UInt8]) {
+        let digits = String(crc32c(manifest), radix: 16)
+        let padded = String(repeating: "0", count: 8 - digits.count) + digits
+        line = "flotilla-archive-1 \(manifest.count) \(padded)\n"
+    }
+
+    var bytes: [UInt8] { Array(line.utf8) }
+}
