@@ -84,13 +84,22 @@ public struct WriteBatch: Sendable {
         _ kind: Kind, _ family: FamilyID, _ key: some Collection<UInt8>, _ value: some Collection<UInt8>
     ) {
         let offset = bytes.count
-        bytes.append(contentsOf: key)
+        add(key)
         let keyCount = bytes.count - offset
-        bytes.append(contentsOf: value)
+        add(value)
         operations.append(
             Operation(
                 kind: kind, family: family, offset: offset, keyCount: keyCount,
                 valueCount: bytes.count - offset - keyCount))
+    }
+
+    /// As a buffer where that can be had: it needn't be held on to.
+    @inlinable @inline(__always)
+    mutating func add(_ more: some Collection<UInt8>) {
+        let isAdded: Void? = more.withContiguousStorageIfAvailable {
+            bytes.append(contentsOf: UnsafeRawBufferPointer($0))
+        }
+        if isAdded == nil { bytes.append(contentsOf: more) }
     }
 
     /// Visits the operations in the order in which they were added.

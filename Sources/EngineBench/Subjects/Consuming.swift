@@ -3,12 +3,17 @@ internal import Synchronization
 
 /// A value that a C library shows is gone with the next call, so whoever keeps it copies it. Our engines answer
 /// with such a copy; the C side makes one too, or the comparison would be with a caller that throws values away.
-func copyAndFree(_ bytes: UnsafeRawPointer?, _ count: Int) {
+///
+/// The copy lives until the next one is made: the compiler leaves out the copying into memory that is freed at once,
+/// and with it the wait for the value's bytes.
+func copyOut(_ bytes: UnsafeRawPointer?, _ count: Int) {
     guard let bytes, let copy = malloc(max(1, count)) else { return }
     memcpy(copy, bytes, count)
-    keep(UInt(bitPattern: copy))
-    free(copy)
+    free(
+        UnsafeMutableRawPointer(bitPattern: lastCopy.exchange(UInt(bitPattern: copy), ordering: .acquiringAndReleasing))
+    )
 }
+private let lastCopy = Atomic<UInt>(0)
 
 /// What a reader of a range does at the least: it looks at both ends of what it is shown.
 struct Looks {

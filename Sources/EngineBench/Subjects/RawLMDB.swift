@@ -223,7 +223,7 @@
                 }
                 if code == MDB_NOTFOUND { return nil }
                 try lmdb(code)
-                copyAndFree(value.mv_data, value.mv_size)
+                copyOut(value.mv_data, value.mv_size)
                 return value.mv_size
             }
 

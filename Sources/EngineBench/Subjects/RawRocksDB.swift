@@ -195,7 +195,7 @@
                 guard let pinned else { return nil }
                 defer { rocksdb_pinnableslice_destroy(pinned) }
                 var count = 0
-                copyAndFree(rocksdb_pinnableslice_value(pinned, &count), count)
+                copyOut(rocksdb_pinnableslice_value(pinned, &count), count)
                 return count
             }
 

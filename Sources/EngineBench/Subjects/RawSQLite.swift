@@ -258,7 +258,7 @@
                     return nil
                 }
                 let count = Int(sqlite3_column_bytes(statement, 0))
-                copyAndFree(sqlite3_column_blob(statement, 0), count)
+                copyOut(sqlite3_column_blob(statement, 0), count)
                 return count
             }
 

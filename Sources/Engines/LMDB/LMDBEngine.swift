@@ -8,7 +8,7 @@
     /// LMDB syncs every transaction; switching that off (MDB_NOSYNC, MDB_WRITEMAP) may corrupt the file in a system
     /// crash. So a buffered batch waits in an overlay, which every snapshot sees, and joins the next transaction.
     public final class LMDBEngine: StorageEngine {
-        typealias Overlay = [FamilyID: SortedMap<[UInt8]?>]
+        typealias Overlay = [FamilyID: LMDBOverlay]
 
         private struct State {
             var environment: LMDBEnvironment?
@@ -77,12 +77,8 @@
                 try environment.write { (transaction) throws(EngineError) in
                     for (family, rows) in overlay {
                         guard let dbi = families[family] else { continue }
-                        for pair in rows.runs.joined() {
-                            if let value = pair.value {
-                                try transaction.put(dbi, pair.key, value)
-                            } else {
-                                try transaction.delete(dbi, pair.key)
-                            }
+                        try rows.forEach { (key, value) throws(EngineError) in
+                            if let value { try transaction.put(dbi, key, value) } else { try transaction.delete(dbi, key) }
                         }
                     }
                     try body(transaction)
@@ -247,14 +243,23 @@
         }
 
         private static func add(_ batch: WriteBatch, to overlay: inout Overlay) {
-            batch.forEach { (operation) throws(Never) in
-                switch operation {
-                case .put(let family, let key, let value):
-                    overlay[family, default: SortedMap()].set(Array(key), Array(value))
-                case .delete(let family, let key): overlay[family, default: SortedMap()].set(Array(key), nil)
-                case .deleteRange: preconditionFailure("range deletes don't wait in the overlay")
+            // A family's rows are taken out while a run of its operations goes in, not looked up for each.
+            var current: (family: FamilyID, rows: LMDBOverlay)?
+            var held: Set<FamilyID> = []
+            for operation in batch.operations {
+                precondition(
+                    operation.kind == .put || operation.kind == .delete, "range deletes don't wait in the overlay")
+                if current?.family != operation.family {
+                    if let current { overlay[current.family] = current.rows }
+                    var rows = overlay.removeValue(forKey: operation.family) ?? LMDBOverlay()
+                    if held.insert(operation.family).inserted { rows.hold(batch.bytes) }
+                    current = (operation.family, rows)
                 }
+                current?.rows.set(
+                    offset: operation.offset, keyCount: operation.keyCount,
+                    valueCount: operation.kind == .put ? operation.valueCount : nil)
             }
+            if let current { overlay[current.family] = current.rows }
         }
 
         public func sync() throws(EngineError) {

@@ -298,22 +298,12 @@
             if code != MDB_NOTFOUND { try lmdbCheck(code, "\(path): delete") }
         }
 
-        func put(_ dbi: MDB_dbi, _ key: [UInt8], _ value: [UInt8]) throws(EngineError) {
+        func put(_ dbi: MDB_dbi, _ key: UnsafeRawBufferPointer, _ value: [UInt8]) throws(EngineError) {
             var failure: EngineError?
-            key.withUnsafeBytes { key in
-                value.withUnsafeBytes { value in
-                    do throws(EngineError) { try put(dbi, key, value) } catch { failure = error }
-                }
+            value.withUnsafeBytes { value in
+                do throws(EngineError) { try put(dbi, key, value) } catch { failure = error }
             }
             if let failure { throw failure }
-        }
-
-        func delete(_ dbi: MDB_dbi, _ key: [UInt8]) throws(EngineError) {
-            let code = key.withUnsafeBytes { key in
-                var keyValue = MDB_val(key)
-                return mdb_del(raw, dbi, &keyValue, nil)
-            }
-            if code != MDB_NOTFOUND { try lmdbCheck(code, "\(path): delete") }
         }
 
         func deleteRange(
@@ -373,12 +363,21 @@
 
         func markDropped(_ family: FamilyID) throws(EngineError) {
             let dropped = try openDatabase(Self.droppedName, create: true)
-            try put(dropped, Array(LMDBEnvironment.name(family).utf8), [])
+            try named(family) { (name) throws(EngineError) in try put(dropped, name, []) }
         }
 
         func unmarkDropped(_ family: FamilyID) throws(EngineError) {
             let dropped = try openDatabase(Self.droppedName, create: true)
-            try delete(dropped, Array(LMDBEnvironment.name(family).utf8))
+            try named(family) { (name) throws(EngineError) in try delete(dropped, name) }
+        }
+
+        private func named(
+            _ family: FamilyID, _ body: (UnsafeRawBufferPointer) throws(EngineError) -> Void
+        ) throws(EngineError) {
+            let name = Array(LMDBEnvironment.name(family).utf8)
+            var failure: EngineError?
+            name.withUnsafeBytes { do throws(EngineError) { try body($0) } catch { failure = error } }
+            if let failure { throw failure }
         }
 
         /// Families that were dropped and whose rows or names are still there.

@@ -38,7 +38,13 @@
 
         func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
             let dbi = try database(family)
-            if !overlay.isEmpty, let rows = overlay[family], let written = rows[key] { return written }
+            if !overlay.isEmpty, let rows = overlay[family] {
+                switch rows.find(key) {
+                case .value(let value): return value
+                case .deleted: return nil
+                case .absent: break
+                }
+            }
             // LMDB refuses a key that it could never hold; such a key is simply absent.
             guard !key.isEmpty, key.count <= EngineLimits.keyBytesMax else { return nil }
             var value = MDB_val()
@@ -58,7 +64,7 @@
             _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
         ) throws(EngineError) -> any Cursor {
             try LMDBCursor(
-                self, try database(family), overlay[family] ?? SortedMap(), lower: lower, upper: upper, reverse: reverse
+                self, try database(family), overlay[family] ?? LMDBOverlay(), lower: lower, upper: upper, reverse: reverse
             )
         }
 
@@ -84,7 +90,7 @@
             var statistics = MDB_stat()
             try lmdbCheck(mdb_stat(transaction, try database(family), &statistics), "\(family)")
             let pages = statistics.ms_branch_pages + statistics.ms_leaf_pages + statistics.ms_overflow_pages
-            let waiting = overlay[family].map { $0.runs.joined().filter { $0.value != nil }.count } ?? 0
+            let waiting = overlay[family]?.valueCount ?? 0
             return FamilyStatistics(
                 keys: UInt64(statistics.ms_entries + waiting), bytes: UInt64(pages) * UInt64(statistics.ms_psize))
         }
@@ -102,20 +108,20 @@
         private let owner: LMDBSnapshot
         private let cursor: OpaquePointer
         private let place: UnsafeMutablePointer<Place>
-        private let overlay: SortedMap<[UInt8]?>
+        private let overlay: LMDBOverlay
         private let hasOverlay: Bool
         private let lower: [UInt8]
         private let upper: [UInt8]?
         private let reverse: Bool
-        private var overlayPosition: SortedMap<[UInt8]?>.Position?
+        private var overlayPosition: LMDBOverlay.Position?
 
         init(
-            _ owner: LMDBSnapshot, _ dbi: MDB_dbi, _ overlay: SortedMap<[UInt8]?>, lower: [UInt8], upper: [UInt8]?,
+            _ owner: LMDBSnapshot, _ dbi: MDB_dbi, _ overlay: LMDBOverlay, lower: [UInt8], upper: [UInt8]?,
             reverse: Bool
         ) throws(EngineError) {
             self.owner = owner
             self.overlay = overlay
-            hasOverlay = !overlay.runs.isEmpty
+            hasOverlay = !overlay.isEmpty
             self.lower = lower
             self.upper = upper
             self.reverse = reverse
@@ -125,7 +131,7 @@
             cursor = opened
             place = .allocate(capacity: 1)
             place.initialize(to: Place())
-            let overlayEnd = upper.map { overlay.lowerBound($0) } ?? .init(run: overlay.runs.count, offset: 0)
+            let overlayEnd = upper.map { overlay.lowerBound($0) } ?? overlay.end
             overlayPosition = reverse ? overlay.position(before: overlayEnd) : overlay.lowerBound(lower)
             try seek()
         }
@@ -197,18 +203,18 @@
         ) throws(EngineError) -> Result? {
             guard hasOverlay else { return try nextInFile(body) }
             while true {
-                guard let pending = overlayPosition.flatMap({ overlay[$0] }) else { return try nextInFile(body) }
+                guard let waiting = overlayPosition, overlay.holds(waiting) else { return try nextInFile(body) }
                 let isInFile = place.pointee.isInFile
-                let order = isInFile ? -compareKeys(pending.key, place.pointee.key.buffer) : (reverse ? -1 : 1)
-                if order != 0, (order < 0) != reverse { return try nextInFile(body) }
-                if pending.key.withUnsafeBytes(isOver) { return nil }
-                if let position = overlayPosition {
-                    overlayPosition = reverse ? overlay.position(before: position) : overlay.position(after: position)
+                let (order, isPast) = overlay.show(waiting) { key, _ -> (Int, Bool) in
+                    (isInFile ? compareKeys(key, place.pointee.key.buffer) : (reverse ? 1 : -1), self.isOver(key))
                 }
+                if order != 0, (order > 0) != reverse { return try nextInFile(body) }
+                if isPast { return nil }
+                overlayPosition = reverse ? overlay.position(before: waiting) : overlay.position(after: waiting)
+                // The file's row is older.
                 if order == 0 { try step(reverse ? MDB_PREV : MDB_NEXT) }
-                if let written = pending.value {
-                    return pending.key.withUnsafeBytes { key in written.withUnsafeBytes { body(key, $0) } }
-                }
+                let shown: Result? = overlay.show(waiting) { key, value in value.map { body(key, $0) } }
+                if let shown { return shown }
             }
         }
 
