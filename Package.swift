@@ -119,11 +119,15 @@ var targets: [Target] = [
         name: "InspectCommands", dependencies: ["Inspect", "Engines", argumentParser], swiftSettings: settings),
     // Small nodes on every engine, for tests and drills.
     .target(
-        name: "InspectFixtures", dependencies: ["Inspect", "Engines", "Keyspace", "RaftLog", "Sharding"],
+        name: "InspectFixtures",
+        dependencies: ["Inspect", "EngineFaults", "Engines", "Keyspace", "RaftLog", "Sharding"],
         path: "Tests/InspectFixtures", swiftSettings: settings),
     .executableTarget(
         name: "snapshot-tool", dependencies: ["InspectCommands", "InspectFixtures", "Engines", argumentParser],
         path: "Tests/SnapshotTool",
+        swiftSettings: settings),
+    .executableTarget(
+        name: "inspect-drills", dependencies: ["InspectFixtures", "EngineFaults"], path: "Tests/InspectDrills",
         swiftSettings: settings),
     .testTarget(
         name: "InspectTests",

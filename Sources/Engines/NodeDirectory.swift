@@ -292,7 +292,9 @@ public final class NodeDirectory: Sendable {
         let count = pread(lock, &buffer, buffer.count, 0)
         let holder = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
             .trimmingCharacters(in: .whitespacesAndNewlines)
-        return holder.isEmpty ? "another process" : "process \(holder)"
+        // A tool that reads holds the lock without its number; the one that is there may be of a process long gone.
+        guard let number = pid_t(holder), kill(number, 0) == 0 || errno == EPERM else { return "another process" }
+        return "process \(number)"
     }
 
     /// A new directory, to be filled offline: a copy until `adopt` is called. It must not exist, or be empty.

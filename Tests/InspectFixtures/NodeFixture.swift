@@ -28,7 +28,11 @@ public enum NodeFixture {
     }
 
     /// A member of group 7: it serves shards 0 and 2, has frozen shard 1 for group 9, and has shard 3 staged.
-    public static func makeGroup(_ path: String, _ kind: EngineKind, _ size: Size = Size()) throws {
+    ///
+    /// `beforeClosing` finds the directory as a kill would leave it.
+    public static func makeGroup(
+        _ path: String, _ kind: EngineKind, _ size: Size = Size(), beforeClosing: () throws -> Void = {}
+    ) throws {
         let node = try Node(path, kind, role: "group", gid: gid, machine: GroupMachine())
         for shard in 0..<3 {
             try node.apply([GroupCommand.adopt(ShardEpoch(shard: shard, epoch: 1), shardCount: shardCount).encoded])
@@ -67,6 +71,7 @@ public enum NodeFixture {
             GroupCommand.reject(ShardEpoch(shard: 3, epoch: 1)).encoded,
         ])
         try node.stage(ShardEpoch(shard: 3, epoch: 2), keys: 5)
+        try beforeClosing()
         try node.close()
     }
 
@@ -80,6 +85,36 @@ public enum NodeFixture {
         try run(.join([7: ["localhost:6001", "localhost:6002"]]), 2)
         try run(.join([9: ["localhost:6011"]]), 3)
         try node.close()
+    }
+
+    /// A backup of stopped nodes, the controller's among them.
+    public static func makeBackup(of paths: [String], _ out: String) throws {
+        let writer = try ArchiveWriter(
+            out,
+            ArchiveManifest(
+                kind: .backup, clusterId: BytesText.hex(clusterID), createdAtMs: start, madeBy: "flotilla 0",
+                configNumber: 2))
+        for path in paths {
+            let directory = try NodeDirectory.openStopped(path)
+            let engine = try directory.openEngine()
+            let view = try engine.snapshot()
+            for layout in try FamilyTable.layouts(in: view) {
+                let (header, families) = try SnapshotHeader.read(layout, in: view)
+                var manifests: [FamilyManifest] = []
+                for (number, family) in families.enumerated() {
+                    let place = try writer.makeFamily(
+                        role: directory.identity.role, gid: layout.gid, number: number)
+                    manifests.append(
+                        try engine.export(family, from: view, format: ChunkFormat.portable, to: place))
+                }
+                try writer.add(
+                    role: directory.identity.role, gid: layout.gid, nodeId: directory.identity.nodeId,
+                    engine: engine.kind, header: header, families: manifests)
+            }
+            view.close()
+            try engine.close()
+        }
+        try writer.seal()
     }
 
     private static func put(_ key: String, _ value: [UInt8]) -> [UInt8] {
