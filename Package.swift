@@ -5,6 +5,7 @@
 //   C libraries <- Engines <- RaftLog <- RaftHost <- Sharding <- Server <- flotilla
 //   Keyspace, Wire <- Client <- Bench, flotilla
 //   Engines, C libraries <- EngineBench <- flotilla
+//   Sharding, RaftLog, Engines <- Inspect <- InspectCommands <- flotilla
 //
 // FLOTILLA_CORE=1 leaves out everything that needs gRPC: the engines, Raft, sharding and the
 // simulator then build and test in about a minute.
@@ -113,8 +114,28 @@ var targets: [Target] = [
     // Offline tools: stopped directories, snapshots, backups.
     .target(
         name: "Inspect", dependencies: ["Engines", "Keyspace", "RaftLog", "Sharding"], swiftSettings: settings),
+    // `flotilla snapshot`: the commands on them, each of which reads in a child process.
+    .target(
+        name: "InspectCommands", dependencies: ["Inspect", "Engines", argumentParser], swiftSettings: settings),
+    // Small nodes on every engine, for tests and drills.
+    .target(
+        name: "InspectFixtures",
+        dependencies: ["Inspect", "EngineFaults", "Engines", "Keyspace", "RaftLog", "Sharding"],
+        path: "Tests/InspectFixtures", swiftSettings: settings),
+    .executableTarget(
+        name: "snapshot-tool", dependencies: ["InspectCommands", "InspectFixtures", "Engines", argumentParser],
+        path: "Tests/SnapshotTool",
+        swiftSettings: settings),
+    .executableTarget(
+        name: "inspect-drills", dependencies: ["InspectFixtures", "EngineFaults"], path: "Tests/InspectDrills",
+        swiftSettings: settings),
     .testTarget(
-        name: "InspectTests", dependencies: ["Inspect", "Engines", "RaftLog", "Sharding"], swiftSettings: settings),
+        name: "InspectTests",
+        dependencies: [
+            "Inspect", "InspectFixtures", "InspectCommands", "snapshot-tool", "EngineFaults", "Engines", "Keyspace",
+            "RaftLog", "Sharding",
+        ],
+        exclude: ["Golden"], swiftSettings: settings),
 
     // How to embed Raft: knows nothing of keys or shards.
     .executableTarget(
@@ -167,7 +188,8 @@ if !coreOnly {
         .executableTarget(
             name: "flotilla",
             dependencies: [
-                "Bench", "Client", "EngineBench", "Inspect", "Server", "Sharding", "Engines", "Keyspace", "Wire",
+                "Bench", "Client", "EngineBench", "Inspect", "InspectCommands", "Server", "Sharding", "Engines",
+                "Keyspace", "Wire",
                 argumentParser, logging,
             ],
             swiftSettings: settings),

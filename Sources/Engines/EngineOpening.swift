@@ -23,4 +23,12 @@ extension EngineKind {
             #endif
         }
     }
+
+    /// The engine whose files lie in a directory, told by the one that each of them always has; `nil` if none does.
+    public static func found(in directory: String) -> EngineKind? {
+        if fileExists("\(directory)/CURRENT") { return .rocksdb }
+        if fileExists("\(directory)/data.mdb") { return .lmdb }
+        if fileExists("\(directory)/engine.db") { return .sqlite }
+        return nil
+    }
 }

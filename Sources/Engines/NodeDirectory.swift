@@ -252,6 +252,51 @@ public final class NodeDirectory: Sendable {
         return NodeDirectory(path: path, identity: present, lock: lock)
     }
 
+    /// Keeps servers off a stopped node's directory while it is read. Nothing in it changes, so it may lie on a disk
+    /// that can't be written to; several may read at once. The lock goes when the holder is released.
+    ///
+    /// A directory without a file `LOCK` is a copy that no process has worked in: there is nothing to hold.
+    public static func lockForReading(_ path: String) throws(EngineError) -> ReadingLock {
+        let file = "\(path)/LOCK"
+        let descriptor = Glibc.open(file, O_RDONLY | O_CLOEXEC)
+        if descriptor < 0 {
+            guard errno == ENOENT else { throw ioError("opening \(file)") }
+            return ReadingLock(descriptor: nil)
+        }
+        guard flock(descriptor, LOCK_SH | LOCK_NB) == 0 else {
+            // Some network file systems give no locks on what is open for reading alone.
+            let isHeld = errno == EWOULDBLOCK
+            let error: EngineError =
+                isHeld ? .locked(path: path, holder: holder(descriptor)) : ioError("locking \(file)")
+            Glibc.close(descriptor)
+            throw error
+        }
+        return ReadingLock(descriptor: descriptor)
+    }
+
+    /// Holds off servers until it is released.
+    public final class ReadingLock: Sendable {
+        private let descriptor: Int32?
+
+        init(descriptor: Int32?) { self.descriptor = descriptor }
+
+        deinit {
+            guard let descriptor else { return }
+            flock(descriptor, LOCK_UN)
+            Glibc.close(descriptor)
+        }
+    }
+
+    private static func holder(_ lock: Int32) -> String {
+        var buffer = [UInt8](repeating: 0, count: 32)
+        let count = pread(lock, &buffer, buffer.count, 0)
+        let holder = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        // A tool that reads holds the lock without its number; the one that is there may be of a process long gone.
+        guard let number = pid_t(holder), kill(number, 0) == 0 || errno == EPERM else { return "another process" }
+        return "process \(number)"
+    }
+
     /// A new directory, to be filled offline: a copy until `adopt` is called. It must not exist, or be empty.
     public static func makeCopy(
         _ path: String, of original: DirectoryIdentity, engine: EngineKind
@@ -309,12 +354,9 @@ public final class NodeDirectory: Sendable {
         let descriptor = Glibc.open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw ioError("opening \(file)") }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            var buffer = [UInt8](repeating: 0, count: 32)
-            let count = pread(descriptor, &buffer, buffer.count, 0)
+            let holder = holder(descriptor)
             Glibc.close(descriptor)
-            let holder = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
-                .trimmingCharacters(in: .whitespacesAndNewlines)
-            throw .locked(path: path, holder: holder.isEmpty ? "another process" : "process \(holder)")
+            throw .locked(path: path, holder: holder)
         }
         let pid = "\(getpid())\n"
         _ = ftruncate(descriptor, 0)

@@ -13,6 +13,16 @@ public enum Slot {
         of(key) * shardCount / Limits.slotCount
     }
 
+    /// The same for bytes in place: checks of whole shards ask for each key.
+    public static func shard(of key: UnsafeRawBufferPointer, shardCount: Int) -> Int {
+        let hashed = hashedPart(key)
+        var crc: UInt16 = 0
+        table.withUnsafeBufferPointer { table in
+            for byte in hashed { crc = (crc << 8) ^ table[Int(UInt8(crc >> 8) ^ byte)] }
+        }
+        return Int(crc) % Limits.slotCount * shardCount / Limits.slotCount
+    }
+
     /// The part between the first `{` and the next `}` if that is not empty, else the whole key.
     static func hashedPart<Key: Collection<UInt8>>(_ key: Key) -> Key.SubSequence {
         guard let open = key.firstIndex(of: UInt8(ascii: "{")) else { return key[...] }

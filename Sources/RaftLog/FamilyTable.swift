@@ -63,6 +63,29 @@ public final class FamilyTable: Sendable {
         return GroupLayout(gid: gid, log: FamilyID(log), meta: FamilyID(meta))
     }
 
+    /// The groups of a directory, ordered by gid.
+    public static func layouts(in view: any ReadView) throws(EngineError) -> [GroupLayout] {
+        let prefix = Array("group/".utf8)
+        var rows: [(gid: UInt64, row: [UInt8])] = []
+        try view.scan(node, lower: prefix, upper: successor(ofPrefix: prefix)) { key, value in
+            let gid = bigEndianNumber(UnsafeRawBufferPointer(rebasing: key.dropFirst(prefix.count)))
+            if let gid { rows.append((gid, Array(value))) }
+            return true
+        }
+        var layouts: [GroupLayout] = []
+        for (gid, row) in rows { layouts.append(try layout(gid, row)) }
+        return layouts
+    }
+
+    /// The lowest number that was never handed out; `nil` in a directory that has handed out none.
+    public static func nextNumber(in view: any ReadView) throws(EngineError) -> UInt64? {
+        guard let row = try view.get(node, key: nextKey) else { return nil }
+        guard row.count == 8, let next = row.withUnsafeBytes({ bigEndianNumber($0) }) else {
+            throw .corruption(place: "family table")
+        }
+        return next
+    }
+
     /// A new, empty family that exists in the engine.
     public func take() throws(EngineError) -> FamilyID {
         if let spare = state.withLock({ $0.spares.popLast() }) { return spare }
@@ -102,15 +125,7 @@ public final class FamilyTable: Sendable {
         let snapshot = try engine.snapshot()
         defer { snapshot.close() }
         var mapped: Set<FamilyID> = []
-        let prefix = Array("group/".utf8)
-        var groups: [(UInt64, [UInt8])] = []
-        try snapshot.scan(Self.node, lower: prefix, upper: successor(ofPrefix: prefix)) { key, value in
-            let gid = bigEndianNumber(UnsafeRawBufferPointer(rebasing: key.dropFirst(prefix.count)))
-            if let gid { groups.append((gid, Array(value))) }
-            return true
-        }
-        for (gid, row) in groups {
-            let layout = try Self.layout(gid, row)
+        for layout in try Self.layouts(in: snapshot) {
             mapped.formUnion([layout.log, layout.meta])
             let rows = try GroupStorageRows.load(layout, in: snapshot)
             mapped.formUnion(rows.families.values)

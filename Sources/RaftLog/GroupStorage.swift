@@ -6,6 +6,11 @@ public struct WriteRequest: Sendable {
         public var entry: Entry
         /// Set in the replica that proposed the entry and still owes an answer.
         public var token: UInt64?
+
+        public init(entry: Entry, token: UInt64? = nil) {
+            self.entry = entry
+            self.token = token
+        }
     }
 
     /// Completions come back with it, in order.
@@ -19,6 +24,8 @@ public struct WriteRequest: Sendable {
     /// The log up to here is no longer needed.
     public var compactThrough: LogPosition?
     public var install: SnapshotInstall?
+
+    public init(serial: UInt64) { self.serial = serial }
 
     /// A promise depends on it: it must be on disk before its completion is reported.
     public var needsSync: Bool { hardState != nil || !entries.isEmpty || install != nil }
@@ -127,6 +134,9 @@ public struct GroupStorageRows: Sendable {
     /// Families that are staged here, by name; the group's state doesn't know them.
     public var staged: [String: StagedFamily] = [:]
     public var bootstrap: [UInt8]?
+
+    /// Those of a group that has none yet.
+    public init() {}
 
     public static func load(_ layout: GroupLayout, in view: any ReadView) throws(EngineError) -> GroupStorageRows {
         var rows = GroupStorageRows()

@@ -61,7 +61,9 @@ public enum ControllerCommand: Sendable, Equatable {
         return writer.bytes
     }
 
-    static func decode(_ bytes: [UInt8]) throws(CodingError) -> (requestID: [UInt8], command: ControllerCommand) {
+    /// Reads what `encoded` writes.
+    public static func decode(_ bytes: [UInt8]) throws(CodingError) -> (requestID: [UInt8], command: ControllerCommand)
+    {
         var reader = ByteReader(bytes, place: "controller command")
         let requestID = try reader.blob()
         let command: ControllerCommand
@@ -125,7 +127,8 @@ public struct ControllerMachine: StateMachine {
         case refused(ControllerRefusal)
     }
 
-    static let configsFamily = "configs"
+    /// Every version of the map, by number.
+    public static let configsFamily = "configs"
     static let currentKey = Array("current".utf8)
     static let requestPrefix = Array("request/".utf8)
     static let requestOrderPrefix = Array("order/".utf8)

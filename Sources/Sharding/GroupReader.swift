@@ -46,7 +46,7 @@ public struct GroupReader {
         var records: [Int: ShardRecord] = [:]
         for row in rows where row.key.count == 10 {
             guard let shard = row.key.dropFirst(2).withUnsafeBytes({ bigEndianNumber($0) }) else { continue }
-            records[Int(shard)] = try decode(row.value, ShardRecord.init(encoded:))
+            records[Int(clamping: shard)] = try decode(row.value, ShardRecord.init(encoded:))
         }
         return records
     }
@@ -54,6 +54,29 @@ public struct GroupReader {
     public func decision(_ shard: ShardEpoch) throws(EngineError) -> ShardDecision? {
         guard let row = try stateRow(ShardDecision.key(shard)) else { return nil }
         return try decode(row, ShardDecision.init(encoded:))
+    }
+
+    /// Every decision that the group's log has made, ordered by shard and epoch.
+    public func decisions() throws(EngineError) -> [(shard: ShardEpoch, decision: ShardDecision)] {
+        var rows: [(key: [UInt8], value: [UInt8])] = []
+        let prefix = [GroupLayout.statePrefix, ShardDecision.prefix]
+        try view.scan(layout.meta, lower: prefix, upper: successor(ofPrefix: prefix)) { key, value in
+            rows.append((Array(key), Array(value)))
+            return true
+        }
+        var decisions: [(shard: ShardEpoch, decision: ShardDecision)] = []
+        for row in rows where row.key.count == 18 {
+            let numbers = row.key.withUnsafeBytes { key in
+                (
+                    bigEndianNumber(UnsafeRawBufferPointer(rebasing: key[2..<10])),
+                    bigEndianNumber(UnsafeRawBufferPointer(rebasing: key[10..<18]))
+                )
+            }
+            guard let shard = numbers.0, let epoch = numbers.1 else { continue }
+            decisions.append(
+                (ShardEpoch(shard: Int(clamping: shard), epoch: epoch), try decode(row.value, ShardDecision.init)))
+        }
+        return decisions
     }
 
     /// What is staged here of a shard.

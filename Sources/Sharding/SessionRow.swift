@@ -1,13 +1,13 @@
 public import RaftLog
 
 /// The writes of one session in one shard that the client may still ask about.
-struct SessionRow: Sendable, Equatable {
+public struct SessionRow: Sendable, Equatable {
     /// In log time; set by the first write and never changed.
-    var end: Milliseconds
+    public internal(set) var end: Milliseconds
     /// Answers below this one are forgotten.
-    var lowest: UInt64
+    public internal(set) var lowest: UInt64
     /// Ordered by sequence.
-    var answers: [(sequence: UInt64, reply: KeyReply)]
+    public internal(set) var answers: [(sequence: UInt64, reply: KeyReply)]
 
     init(end: Milliseconds) {
         self.end = end
@@ -15,7 +15,7 @@ struct SessionRow: Sendable, Equatable {
         answers = []
     }
 
-    static func == (left: SessionRow, right: SessionRow) -> Bool {
+    public static func == (left: SessionRow, right: SessionRow) -> Bool {
         left.end == right.end && left.lowest == right.lowest
             && left.answers.elementsEqual(right.answers) { $0.sequence == $1.sequence && $0.reply == $1.reply }
     }
@@ -56,7 +56,7 @@ struct SessionRow: Sendable, Equatable {
         return writer.bytes
     }
 
-    init(encoded: [UInt8]) throws(CodingError) {
+    public init(encoded: [UInt8]) throws(CodingError) {
         var reader = ByteReader(encoded, place: "session row")
         guard try reader.byte() == 1 else { throw CodingError("session row (unknown version)") }
         end = try reader.varint()

@@ -26,7 +26,13 @@ public struct ShardRecord: Sendable, Equatable {
 
     static let prefix: UInt8 = UInt8(ascii: "s")
     static func key(_ shard: Int) -> [UInt8] { [prefix] + bigEndianBytes(UInt64(shard)) }
-    static func family(_ shard: Int) -> String { "shard/\(shard)" }
+    /// The name of the shard's family.
+    public static func family(_ shard: Int) -> String { "shard/\(shard)" }
+    /// Reads what `family` writes.
+    public static func shard(ofFamily name: String) -> Int? {
+        guard name.hasPrefix("shard/"), let shard = Int(name.dropFirst(6)), family(shard) == name else { return nil }
+        return shard
+    }
 
     var encoded: [UInt8] {
         var writer = ByteWriter()
@@ -153,7 +159,13 @@ public enum ShardRows {
 
     static func value(ofRecord record: [UInt8]) -> [UInt8] { Array(record.dropFirst()) }
 
-    static func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, to hashes: inout ShardHashes) {
+    /// The value of a record in place.
+    public static func value(ofRecord record: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: record.dropFirst())
+    }
+
+    /// Adds one row to the fingerprints of its shard.
+    public static func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, to hashes: inout ShardHashes) {
         if key.first == user {
             hashes.user.add(key: key, value: value)
         } else {

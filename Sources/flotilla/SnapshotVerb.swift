@@ -2,11 +2,12 @@ import ArgumentParser
 import Engines
 import Foundation
 import Inspect
+import InspectCommands
 
 struct SnapshotVerb: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "snapshot", abstract: "Copy and convert the directories of stopped nodes.",
-        subcommands: [Convert.self, Checkpoint.self])
+        commandName: "snapshot", abstract: "Look into snapshots, backups and stopped nodes; copy and convert them.",
+        subcommands: SnapshotCommands.all + [Convert.self, Checkpoint.self])
 
     struct Convert: ParsableCommand {
         static let configuration = CommandConfiguration(

@@ -1,0 +1,42 @@
+internal import Foundation
+internal import Inspect
+
+/// A line on the terminal that says how far reading is; nothing where standard error is no terminal.
+final class ProgressBar {
+    /// About how many bytes there are; 0 if that isn't known.
+    var total: UInt64 = 0
+    private let isShown = isatty(2) == 1
+    private var isOnScreen = false
+    private static let width = 24
+
+    func show(_ progress: ReadProgress) {
+        guard isShown else { return }
+        var line = "\(humanBytes(progress.bytes)), \(progress.records) records  \(progress.stage)"
+        if total > 0 {
+            let share = min(1, Double(progress.bytes) / Double(total))
+            let full = Int(share * Double(Self.width))
+            let bar = String(repeating: "#", count: full) + String(repeating: ".", count: Self.width - full)
+            line = "[\(bar)] \(Int(share * 100)) %  " + line
+        }
+        FileHandle.standardError.write(Data("\r\u{1b}[K\(line.prefix(110))".utf8))
+        isOnScreen = true
+    }
+
+    func clear() {
+        guard isOnScreen else { return }
+        FileHandle.standardError.write(Data("\r\u{1b}[K".utf8))
+        isOnScreen = false
+    }
+}
+
+/// Numbers with a unit that people read.
+func humanBytes(_ bytes: UInt64) -> String {
+    var value = Double(bytes)
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024 { return unit == "B" ? "\(bytes) B" : "\(tenths(value)) \(unit)" }
+        value /= 1024
+    }
+    return "\(tenths(value)) TiB"
+}
+
+private func tenths(_ value: Double) -> String { String(format: "%.1f", value) }

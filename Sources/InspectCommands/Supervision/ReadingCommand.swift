@@ -1,0 +1,103 @@
+internal import ArgumentParser
+internal import Engines
+internal import Foundation
+internal import Inspect
+
+/// Exit codes of the commands (docs/exit-codes.md).
+enum Exit {
+    static let failed = ExitCode(1)
+    /// Not found, differences, damage.
+    static let found = ExitCode(2)
+    static let unavailable = ExitCode(69)
+}
+
+/// A command that reads what may be damaged.
+protocol ReadingCommand: ParsableCommand {
+    var limits: ReadingLimits { get }
+    /// Runs in the child. Throws an `EngineError` for what can't be read, or an exit code.
+    func read(_ worker: Worker) throws
+}
+
+struct ReadingLimits: ParsableArguments {
+    @Option(help: "Give up when reading hasn't got on for this many seconds.") var timeout = 60.0
+
+    func validate() throws {
+        guard (0.1...86_400).contains(timeout) else { throw ValidationError("--timeout takes 0.1 to 86400 seconds.") }
+    }
+}
+
+extension ReadingCommand {
+    func supervise() throws {
+        if let worker = Worker.current() {
+            try Self.finish(worker) { try read(worker) }
+            return
+        }
+        var supervisor = Supervisor(stallSeconds: limits.timeout)
+        try Self.explain(try Self.reporting { try supervisor.run { _ in } }, supervisor)
+    }
+
+    /// Runs the child's part; an error becomes one line and its exit code.
+    static func finish(_ worker: Worker, _ body: () throws -> Void) throws {
+        do {
+            try body()
+            try worker.output.flush()
+        } catch let error as EngineError {
+            // What was read before it counts.
+            try? worker.output.flush()
+            worker.note("flotilla: \(error.sentence)")
+            throw error.exitCode
+        } catch let error as Failure {
+            worker.note("flotilla: \(error)")
+            throw Exit.failed
+        }
+        worker.clearBar()
+    }
+
+    static func reporting<Result>(_ body: () throws -> Result) throws -> Result {
+        do { return try body() } catch let error as Failure {
+            writeNote("flotilla: \(error)")
+            throw Exit.failed
+        }
+    }
+
+    /// Ends as the child did.
+    static func explain(_ end: Supervisor.End, _ supervisor: Supervisor) throws {
+        switch end {
+        case .exited(0): return
+        case .exited(let code): throw ExitCode(code)
+        case .interrupted(let signal): throw ExitCode(128 + signal)
+        case .crashed, .stalled:
+            writeNote("flotilla: damaged data: \(supervisor.problem(end)) (\(supervisor.stage))")
+            throw Exit.found
+        }
+    }
+}
+
+extension Supervisor {
+    /// What ended a child that couldn't say so itself.
+    func problem(_ end: End) -> String {
+        switch end {
+        case .crashed(let signal): "reading it ended with \(Self.name(ofSignal: signal))"
+        case .stalled: "reading it has not got on for \(stallSeconds.formatted()) seconds"
+        case .exited(let code): "reading it ended with exit code \(code)"
+        case .interrupted: "reading it was interrupted"
+        }
+    }
+}
+
+extension EngineError {
+    var exitCode: ExitCode {
+        switch self {
+        case .corruption, .familyMissing, .tooLarge: Exit.found
+        case .locked, .busy: Exit.unavailable
+        default: Exit.failed
+        }
+    }
+
+    /// One line that names the thing and the remedy.
+    var sentence: String {
+        guard case .locked(let path, let holder) = self else { return description }
+        return "\(path) is in use by \(holder); ask that server for a snapshot "
+            + "(flotilla snapshot save --endpoint HOST:PORT --out PATH), or stop it"
+    }
+}
