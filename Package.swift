@@ -5,6 +5,7 @@
 //   C libraries <- Engines <- RaftLog <- RaftHost <- Sharding <- Server <- flotilla
 //   Keyspace, Wire <- Client <- Bench, flotilla
 //   Engines, C libraries <- EngineBench <- flotilla
+//   Sharding <- Inspect <- RecoveryCommands <- flotilla
 //
 // FLOTILLA_CORE=1 leaves out everything that needs gRPC: the engines, Raft, sharding and the
 // simulator then build and test in about a minute.
@@ -116,6 +117,17 @@ var targets: [Target] = [
     .testTarget(
         name: "InspectTests", dependencies: ["Inspect", "Engines", "RaftLog", "Sharding"], swiftSettings: settings),
 
+    // `flotilla snapshot restore` and `flotilla group recover`.
+    .target(
+        name: "RecoveryCommands", dependencies: ["Inspect", "Sharding", "RaftLog", "Engines", argumentParser],
+        swiftSettings: settings),
+    .testTarget(
+        name: "DirectoryTests",
+        dependencies: [
+            "RecoveryCommands", "Inspect", "Engines", "RaftLog", "RaftHost", "Sharding", "Keyspace", argumentParser,
+        ],
+        swiftSettings: settings),
+
     // How to embed Raft: knows nothing of keys or shards.
     .executableTarget(
         name: "replicated-counter", dependencies: ["RaftLog", "RaftHost", "Engines"],
@@ -167,8 +179,9 @@ if !coreOnly {
         .executableTarget(
             name: "flotilla",
             dependencies: [
-                "Bench", "Client", "EngineBench", "Inspect", "Server", "Sharding", "Engines", "Keyspace", "Wire",
-                argumentParser, logging,
+                "Bench", "Client", "EngineBench", "Inspect", "RecoveryCommands", "Server", "Sharding", "Engines",
+                "Keyspace",
+                "Wire", argumentParser, logging,
             ],
             swiftSettings: settings),
         .testTarget(name: "CommandTests", dependencies: ["flotilla", argumentParser], swiftSettings: settings),

@@ -52,6 +52,11 @@ public struct SnapshotHeader: Sendable, Equatable {
     public struct Row: Sendable, Equatable {
         public var key: [UInt8]
         public var value: [UInt8]
+
+        public init(key: [UInt8], value: [UInt8]) {
+            self.key = key
+            self.value = value
+        }
     }
 
     public var encoded: [UInt8] {

@@ -2,11 +2,12 @@ import ArgumentParser
 import Engines
 import Foundation
 import Inspect
+import RecoveryCommands
 
 struct SnapshotVerb: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "snapshot", abstract: "Copy and convert the directories of stopped nodes.",
-        subcommands: [Convert.self, Checkpoint.self])
+        commandName: "snapshot", abstract: "Copy and convert the directories of stopped nodes; restore backups.",
+        subcommands: [Convert.self, Checkpoint.self, RestoreCommand.self])
 
     struct Convert: ParsableCommand {
         static let configuration = CommandConfiguration(
