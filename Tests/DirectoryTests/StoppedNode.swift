@@ -9,7 +9,9 @@ import Testing
 /// The directory of a node, filled without a server: commands go through the machine and the log as in production.
 final class StoppedNode<Machine: StateMachine> {
     let path: String
-    let directory: NodeDirectory
+    let identity: DirectoryIdentity
+    /// Locked until the node is closed.
+    private var directory: NodeDirectory?
     let engine: any StorageEngine
     let families: FamilyTable
     let layout: GroupLayout
@@ -27,19 +29,20 @@ final class StoppedNode<Machine: StateMachine> {
     ) throws {
         self.path = path
         let life = record.membership[ReplicaID(id)]?.incarnation ?? Incarnation(high: 0, low: 0)
-        directory = try NodeDirectory.open(
+        let opened = try NodeDirectory.open(
             path, engine: kind, role: role, groupId: gid, nodeId: id, incarnation: life.description)
-        engine = try directory.openEngine()
+        engine = try opened.openEngine()
         families = try FamilyTable(engine: engine)
         layout = try families.layout(of: gid)
         var batch = WriteBatch()
         record.write(to: layout, in: &batch)
         try engine.write(batch, durability: .synced)
-        try directory.record(clusterId: Incarnation(bytes: clusterID)?.description ?? "")
-        try directory.recordJoined()
-        let opened = try GroupStorage.open(layout, machine: machine, in: engine.snapshot())
-        storage = opened.storage
-        last = opened.storage.applied.position
+        try opened.record(clusterId: Incarnation(bytes: clusterID)?.description ?? "")
+        try opened.recordJoined()
+        identity = opened.identity
+        directory = opened
+        storage = try GroupStorage.open(layout, machine: machine, in: engine.snapshot()).storage
+        last = storage.applied.position
         term = last.term
     }
 
@@ -102,10 +105,13 @@ final class StoppedNode<Machine: StateMachine> {
     func save(to writer: ArchiveWriter) throws {
         let view = try engine.snapshot()
         defer { view.close() }
-        try DirectoryTests.save(layout, directory.identity, engine, view, to: writer)
+        try DirectoryTests.save(layout, identity, engine, view, to: writer)
     }
 
-    func close() throws { try engine.close() }
+    func close() throws {
+        try engine.close()
+        directory = nil
+    }
 }
 
 /// Members 0, 1, … of a group, at made-up addresses.
