@@ -90,6 +90,11 @@ final class StoppedNode<Machine: StateMachine> {
         try execute { $0.entries = made }
     }
 
+    /// Forgets the log up to an entry that is applied.
+    func compact(through index: LogIndex) throws {
+        try execute { $0.compactThrough = LogPosition(index: index, term: 1) }
+    }
+
     func vote(_ state: HardState) throws { try execute { $0.hardState = state } }
 
     /// Loads a family beside the log, as a member of a move's target does.
