@@ -5,7 +5,7 @@
 //   C libraries <- Engines <- RaftLog <- RaftHost <- Sharding <- Server <- flotilla
 //   Keyspace, Wire <- Client <- Bench, flotilla
 //   Engines, C libraries <- EngineBench <- flotilla
-//   Sharding, RaftLog, Engines <- Inspect <- InspectCommands <- flotilla
+//   Sharding <- Inspect <- InspectCommands, RecoveryCommands <- flotilla
 //
 // FLOTILLA_CORE=1 leaves out everything that needs gRPC: the engines, Raft, sharding and the
 // simulator then build and test in about a minute.
@@ -137,6 +137,17 @@ var targets: [Target] = [
         ],
         exclude: ["Golden"], swiftSettings: settings),
 
+    // `flotilla snapshot restore` and `flotilla group recover`.
+    .target(
+        name: "RecoveryCommands", dependencies: ["Inspect", "Sharding", "RaftLog", "Engines", argumentParser],
+        swiftSettings: settings),
+    .testTarget(
+        name: "DirectoryTests",
+        dependencies: [
+            "RecoveryCommands", "Inspect", "Engines", "RaftLog", "RaftHost", "Sharding", "Keyspace", argumentParser,
+        ],
+        swiftSettings: settings),
+
     // How to embed Raft: knows nothing of keys or shards.
     .executableTarget(
         name: "replicated-counter", dependencies: ["RaftLog", "RaftHost", "Engines"],
@@ -188,9 +199,8 @@ if !coreOnly {
         .executableTarget(
             name: "flotilla",
             dependencies: [
-                "Bench", "Client", "EngineBench", "Inspect", "InspectCommands", "Server", "Sharding", "Engines",
-                "Keyspace", "Wire",
-                argumentParser, logging,
+                "Bench", "Client", "EngineBench", "Inspect", "InspectCommands", "RecoveryCommands", "Server", "Sharding",
+                "Engines", "Keyspace", "Wire", argumentParser, logging,
             ],
             swiftSettings: settings),
         .testTarget(name: "CommandTests", dependencies: ["flotilla", argumentParser], swiftSettings: settings),

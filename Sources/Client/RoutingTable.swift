@@ -1,3 +1,4 @@
+internal import Foundation
 internal import Keyspace
 public import Wire
 
@@ -5,6 +6,7 @@ public import Wire
 public struct RoutingTable: Sendable {
     public private(set) var number: UInt64 = 0
     public private(set) var shardCount = 0
+    private var clusterID = Data()
     private var shards: [UInt64] = []
     private var groups: [UInt64: [String]] = [:]
     /// Whom to ask first in each group.
@@ -15,9 +17,12 @@ public struct RoutingTable: Sendable {
 
     public var isEmpty: Bool { shardCount == 0 }
 
+    /// Takes a config that is newer than the present one, or of another cluster: one that was restored in its place
+    /// counts on from the backup's number, which this client may have seen the old cluster go beyond.
     public mutating func adopt(_ config: Flotilla_V1_Config) {
-        guard isEmpty || config.number > number else { return }
+        guard isEmpty || config.number > number || config.clusterID != clusterID else { return }
         number = config.number
+        clusterID = config.clusterID
         shardCount = Int(config.shardCount)
         shards = config.shards
         groups = [:]

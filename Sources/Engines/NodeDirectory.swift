@@ -301,19 +301,24 @@ public final class NodeDirectory: Sendable {
     public static func makeCopy(
         _ path: String, of original: DirectoryIdentity, engine: EngineKind
     ) throws(EngineError) -> NodeDirectory {
+        var identity = original
+        identity.engine = engine
+        identity.isCopy = true
+        identity.movedTo = nil
+        return try make(path, identity)
+    }
+
+    /// A new directory, to be filled offline: a node's own from `seal` on. It must not exist, or be empty.
+    public static func make(_ path: String, _ identity: DirectoryIdentity) throws(EngineError) -> NodeDirectory {
         if let entries = directoryEntries(path), let first = entries.first {
             throw .mismatch("\(path) is not empty (it holds \(first)); choose another directory")
         }
         try makeDirectories(path)
         let lock = try acquireLock(path)
-        var identity = original
-        identity.engine = engine
-        identity.isCopy = true
-        identity.movedTo = nil
         return NodeDirectory(path: path, identity: identity, lock: lock)
     }
 
-    /// The engine of a directory that `makeCopy` began.
+    /// The engine of a directory that `make` or `makeCopy` began.
     public func makeEngine() throws(EngineError) -> any StorageEngine {
         try Self.makeDirectories(enginePath)
         return try openEngine()
@@ -327,10 +332,10 @@ public final class NodeDirectory: Sendable {
 
     public func removeStaging(_ name: String) { removeTree("\(stagingPath)/\(name)", itself: true) }
 
-    /// Removes what `makeCopy` and those who filled it have made.
+    /// Removes what `make` or `makeCopy` and those who filled it have made.
     public func discard() { removeTree(path, itself: false) }
 
-    /// Writes the identity of a directory that `makeCopy` began, once its engine is complete.
+    /// Writes the identity of a directory that `make` or `makeCopy` began, once its engine is complete.
     public func seal() throws(EngineError) {
         try Self.store(identity, path)
     }
@@ -341,6 +346,10 @@ public final class NodeDirectory: Sendable {
         try original.change { $0.movedTo = path }
         try change { $0.isCopy = nil }
     }
+
+    /// The node has another life from now on: whoever knows the old one isn't heard any more.
+    /// - Parameter incarnation: 32 hexadecimal digits.
+    public func renew(incarnation: String) throws(EngineError) { try change { $0.incarnation = incarnation } }
 
     private func change(_ body: (inout DirectoryIdentity) -> Void) throws(EngineError) {
         var next = identity

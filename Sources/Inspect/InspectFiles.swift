@@ -53,6 +53,20 @@ enum InspectFiles {
         try sync(path)
     }
 
+    /// Makes the directory's own name durable.
+    static func syncParent(of path: String) throws(EngineError) {
+        try sync(URL(fileURLWithPath: path).standardizedFileURL.deletingLastPathComponent().path)
+    }
+
+    static func move(_ path: String, to other: String) throws(EngineError) {
+        guard rename(path, other) == 0 else { throw last("moving \(path) to \(other)") }
+    }
+
+    /// Removes a file, or a directory with everything in it.
+    static func remove(_ path: String) throws(EngineError) {
+        do { try FileManager.default.removeItem(atPath: path) } catch { throw failure("removing \(path)", error) }
+    }
+
     private static func sync(_ path: String) throws(EngineError) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw last("opening \(path)") }

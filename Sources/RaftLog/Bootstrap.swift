@@ -66,6 +66,24 @@ public struct BootstrapRecord: Sendable, Equatable {
         writeAlone(to: layout, in: &batch)
     }
 
+    /// The rows of a group that starts from this record with a state that an earlier group made: position, log time,
+    /// rows and families of `header`, and this record's members in place of its own. `families`: as loaded here.
+    ///
+    /// The log begins behind the state. Its term is the one to go on from: nobody has voted in it here.
+    public func write(
+        restoring header: SnapshotHeader, families: [FamilyID], to layout: GroupLayout, in batch: inout WriteBatch
+    ) {
+        precondition(header.families.count == families.count, "families don't match their header")
+        var restored = header
+        restored.membership = membership
+        let position = header.applied.position
+        batch.put(layout.meta, key: GroupLayout.hardStateKey, value: HardState(term: position.term).encoded)
+        batch.put(
+            layout.meta, key: GroupLayout.baseKey, value: AppliedState(position: position, logTime: 0).encoded)
+        for row in restored.metaRows(families: families) { batch.put(layout.meta, key: row.key, value: row.value) }
+        writeAlone(to: layout, in: &batch)
+    }
+
     /// The record and nothing else: for a node that isn't a founder and only shows it to others.
     public func writeAlone(to layout: GroupLayout, in batch: inout WriteBatch) {
         batch.put(layout.meta, key: GroupLayout.bootstrapKey, value: encoded)

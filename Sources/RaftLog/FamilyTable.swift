@@ -43,9 +43,7 @@ public final class FamilyTable: Sendable {
     public func layout(of gid: UInt64) throws(EngineError) -> GroupLayout {
         let snapshot = try engine.snapshot()
         defer { snapshot.close() }
-        if let row = try snapshot.get(Self.node, key: Self.groupKey(gid)) {
-            return try Self.layout(gid, row)
-        }
+        if let present = try Self.layout(of: gid, in: snapshot) { return present }
         let layout = GroupLayout(gid: gid, log: try take(), meta: try take())
         var batch = WriteBatch()
         batch.put(
@@ -53,6 +51,12 @@ public final class FamilyTable: Sendable {
             value: bigEndianBytes(layout.log.rawValue) + bigEndianBytes(layout.meta.rawValue))
         try engine.write(batch, durability: .synced)
         return layout
+    }
+
+    /// The layout of a group that a directory holds, read without changing anything; `nil` if it holds none.
+    public static func layout(of gid: UInt64, in view: any ReadView) throws(EngineError) -> GroupLayout? {
+        guard let row = try view.get(node, key: groupKey(gid)) else { return nil }
+        return try layout(gid, row)
     }
 
     private static func layout(_ gid: UInt64, _ row: [UInt8]) throws(EngineError) -> GroupLayout {

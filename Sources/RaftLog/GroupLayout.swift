@@ -21,6 +21,8 @@ public struct GroupLayout: Sendable, Equatable {
     static let bootstrapKey: [UInt8] = [0x03]
     /// Name -> a family that was loaded here and that an entry may map.
     static let stagedPrefix: UInt8 = 0x04
+    /// The index of a membership that was made by force -> `RecoveryNote`.
+    static let recoveryPrefix: UInt8 = 0x05
 
     /// Rows from here on are replicated.
     static let replicatedLower: [UInt8] = [0x10]

@@ -59,6 +59,11 @@ public struct SnapshotHeader: Sendable, Equatable {
     public struct Row: Sendable, Equatable {
         public var key: [UInt8]
         public var value: [UInt8]
+
+        public init(key: [UInt8], value: [UInt8]) {
+            self.key = key
+            self.value = value
+        }
     }
 
     public var encoded: [UInt8] {
@@ -164,6 +169,35 @@ public struct GroupStorageRows: Sendable {
         rows.staged = try layout.stagedFamilies(in: view)
         return rows
     }
+
+    /// The log above the base: positions of what is applied, and the entries that are not. A gap, or an end before what
+    /// is applied, is damage.
+    func log(
+        _ layout: GroupLayout, in view: any ReadView
+    ) throws(EngineError) -> (stored: [LogPosition], unapplied: [Entry]) {
+        var stored: [LogPosition] = []
+        var unapplied: [Entry] = []
+        let cursor = try view.cursor(
+            layout.log, lower: GroupLayout.logKey(base.index + 1), upper: nil, reverse: false)
+        while let (index, value) = try cursor.next({ (bigEndianNumber($0) ?? 0, Array($1)) }) {
+            let expected = base.index + LogIndex(stored.count + unapplied.count) + 1
+            guard index == expected else {
+                throw .corruption(place: "log of group \(layout.gid): entry \(expected) is missing")
+            }
+            let entry = try layout.decode(index, value)
+            if index <= applied.position.index {
+                stored.append(LogPosition(index: index, term: entry.term))
+            } else {
+                unapplied.append(entry)
+            }
+        }
+        let last = base.index + LogIndex(stored.count + unapplied.count)
+        guard applied.position.index <= last, applied.position.index >= base.index else {
+            throw .corruption(
+                place: "group \(layout.gid): applied \(applied.position), but the log is \(base)...\(last)")
+        }
+        return (stored, unapplied)
+    }
 }
 
 /// The writing half of a replica: turns the driver's requests into one engine batch.
@@ -192,27 +226,7 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
         _ layout: GroupLayout, machine: Machine, in view: any ReadView
     ) throws(EngineError) -> (storage: GroupStorage, state: RestoredState) {
         let rows = try GroupStorageRows.load(layout, in: view)
-        var stored: [LogPosition] = []
-        var unapplied: [Entry] = []
-        let cursor = try view.cursor(
-            layout.log, lower: GroupLayout.logKey(rows.base.index + 1), upper: nil, reverse: false)
-        while let (index, value) = try cursor.next({ (bigEndianNumber($0) ?? 0, Array($1)) }) {
-            let expected = rows.base.index + LogIndex(stored.count + unapplied.count) + 1
-            guard index == expected else {
-                throw .corruption(place: "log of group \(layout.gid): entry \(expected) is missing")
-            }
-            let entry = try layout.decode(index, value)
-            if index <= rows.applied.position.index {
-                stored.append(LogPosition(index: index, term: entry.term))
-            } else {
-                unapplied.append(entry)
-            }
-        }
-        let last = rows.base.index + LogIndex(stored.count + unapplied.count)
-        guard rows.applied.position.index <= last, rows.applied.position.index >= rows.base.index else {
-            throw .corruption(
-                place: "group \(layout.gid): applied \(rows.applied.position), but the log is \(rows.base)...\(last)")
-        }
+        let (stored, unapplied) = try rows.log(layout, in: view)
         var storage = GroupStorage(
             layout: layout, machine: machine, applied: rows.applied, membership: rows.membership,
             families: rows.families)
@@ -316,6 +330,14 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
         context.storage.put(layout.meta, GroupLayout.appliedKey, applied.encoded)
         outcome.completion.applied = applied.position
         batch = context.storage
+    }
+
+    /// Recovery of a group that lost its quorum for good: these are the members, whatever the log says. What an entry
+    /// waited for is waited for no more.
+    mutating func force(_ members: Membership, in batch: inout StorageBatch) {
+        membership = members
+        waitsFor = nil
+        batch.put(layout.meta, GroupLayout.membershipKey, members.encoded)
     }
 
     /// A change that no longer makes sense (made twice by two leaders) changes nothing, on every replica alike.

@@ -55,7 +55,7 @@ public struct Membership: Sendable, Equatable {
         public var description: String {
             switch self {
             case .alreadyMember(let id): "member \(id) exists already; use replace if it lost its disk"
-            case .notMember(let id): "there is no member \(id)"
+            case .notMember(let id): "there is no member \(id); use add if it is new"
             case .addressInUse(let address, let id): "\(address) is the address of member \(id)"
             case .lastVoter(let id): "member \(id) is the last voter; add another one first"
             }

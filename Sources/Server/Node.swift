@@ -88,7 +88,9 @@ final class Node<Machine: StateMachine>: Sendable {
         let snapshot = try engine.snapshot()
         let record = try layout.bootstrapRecord(in: snapshot)
         let rows = try GroupStorageRows.load(layout, in: snapshot)
+        let recoveries = try layout.recoveries(in: snapshot)
         snapshot.close()
+        try note(recoveries, rows.membership)
         if let stored = directory.identity.clusterId.flatMap(Self.bytes(ofHex:)) { adoptCluster(stored) }
         state.withLock { $0.record = record }
         if !rows.membership.members.isEmpty {
@@ -107,6 +109,22 @@ final class Node<Machine: StateMachine>: Sendable {
             try await bootstrap(clusterID: known.isEmpty ? clusterID : known)
         }
         try run()
+    }
+
+    /// A group that went on without its quorum may have lost what it acknowledged: said at every start.
+    private func note(_ recoveries: [RecoveryNote], _ membership: Membership) throws(EngineError) {
+        for note in recoveries {
+            let lost = note.before.members.filter { $0.id != id }.map { "\($0.id) \($0.address)" }
+            log.warning(
+                "this replica was made its group's only member by force, at index \(note.index); what only nodes \(lost.joined(separator: ", ")) had is lost, and their old directories must never be started"
+            )
+        }
+        guard let last = recoveries.last, last.isUnfinished(in: membership, id: id, incarnation: incarnation) else {
+            return
+        }
+        throw .mismatch(
+            "the recovery of \(options.directory) was interrupted; repeat `flotilla group recover "
+                + "--force-new-membership --db \(options.directory)`")
     }
 
     private static func bytes(ofHex text: String) -> [UInt8]? { Incarnation(hex: text)?.bytes }

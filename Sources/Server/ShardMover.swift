@@ -121,6 +121,7 @@ final class ShardMover: Sendable {
         }
         guard let records else { return }
         await adopt(config, records)
+        await freezeOverruled(config, records)
         if !config.groups.contains(where: { $0.gid == own }) {
             // It may join again as it first did.
             reported.withLock { $0 = 0 }
@@ -201,6 +202,19 @@ final class ShardMover: Sendable {
         if !proposals.isEmpty {
             host.submit(proposals: proposals, reads: [])
             try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    /// Two groups must not answer for one shard. The frozen copy stays, for an operator to look at.
+    private func freezeOverruled(_ config: Flotilla_V1_Config, _ records: [Int: ShardRecord]) async {
+        for (shard, record) in records.sorted(by: { $0.key < $1.key }) where config.shards.indices.contains(shard) {
+            let (gid, epoch) = (config.shards[shard], config.epochs[shard])
+            guard record.isOverruled(by: gid, epoch: epoch, own: node.options.gid) else { continue }
+            node.log.error(
+                "group \(gid) serves shard \(shard) under epoch \(epoch), and this group knows nothing of the move: it was recovered by force; the shard is frozen here"
+            )
+            let freeze = GroupCommand.freeze(ShardEpoch(shard: shard, epoch: epoch), to: gid)
+            _ = try? await node.propose(freeze.encoded)
         }
     }
 

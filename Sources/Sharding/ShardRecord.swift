@@ -24,6 +24,16 @@ public struct ShardRecord: Sendable, Equatable {
         self.epoch = epoch
     }
 
+    /// The map gives the shard to another group under a later epoch, though this one never froze it: a replica that was
+    /// made the only member by force slept through the move. What it serves is out of date.
+    ///
+    /// - Parameters:
+    ///   - gid: who serves the shard by the map, and `epoch`: under which epoch.
+    ///   - own: this group.
+    public func isOverruled(by gid: UInt64, epoch: UInt64, own: UInt64) -> Bool {
+        state == .serving && gid != 0 && gid != own && epoch > self.epoch
+    }
+
     static let prefix: UInt8 = UInt8(ascii: "s")
     static func key(_ shard: Int) -> [UInt8] { [prefix] + bigEndianBytes(UInt64(shard)) }
     /// The name of the shard's family.

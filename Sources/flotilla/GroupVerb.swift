@@ -2,13 +2,14 @@ import ArgumentParser
 import Client
 import Engines
 import Foundation
+import RecoveryCommands
 import Server
 import Wire
 
 struct GroupVerb: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "group", abstract: "Shard groups: serve, members, state.",
-        subcommands: [Serve.self, Status.self, MemberVerb.self])
+        commandName: "group", abstract: "Shard groups: serve, members, state, recovery.",
+        subcommands: [Serve.self, Status.self, MemberVerb.self, RecoverCommand.self])
 
     struct Serve: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Run one node of a shard group.")

@@ -3,11 +3,13 @@ import Engines
 import Foundation
 import Inspect
 import InspectCommands
+import RecoveryCommands
 
 struct SnapshotVerb: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "snapshot", abstract: "Look into snapshots, backups and stopped nodes; copy and convert them.",
-        subcommands: SnapshotCommands.all + [Convert.self, Checkpoint.self])
+        commandName: "snapshot",
+        abstract: "Look into snapshots, backups and stopped nodes; copy, convert and restore them.",
+        subcommands: SnapshotCommands.all + [Convert.self, Checkpoint.self, RestoreCommand.self])
 
     struct Convert: ParsableCommand {
         static let configuration = CommandConfiguration(

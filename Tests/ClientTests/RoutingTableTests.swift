@@ -1,4 +1,5 @@
 import Client
+import Foundation
 import Keyspace
 import Testing
 import Wire
@@ -16,6 +17,17 @@ import Wire
             return row
         }
         return config
+    }
+
+    @Test func aClusterThatWasRestoredInTheOldOnesPlaceIsBelieved() {
+        var table = RoutingTable()
+        table.adopt(config(7, shards: [100], groups: [100: ["a:1"]]))
+        var restored = config(4, shards: [101], groups: [101: ["b:1"]])
+        restored.clusterID = Data([1])
+        table.adopt(restored)
+        #expect(table.number == 4 && table.group(of: 0) == 101)
+        table.adopt(config(8, shards: [100], groups: [100: ["a:1"]]))
+        #expect(table.number == 8)
     }
 
     @Test func anEmptyTableKnowsNoGroup() {

@@ -85,6 +85,17 @@ import Testing
         #expect(try target.get(Self.keys[1]) == "value of \(Self.keys[1])")
     }
 
+    /// Only a group that was recovered by force can be in that place.
+    @Test func aShardThatAnotherGroupServesUnderALaterEpochIsOverruled() {
+        let serving = ShardRecord(state: .serving, epoch: 2)
+        #expect(serving.isOverruled(by: 2, epoch: 3, own: 1))
+        #expect(!serving.isOverruled(by: 1, epoch: 3, own: 1), "a rejected move uses up an epoch")
+        #expect(!serving.isOverruled(by: 2, epoch: 2, own: 1) && !serving.isOverruled(by: 2, epoch: 1, own: 1))
+        #expect(!serving.isOverruled(by: 0, epoch: 3, own: 1))
+        #expect(!ShardRecord(state: .frozen(to: 2, epoch: 3), epoch: 2).isOverruled(by: 2, epoch: 3, own: 1))
+        #expect(!ShardRecord(state: .gone, epoch: 2).isOverruled(by: 2, epoch: 3, own: 1))
+    }
+
     @Test func anEmptyShardMovesToo() throws {
         let (source, target) = (try Bench.group(1), try target())
         try move(source, target, epoch)

@@ -1,0 +1,131 @@
+public import Engines
+internal import Foundation
+internal import RaftLog
+internal import Sharding
+
+/// Makes the data directories of a new cluster from a backup.
+public enum Restore {
+    /// How far it is.
+    public struct Progress: Sendable, Equatable {
+        public var nodes = 0
+        public var nodesTotal = 0
+        public var families = 0
+        public var familiesTotal = 0
+        /// Of all nodes together.
+        public var keys: UInt64 = 0
+        public var bytes: UInt64 = 0
+    }
+
+    /// In the directory that is being filled; whatever is there before the end lies under it.
+    static let unfinishedName = ".restoring"
+
+    /// Makes `directory/controller-0`, `directory/group-100-0`, … as the plan says, all of them or none. They are durable
+    /// when it returns.
+    ///
+    /// Every node loads the archive's chunks into its own engine, which verifies counts, checksums and content hash, and
+    /// each family is then read back and compared. (A native form would have to be made from the loaded family first,
+    /// which costs as much as loading the portable one.)
+    ///
+    /// - Parameter directory: must not exist, or be empty.
+    public static func run(
+        _ backup: Backup, _ plan: RestorePlan, to directory: String, progress: (Progress) -> Void = { _ in }
+    ) throws(EngineError) -> Progress {
+        let isThere = InspectFiles.exists(directory)
+        if let first = InspectFiles.entries(directory)?.first {
+            throw .mismatch(
+                first == unfinishedName
+                    ? "\(directory) holds a restore that was interrupted; remove it, or choose another directory"
+                    : "\(directory) is not empty (it holds \(first)); choose another directory")
+        }
+        let unfinished = "\(directory)/\(unfinishedName)"
+        try InspectFiles.makeDirectories(unfinished)
+        do throws(EngineError) {
+            let done = try fill(backup, plan, unfinished, progress)
+            try InspectFiles.syncTree(unfinished)
+            for node in plan.nodes {
+                try InspectFiles.move("\(unfinished)/\(node.name)", to: "\(directory)/\(node.name)")
+            }
+            try InspectFiles.remove(unfinished)
+            try InspectFiles.syncTree(directory)
+            try InspectFiles.syncParent(of: directory)
+            return done
+        } catch {
+            for name in [unfinishedName] + plan.nodes.map(\.name) { try? InspectFiles.remove("\(directory)/\(name)") }
+            if !isThere { try? InspectFiles.remove(directory) }
+            throw error
+        }
+    }
+
+    private static func fill(
+        _ backup: Backup, _ plan: RestorePlan, _ directory: String, _ progress: (Progress) -> Void
+    ) throws(EngineError) -> Progress {
+        var parts: [UInt64: Backup.Part] = [0: backup.controller]
+        for part in backup.groups { parts[part.group.gid] = part }
+        var done = Progress(nodesTotal: plan.nodes.count)
+        done.familiesTotal = plan.nodes.reduce(0) { $0 + (parts[$1.gid]?.group.families.count ?? 0) }
+        for node in plan.nodes {
+            guard let part = parts[node.gid], let record = plan.records[node.gid] else {
+                throw .mismatch("the plan names group \(node.gid), which the backup lacks")
+            }
+            var identity = DirectoryIdentity(
+                engine: node.engine, role: node.role, groupId: node.gid, nodeId: node.id,
+                incarnation: node.incarnation.description)
+            identity.clusterId = Incarnation(bytes: plan.clusterID)?.description
+            identity.hasJoined = true
+            let made = try NodeDirectory.make("\(directory)/\(node.name)", identity)
+            let engine = try made.makeEngine()
+            try load(part, of: backup, record, plan.map, into: engine) { manifest in
+                done.families += 1
+                done.keys += manifest.keys
+                done.bytes += manifest.bytes
+                progress(done)
+            }
+            try engine.close()
+            try made.seal()
+            done.nodes += 1
+            progress(done)
+        }
+        return done
+    }
+
+    private static func load(
+        _ part: Backup.Part, of backup: Backup, _ record: BootstrapRecord, _ map: ShardMap,
+        into engine: any StorageEngine, _ loaded: (FamilyManifest) -> Void
+    ) throws(EngineError) {
+        let table = try FamilyTable(engine: engine)
+        let layout = try table.layout(of: part.group.gid)
+        var families: [FamilyID] = []
+        for family in part.group.families {
+            let number = try table.take()
+            try engine.ingest(family.manifest, from: backup.archive.directory(of: family, in: part.group), into: number)
+            try readBack(family, number, engine)
+            families.append(number)
+            loaded(family.manifest)
+        }
+        var header = part.header
+        var batch = WriteBatch()
+        if part.group.gid == 0 {
+            guard ControllerMachine.record(map, in: &header, families: families, &batch) else {
+                throw .corruption(place: "\(backup.archive.path): the controller has no family of maps")
+            }
+        }
+        record.write(restoring: header, families: families, to: layout, in: &batch)
+        try engine.write(batch, durability: .synced)
+    }
+
+    private static func readBack(
+        _ family: ArchiveManifest.Family, _ number: FamilyID, _ engine: any StorageEngine
+    ) throws(EngineError) {
+        let view = try engine.snapshot()
+        defer { view.close() }
+        var hash = ContentHash()
+        try view.scan(number) { key, value in
+            hash.add(key: key, value: value)
+            return true
+        }
+        guard hash.description == family.manifest.contentHash else {
+            throw .corruption(
+                place: "\(family.name) reads as \(hash), but \(family.manifest.contentHash) was written")
+        }
+    }
+}

@@ -1,0 +1,80 @@
+public import ArgumentParser
+internal import Engines
+internal import Foundation
+internal import Inspect
+internal import Sharding
+
+/// `flotilla snapshot restore`.
+public struct RestoreCommand: ParsableCommand {
+    public static let configuration = CommandConfiguration(
+        commandName: "restore",
+        abstract: "Make the data directories of a new cluster from a backup.",
+        discussion: """
+            One directory for each address: DIR/controller-0, DIR/group-100-0, …, all of them or none. Bring each to its \
+            machine and start it with the command that is printed. As many nodes as there are addresses, on any \
+            engines, whatever the backed-up cluster had.
+
+            The new cluster has an identity of its own. Keys, sessions and the history of the shard map are the \
+            backup's: a write that its client repeats in its session still executes once.
+            """)
+
+    @Option(help: "The backup.") var from: String
+    @Option(help: "The new directory; it must not exist, or be empty.") var out: String
+    @Option(help: "rocksdb, lmdb or sqlite; several in a list are taken in turn by each group's nodes.")
+    var engine = "rocksdb"
+    @Option(help: "Addresses of the new controller nodes, HOST:PORT,…") var controllers: String
+    @Option(help: "Addresses of a group's new nodes, GID=HOST:PORT,…; once for each group of the backup.")
+    var group: [String] = []
+
+    public init() {}
+
+    public func validate() throws { _ = try target() }
+
+    /// What the options say, read but not compared with the backup.
+    func target() throws -> RestoreTarget {
+        let engines = try engine.split(separator: ",").map { name in
+            guard let kind = EngineKind(rawValue: String(name)), EngineKind.durable.contains(kind) else {
+                throw ValidationError("--engine takes rocksdb, lmdb or sqlite, not \(name).")
+            }
+            return kind
+        }
+        var groups: [UInt64: [String]] = [:]
+        for text in group {
+            let parts = text.split(separator: "=", maxSplits: 1)
+            guard parts.count == 2, let gid = UInt64(parts[0]), gid > 0 else {
+                throw ValidationError("--group takes GID=HOST:PORT,HOST:PORT,…, not \(text).")
+            }
+            if groups.updateValue(addressList(parts[1]), forKey: gid) != nil {
+                throw ValidationError("Group \(gid) is named twice.")
+            }
+        }
+        return RestoreTarget(controllers: addressList(controllers), groups: groups, engines: engines)
+    }
+
+    public func run() throws {
+        let target = try target()
+        let isTerminal = isatty(2) == 1
+        let (plan, done) = try reportEngine { () throws(EngineError) in
+            let backup = try Backup(Archive(from))
+            var random = SystemRandomNumberGenerator()
+            let plan = try RestorePlan(backup, target, random: &random)
+            for text in plan.notes { note("note: \(text)") }
+            let done = try Restore.run(backup, plan, to: out) { progress in
+                guard isTerminal else { return }
+                let line =
+                    "\r\(progress.nodes) of \(progress.nodesTotal) nodes, \(progress.families) of "
+                    + "\(progress.familiesTotal) families, \(progress.keys) keys "
+                FileHandle.standardError.write(Data(line.utf8))
+            }
+            return (plan, done)
+        }
+        if isTerminal { note("") }
+        print(
+            "\(out): \(done.nodes) nodes of cluster \(plan.clusterID.map { hexadecimal($0) }.joined()), config "
+                + "\(plan.map.number); \(done.keys) keys, \(humanBytes(done.bytes)); content hashes agree")
+        print("Start them with:")
+        for node in plan.nodes { print("  \(plan.command(node, in: out))") }
+    }
+
+    private func hexadecimal(_ byte: UInt8) -> String { (byte < 16 ? "0" : "") + String(byte, radix: 16) }
+}
