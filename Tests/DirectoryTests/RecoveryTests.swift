@@ -123,9 +123,14 @@ import Testing
         _ = try await transport.wait { host.status.membership.voters == [ReplicaID(1), ReplicaID(2)] ? true : nil }
         // Both must agree now: the write is on both.
         #expect(try await survivor.propose(put("after")) == .key(.put))
-        let applied = host.status.applied
+        // The reply may come before the leader's status shows the entry, so the row itself is waited for.
         let other = replica.host
-        _ = try await transport.wait { other.status.applied >= applied ? true : nil }
+        _ = try await transport.wait { () -> Bool? in
+            guard let view = try? replica.engine.snapshot() else { return nil }
+            defer { view.close() }
+            let found = try? GroupReader(other.layout, in: view).get(bytes("after"), shardCount: 4).get()
+            return found != nil ? true : nil
+        }
         let view = try replica.engine.snapshot()
         defer { view.close() }
         for key in keys + ["after"] {
