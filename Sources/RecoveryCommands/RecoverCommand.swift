@@ -105,7 +105,10 @@ enum RecoveryText {
 
     static func done(_ recovery: ForcedRecovery, _ note: RecoveryNote) -> [String] {
         let member = recovery.group.rows.membership[recovery.group.id]
-        let others = note.before.members.filter { $0.id != recovery.group.id }
+        // Of an interrupted recovery only the note still knows them.
+        let others =
+            recovery.unfinished == nil
+            ? recovery.group.lost : note.before.members.filter { $0.id != recovery.group.id }
         return [
             "\(recovery.directory.path) is the only member of its group now, from index \(note.index) on; its "
                 + "incarnation is \(note.life).",

@@ -31,13 +31,13 @@ final class RunningReplica<Machine: StateMachine>: Sendable {
             configuration: .init(stagingDirectory: directory.stagingPath), engine: engine, families: families,
             layout: layout, machine: machine, id: id, incarnation: incarnation, seed: identity.nodeId + 1,
             transport: transport
-        ) { _ in transport.changed() }
+        ) { _ in }
         transport.add(id, host)
     }
 
     func propose(_ payload: [UInt8]) async throws -> Machine.Reply {
         let result = await withCheckedContinuation { done in host.propose(payload) { done.resume(returning: $0) } }
-        guard case .applied(_, let reply) = result else { throw Missing() }
+        guard case .applied(_, let reply) = result else { throw Missing(what: "applied, not \(result)") }
         return reply
     }
 
@@ -50,7 +50,7 @@ final class RunningReplica<Machine: StateMachine>: Sendable {
             host.read { answer in
                 done.resume(
                     returning: Result {
-                        guard case .ready(let snapshot) = answer else { throw Missing() }
+                        guard case .ready(let snapshot) = answer else { throw Missing(what: "ready, not \(answer)") }
                         return try body(layout, snapshot)
                     })
             }
@@ -67,17 +67,11 @@ final class RunningReplica<Machine: StateMachine>: Sendable {
 /// Hands messages over within the process, snapshots included.
 final class InProcessTransport<Machine: StateMachine>: ReplicaTransport {
     private let hosts = Mutex<[ReplicaID: ReplicaHost<Machine>]>([:])
-    private let events: AsyncStream<Void>
-    private let post: AsyncStream<Void>.Continuation
     private let staging: String
 
-    init(staging: String) {
-        self.staging = staging
-        (events, post) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(64))
-    }
+    init(staging: String) { self.staging = staging }
 
     func add(_ id: ReplicaID, _ host: ReplicaHost<Machine>) { hosts.withLock { $0[id] = host } }
-    func changed() { post.yield() }
 
     func send(_ messages: [Message], membership: Membership) {
         let hosts = hosts.withLock { $0 }
@@ -106,14 +100,14 @@ final class InProcessTransport<Machine: StateMachine>: ReplicaTransport {
         return try await wait { found() }
     }
 
-    /// Waits until `probe` answers; ten seconds at the most.
+    /// Waits until `probe` answers. So many looks, not so many seconds: a machine that is busy with other tests may leave
+    /// this one waiting for longer than any deadline.
     func wait<Value: Sendable>(_ probe: () -> Value?) async throws -> Value {
-        let end = ContinuousClock.now + .seconds(10)
-        while ContinuousClock.now < end {
+        for _ in 0..<5_000 {
             if let value = probe() { return value }
-            await Task.yield()
-            usleep(2_000)
+            try await Task.sleep(for: .milliseconds(2))
         }
-        throw Missing()
+        let states = hosts.withLock { $0 }.map { "\($0.key): \($0.value.status)" }.sorted()
+        throw Missing(what: "what was waited for, in 5,000 looks; \(states.joined(separator: "; "))")
     }
 }

@@ -123,7 +123,9 @@ func save(
         families: manifests)
 }
 
-struct Missing: Error {}
+struct Missing: Error {
+    var what = "a value"
+}
 
 /// A value that the test can't go on without.
 func unwrapped<Value>(_ value: Value?) throws -> Value {
