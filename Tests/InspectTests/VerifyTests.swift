@@ -62,6 +62,46 @@ import Testing
         }
     }
 
+    // MARK: - What can't say so itself
+
+    /// A value of 4 GiB in a page of 4 KiB: its checksum is taken beyond the end of the file, through the map.
+    @Test func aLibraryThatCrashesIsDamage() throws {
+        try Stores.with(.lmdb) { stores in
+            let file = URL(fileURLWithPath: "\(stores.node)/engine/data.mdb")
+            var bytes = [UInt8](try Data(contentsOf: file))
+            func word(_ at: Int) -> Int { Int(bytes[at]) | Int(bytes[at + 1]) << 8 }
+            // mdb.c: flags of a page at 10 (leaf: 2), end of its pointers at 12, pointers from 16 on. A node: size in two
+            // halves, flags (1: the value lies elsewhere, 2: a tree), length of the key.
+            for page in stride(from: 8192, to: bytes.count, by: 4096) where word(page + 10) == 2 {
+                for pointer in stride(from: page + 16, to: page + word(page + 12), by: 2) {
+                    let node = page + word(pointer)
+                    if word(node + 4) == 0 { (bytes[node + 2], bytes[node + 3]) = (0xff, 0xff) }
+                }
+            }
+            try Data(bytes).write(to: file)
+            let verified = try SnapshotProgram.run("verify", stores.node)
+            #expect(verified.code == 2 && verified.output.contains("reading it ended with SIG"), "\(verified)")
+            let inspected = try SnapshotProgram.run("inspect", stores.node)
+            #expect(inspected.code == 2 && inspected.notes.contains("reading it ended with SIG"), "\(inspected)")
+            #expect(inspected.notes.split(separator: "\n").count == 1)
+        }
+    }
+
+    /// A pipe that nobody writes to, where a file should be: opening it doesn't return.
+    @Test func whatDoesNotGetOnIsEndedAndDamage() throws {
+        try Stores.with(.lmdb) { stores in
+            let path = "\(stores.snapshot)/group-7/0/0.chunk"
+            try FileManager.default.removeItem(atPath: path)
+            #expect(mkfifo(path, 0o600) == 0)
+            for verb in ["verify", "inspect"] {
+                let outcome = try SnapshotProgram.run(verb, stores.snapshot, "--timeout", "0.5")
+                #expect(outcome.code == 2, "\(outcome)")
+                #expect((outcome.output + outcome.notes).contains("has not got on for 0.5 seconds"), "\(outcome)")
+                #expect((outcome.output + outcome.notes).contains("shard/0 of group 7"), "it says where")
+            }
+        }
+    }
+
     // MARK: - What the rows of a directory say of each other
 
     /// Each writes something that contradicts the rest; verification must say what.

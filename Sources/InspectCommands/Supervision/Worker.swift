@@ -49,7 +49,7 @@ final class Worker {
         self.pipe = pipe
         progress = ReadProgress { pipe.show($0) }
         output = Output { isWriting in
-            if isWriting { pipe.bar.clear() }
+            if isWriting { pipe.bar.giveWay() }
             pipe.send(WorkerMessage(isWriting: isWriting))
         }
     }
