@@ -73,7 +73,8 @@ public struct DamageDrill: Sendable {
         try withScratchDirectory { root in
             let original = "\(root)/original"
             try make(original, root)
-            var random = SeededRandom(seed: SeededRandom.hash(seed, UInt64(subject.description.utf8.count)))
+            let name = subject.description.utf8.reduce(0) { SeededRandom.hash($0, UInt64($1)) }
+            var random = SeededRandom(seed: SeededRandom.hash(seed, name))
             let plan = try DamagePlan(
                 of: original, subject.engine, enginePrefix: "engine/", flips: flips, cutsPerFile: cutsPerFile,
                 using: &random)

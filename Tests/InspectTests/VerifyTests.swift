@@ -62,6 +62,61 @@ import Testing
         }
     }
 
+    // MARK: - What other tools leave
+
+    /// A node that restoring, or going on alone, has left contradicts itself in nothing.
+    @Test func restoredAndRecoveredNodesAreNotCalledDamaged() throws {
+        let backup = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("Fixtures/archive-1/backup").path
+        let kept = try StoreVerifier.verify(backup)
+        #expect(kept.verdict == .good && kept.warnings.isEmpty, "\(kept)")
+        try withScratchDirectory { root in
+            let target = RestoreTarget(
+                controllers: ["localhost:1"], groups: [100: ["localhost:2"], 101: ["localhost:3"]],
+                engines: [.rocksdb, .sqlite, .lmdb])
+            var random = SplitMix64(seed: 1)
+            let plan = try RestorePlan(Backup(Archive(backup)), target, random: &random)
+            _ = try Restore.run(Backup(Archive(backup)), plan, to: root)
+            for node in plan.nodes {
+                let report = try StoreVerifier.verify("\(root)/\(node.name)")
+                #expect(report.verdict == .unsealed && report.warnings.isEmpty, "\(node.name): \(report)")
+                let outcome = try SnapshotProgram.run("diff", backup, "\(root)/\(node.name)", "--group", "\(node.gid)")
+                #expect(outcome.code == (node.gid == 0 ? 2 : 0), "the map names the new cluster: \(outcome)")
+            }
+        }
+        for kind in EngineKind.durable {
+            try withScratchDirectory { root in
+                try NodeFixture.makeGroup("\(root)/node", kind)
+                do {
+                    let recovery = try ForcedRecovery("\(root)/node")
+                    _ = try recovery.force(life: Incarnation(high: 1, low: 2), time: NodeFixture.start)
+                }
+                let report = try StoreVerifier.verify("\(root)/node")
+                #expect(report.verdict == .unsealed, "\(report)")
+            }
+        }
+    }
+
+    @Test(arguments: ["cluster", "node", "incarnation"]) func anIdentityThatTheRowsDenyIsFound(what: String) throws {
+        try Stores.with(.lmdb) { stores in
+            let file = URL(fileURLWithPath: "\(stores.node)/FLOTILLA")
+            var text = try String(contentsOf: file, encoding: .utf8)
+            switch what {
+            case "cluster": text.replace("c1c1c1", with: "c1c1c2")
+            case "node": text.replace("\"groupId\" : 7", with: "\"groupId\" : 6")
+            default: text.replace("070707", with: "070708")
+            }
+            try Data(text.utf8).write(to: file)
+            let report = try StoreVerifier.verify(stores.node)
+            // A node that has been replaced has another incarnation, too.
+            if what == "incarnation" {
+                #expect(report.verdict == .unsealed && report.warnings.count == 1, "\(report)")
+            } else {
+                #expect(report.verdict == .damaged && report.damage.first?.place == "FLOTILLA", "\(report)")
+            }
+        }
+    }
+
     // MARK: - What can't say so itself
 
     /// A value of 4 GiB in a page of 4 KiB: its checksum is taken beyond the end of the file, through the map.

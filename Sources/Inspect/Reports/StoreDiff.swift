@@ -68,16 +68,15 @@ public struct DiffReport: Encodable, Sendable, Equatable {
             throw .mismatch("\(storeA.path) has \(countA) shards and \(storeB.path) \(countB): they can't be compared")
         }
         var report = DiffReport()
-        let controllers = (
-            try storeA.groups(selection.gid).first(where: \.isController),
-            try storeB.groups(selection.gid).first(where: \.isController)
-        )
-        if let controllerA = controllers.0, let controllerB = controllers.1 {
+        let (groupsA, groupsB) = (try storeA.groups(selection.gid), try storeB.groups(selection.gid))
+        if let controllerA = groupsA.first(where: \.isController),
+            let controllerB = groupsB.first(where: \.isController)
+        {
             let mapA = try ControllerMachine.map(number: nil, layout: controllerA.layout, in: controllerA.view)
             let mapB = try ControllerMachine.map(number: nil, layout: controllerB.layout, in: controllerB.view)
             report.maps = Maps(configInA: mapA?.number, configInB: mapB?.number, isEqual: mapA == mapB)
             // Controllers alone: there are no keys to compare.
-            if storeA.groups.allSatisfy(\.isController), storeB.groups.allSatisfy(\.isController) { return report }
+            if groupsA.allSatisfy(\.isController), groupsB.allSatisfy(\.isController) { return report }
         }
         var shardsA: [Int: UserShard] = [:]
         for shard in try storeA.userShards(selection) { shardsA[shard.shard] = shard }
