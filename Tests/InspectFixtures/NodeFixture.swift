@@ -42,7 +42,8 @@ public enum NodeFixture {
         try node.compact()
         var number = 0
         while number < size.keys {
-            let last = min(size.keys, number + 50)
+            // Batches as a node writes them: it applies at most 4 MiB at a time.
+            let last = min(size.keys, number + min(50, max(1, (4 << 20) / max(1, size.valueBytes))))
             try node.apply((number..<last).map { put("key \($0)", value($0, size.valueBytes)) })
             number = last
         }

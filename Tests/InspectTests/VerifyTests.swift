@@ -142,6 +142,17 @@ import Testing
         }
     }
 
+    /// The values of a write-ahead log are in memory while a directory of RocksDB is read.
+    @Test func readingStaysWithinItsMemory() throws {
+        try withScratchDirectory { root in
+            try NodeFixture.makeGroup("\(root)/node", .rocksdb, .init(keys: 60, valueBytes: 1 << 20))
+            #expect(try SnapshotProgram.run("verify", "\(root)/node").code == 0)
+            let tight = try SnapshotProgram.run("inspect", "\(root)/node", "--memory", "128")
+            #expect(tight.code == 2 && tight.notes.contains("within 128 MiB of memory"), "\(tight)")
+            #expect(try SnapshotProgram.run("inspect", "\(root)/node", "--memory", "1").code == 64)
+        }
+    }
+
     /// A pipe that nobody writes to, where a file should be: opening it doesn't return.
     @Test func whatDoesNotGetOnIsEndedAndDamage() throws {
         try Stores.with(.lmdb) { stores in
