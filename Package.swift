@@ -199,7 +199,8 @@ if !coreOnly {
         .executableTarget(
             name: "flotilla",
             dependencies: [
-                "Bench", "Client", "EngineBench", "Inspect", "InspectCommands", "RecoveryCommands", "Server", "Sharding",
+                "Bench", "Client", "EngineBench", "Inspect", "InspectCommands", "RecoveryCommands", "Server",
+                "Sharding",
                 "Engines", "Keyspace", "Wire", argumentParser, logging,
             ],
             swiftSettings: settings),

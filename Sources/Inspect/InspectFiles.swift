@@ -5,6 +5,23 @@ internal import Foundation
 enum InspectFiles {
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    /// Does a path, which need not exist, lead to a place below a directory, or to the directory itself?
+    static func isInside(_ path: String, _ directory: String) -> Bool {
+        let (inner, outer) = (resolved(path), resolved(directory))
+        return inner == outer || inner.hasPrefix(outer + "/")
+    }
+
+    /// The path without links, as far as it exists.
+    private static func resolved(_ path: String) -> String {
+        var url = URL(fileURLWithPath: path).standardizedFileURL
+        var missing: [String] = []
+        while !exists(url.path), url.path != "/" {
+            missing.insert(url.lastPathComponent, at: 0)
+            url.deleteLastPathComponent()
+        }
+        return ([url.resolvingSymlinksInPath().path] + missing).joined(separator: "/")
+    }
+
     /// Names in a directory, in order; `nil` if it can't be read.
     static func entries(_ path: String) -> [String]? {
         (try? FileManager.default.contentsOfDirectory(atPath: path))?.sorted()

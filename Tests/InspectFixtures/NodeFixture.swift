@@ -42,7 +42,8 @@ public enum NodeFixture {
         try node.compact()
         var number = 0
         while number < size.keys {
-            let last = min(size.keys, number + 50)
+            // Batches as a node writes them: it applies at most 4 MiB at a time.
+            let last = min(size.keys, number + min(50, max(1, (4 << 20) / max(1, size.valueBytes))))
             try node.apply((number..<last).map { put("key \($0)", value($0, size.valueBytes)) })
             number = last
         }
@@ -152,7 +153,6 @@ private final class Node<Machine: StateMachine> {
         let life = String(repeating: role == "controller" ? "0c" : "07", count: 16)
         directory = try NodeDirectory.open(
             path, engine: kind, role: role, groupId: gid, nodeId: 1, incarnation: life)
-        try directory.record(clusterId: BytesText.hex(NodeFixture.clusterID))
         engine = try directory.openEngine()
         families = try FamilyTable(engine: engine)
         layout = try families.layout(of: gid)
@@ -166,9 +166,11 @@ private final class Node<Machine: StateMachine> {
                     standing: number == 3 ? .learner : .voter))
         }
         var batch = WriteBatch()
-        let cluster = role == "controller" ? [] : NodeFixture.clusterID
-        BootstrapRecord(clusterID: cluster, gid: gid, membership: Membership(members: members)).write(
-            to: layout, in: &batch)
+        let record = BootstrapRecord(
+            clusterID: role == "controller" ? [] : NodeFixture.clusterID, gid: gid,
+            membership: Membership(members: members))
+        record.write(to: layout, in: &batch)
+        try directory.record(clusterId: BytesText.hex(role == "controller" ? record.hash : NodeFixture.clusterID))
         try engine.write(batch, durability: .synced)
         try directory.recordJoined()
         let view = try engine.snapshot()

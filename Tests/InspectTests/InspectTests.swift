@@ -10,11 +10,14 @@ import Testing
     @Test(arguments: EngineKind.durable) func everyCommandLeavesEveryFileAsItWas(kind: EngineKind) throws {
         try Stores.with(kind) { stores in
             let before = try Stores.checksums(stores.root)
-            for path in [stores.node, stores.snapshot, stores.controller] {
+            for path in [stores.node, stores.snapshot] {
                 for verb in [["inspect"], ["verify"], ["keys"], ["scan"], ["dump"], ["histogram"], ["diff", path]] {
                     let outcome = try SnapshotProgram.run(verb + [path])
                     #expect(outcome.code == 0, "\(verb) \(path): \(outcome)")
                 }
+            }
+            for verb in [["inspect"], ["verify"], ["log"], ["diff", stores.controller]] {
+                #expect(try SnapshotProgram.run(verb + [stores.controller]).code == 0)
             }
             #expect(try SnapshotProgram.run("log", stores.node).code == 0)
             #expect(try Stores.checksums(stores.root) == before)
@@ -109,6 +112,31 @@ import Testing
         }
     }
 
+    @Test func controllersAreComparedByTheirMapsAndHoldNoKeys() throws {
+        try withScratchDirectory { root in
+            try NodeFixture.makeController("\(root)/a", .rocksdb)
+            try NodeFixture.makeController("\(root)/b", .sqlite)
+            let outcome = try SnapshotProgram.run("diff", "\(root)/a", "\(root)/b")
+            #expect(outcome.code == 0 && outcome.output == "shard maps: config 2 and config 2, equal\n", "\(outcome)")
+            let keys = try SnapshotProgram.run("keys", "\(root)/a")
+            #expect(keys.code == 1 && keys.notes.contains("holds the shard map and no keys"), "\(keys)")
+        }
+    }
+
+    @Test func aBackupIsReadAsAWhole() throws {
+        try Stores.with(.lmdb) { stores in
+            let backup = "\(stores.root)/backup"
+            try NodeFixture.makeBackup(of: [stores.controller, stores.node], backup)
+            #expect(try SnapshotProgram.run("verify", backup).code == 0)
+            let diff = try SnapshotProgram.run("diff", backup, stores.node)
+            #expect(diff.code == 0 && diff.output == "equal: 58 keys in 3 shards\n", "\(diff)")
+            let report = try StoreReport.read(InspectedStore(backup))
+            #expect(report.kind == .backup && report.groups.map(\.role) == ["controller", "group"])
+            #expect(report.groups.first?.map?.shards.compactMap(\.move).count == 2)
+            #expect(try SnapshotProgram.run("keys", backup, "--group", "0").code == 1)
+        }
+    }
+
     @Test func valuesComeOutAsTheyWentIn() throws {
         try Stores.with(.rocksdb) { stores in
             for path in [stores.node, stores.snapshot] {
@@ -160,7 +188,12 @@ import Testing
                 _ = try ArchiveMaker.save(
                     from: stores.node, to: "\(stores.root)/x", gid: 9, madeBy: "t", createdAtMs: 0)
             }
+            #expect(throws: EngineError.self) {
+                _ = try ArchiveMaker.save(
+                    from: stores.node, to: "\(stores.node)/staging/../x/y", madeBy: "t", createdAtMs: 0)
+            }
             #expect(!FileManager.default.fileExists(atPath: "\(stores.root)/x"))
+            #expect(!FileManager.default.fileExists(atPath: "\(stores.node)/x"))
         }
     }
 }

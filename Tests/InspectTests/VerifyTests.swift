@@ -62,6 +62,112 @@ import Testing
         }
     }
 
+    // MARK: - What other tools leave
+
+    /// A node that restoring, or going on alone, has left contradicts itself in nothing.
+    @Test func restoredAndRecoveredNodesAreNotCalledDamaged() throws {
+        let backup = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("Fixtures/archive-1/backup").path
+        let kept = try StoreVerifier.verify(backup)
+        #expect(kept.verdict == .good && kept.warnings.isEmpty, "\(kept)")
+        try withScratchDirectory { root in
+            let target = RestoreTarget(
+                controllers: ["localhost:1"], groups: [100: ["localhost:2"], 101: ["localhost:3"]],
+                engines: [.rocksdb, .sqlite, .lmdb])
+            var random = SplitMix64(seed: 1)
+            let plan = try RestorePlan(Backup(Archive(backup)), target, random: &random)
+            _ = try Restore.run(Backup(Archive(backup)), plan, to: root)
+            for node in plan.nodes {
+                let report = try StoreVerifier.verify("\(root)/\(node.name)")
+                #expect(report.verdict == .unsealed && report.warnings.isEmpty, "\(node.name): \(report)")
+                let outcome = try SnapshotProgram.run("diff", backup, "\(root)/\(node.name)", "--group", "\(node.gid)")
+                #expect(outcome.code == (node.gid == 0 ? 2 : 0), "the map names the new cluster: \(outcome)")
+            }
+        }
+        for kind in EngineKind.durable {
+            try withScratchDirectory { root in
+                try NodeFixture.makeGroup("\(root)/node", kind)
+                do {
+                    let recovery = try ForcedRecovery("\(root)/node")
+                    _ = try recovery.force(life: Incarnation(high: 1, low: 2), time: NodeFixture.start)
+                }
+                let report = try StoreVerifier.verify("\(root)/node")
+                #expect(report.verdict == .unsealed, "\(report)")
+            }
+        }
+    }
+
+    @Test(arguments: ["cluster", "node", "incarnation"]) func anIdentityThatTheRowsDenyIsFound(what: String) throws {
+        try Stores.with(.lmdb) { stores in
+            let file = URL(fileURLWithPath: "\(stores.node)/FLOTILLA")
+            var text = try String(contentsOf: file, encoding: .utf8)
+            switch what {
+            case "cluster": text.replace("c1c1c1", with: "c1c1c2")
+            case "node": text.replace("\"groupId\" : 7", with: "\"groupId\" : 6")
+            default: text.replace("070707", with: "070708")
+            }
+            try Data(text.utf8).write(to: file)
+            let report = try StoreVerifier.verify(stores.node)
+            // A node that has been replaced has another incarnation, too.
+            if what == "incarnation" {
+                #expect(report.verdict == .unsealed && report.warnings.count == 1, "\(report)")
+            } else {
+                #expect(report.verdict == .damaged && report.damage.first?.place == "FLOTILLA", "\(report)")
+            }
+        }
+    }
+
+    // MARK: - What can't say so itself
+
+    /// A value of 4 GiB in a page of 4 KiB: its checksum is taken beyond the end of the file, through the map.
+    @Test func aLibraryThatCrashesIsDamage() throws {
+        try Stores.with(.lmdb) { stores in
+            let file = URL(fileURLWithPath: "\(stores.node)/engine/data.mdb")
+            var bytes = [UInt8](try Data(contentsOf: file))
+            func word(_ at: Int) -> Int { Int(bytes[at]) | Int(bytes[at + 1]) << 8 }
+            // mdb.c: flags of a page at 10 (leaf: 2), end of its pointers at 12, pointers from 16 on. A node: size in two
+            // halves, flags (1: the value lies elsewhere, 2: a tree), length of the key.
+            for page in stride(from: 8192, to: bytes.count, by: 4096) where word(page + 10) == 2 {
+                for pointer in stride(from: page + 16, to: page + word(page + 12), by: 2) {
+                    let node = page + word(pointer)
+                    if word(node + 4) == 0 { (bytes[node + 2], bytes[node + 3]) = (0xff, 0xff) }
+                }
+            }
+            try Data(bytes).write(to: file)
+            let verified = try SnapshotProgram.run("verify", stores.node)
+            #expect(verified.code == 2 && verified.output.contains("reading it ended with SIG"), "\(verified)")
+            let inspected = try SnapshotProgram.run("inspect", stores.node)
+            #expect(inspected.code == 2 && inspected.notes.contains("reading it ended with SIG"), "\(inspected)")
+            #expect(inspected.notes.split(separator: "\n").count == 1)
+        }
+    }
+
+    /// The values of a write-ahead log are in memory while a directory of RocksDB is read.
+    @Test func readingStaysWithinItsMemory() throws {
+        try withScratchDirectory { root in
+            try NodeFixture.makeGroup("\(root)/node", .rocksdb, .init(keys: 60, valueBytes: 1 << 20))
+            #expect(try SnapshotProgram.run("verify", "\(root)/node").code == 0)
+            let tight = try SnapshotProgram.run("inspect", "\(root)/node", "--memory", "128")
+            #expect(tight.code == 2 && tight.notes.contains("within 128 MiB of memory"), "\(tight)")
+            #expect(try SnapshotProgram.run("inspect", "\(root)/node", "--memory", "1").code == 64)
+        }
+    }
+
+    /// A pipe that nobody writes to, where a file should be: opening it doesn't return.
+    @Test func whatDoesNotGetOnIsEndedAndDamage() throws {
+        try Stores.with(.lmdb) { stores in
+            let path = "\(stores.snapshot)/group-7/0/0.chunk"
+            try FileManager.default.removeItem(atPath: path)
+            #expect(mkfifo(path, 0o600) == 0)
+            for verb in ["verify", "inspect"] {
+                let outcome = try SnapshotProgram.run(verb, stores.snapshot, "--timeout", "0.5")
+                #expect(outcome.code == 2, "\(outcome)")
+                #expect((outcome.output + outcome.notes).contains("has not got on for 0.5 seconds"), "\(outcome)")
+                #expect((outcome.output + outcome.notes).contains("shard/0 of group 7"), "it says where")
+            }
+        }
+    }
+
     // MARK: - What the rows of a directory say of each other
 
     /// Each writes something that contradicts the rest; verification must say what.

@@ -9,7 +9,7 @@ import InspectFixtures
 
 struct SnapshotTool: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "snapshot-tool", subcommands: SnapshotCommands.all + [Save.self, Make.self])
+        commandName: "snapshot-tool", subcommands: SnapshotCommands.all + [Save.self, Make.self, Speed.self])
 
     struct Save: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Save a stopped node's groups.")
@@ -37,6 +37,35 @@ extension SnapshotTool {
             } else {
                 try NodeFixture.makeGroup(path, kind, .init(keys: keys, valueBytes: valueBytes))
             }
+        }
+    }
+}
+
+extension SnapshotTool {
+    /// What `verify` is measured by: the engine's own scan of all families.
+    struct Speed: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Scan all families and do nothing with them.")
+        @Argument var path: String
+
+        func run() throws {
+            guard let kind = try NodeDirectory.identity(at: path)?.engine else {
+                throw ValidationError("\(path) is no node's directory.")
+            }
+            let engine = try kind.open("\(path)/engine", readOnly: true)
+            let view = try engine.snapshot()
+            let clock = ContinuousClock()
+            var bytes = 0
+            let time = try clock.measure {
+                for family in try engine.families() {
+                    try view.scan(family) { key, value in
+                        bytes += key.count + value.count
+                        return true
+                    }
+                }
+            }
+            print("\(bytes) bytes in \(time)")
+            view.close()
+            try engine.close()
         }
     }
 }

@@ -78,7 +78,11 @@
                     for (family, rows) in overlay {
                         guard let dbi = families[family] else { continue }
                         try rows.forEach { (key, value) throws(EngineError) in
-                            if let value { try transaction.put(dbi, key, value) } else { try transaction.delete(dbi, key) }
+                            if let value {
+                                try transaction.put(dbi, key, value)
+                            } else {
+                                try transaction.delete(dbi, key)
+                            }
                         }
                     }
                     try body(transaction)

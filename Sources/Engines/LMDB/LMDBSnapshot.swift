@@ -64,7 +64,8 @@
             _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
         ) throws(EngineError) -> any Cursor {
             try LMDBCursor(
-                self, try database(family), overlay[family] ?? LMDBOverlay(), lower: lower, upper: upper, reverse: reverse
+                self, try database(family), overlay[family] ?? LMDBOverlay(), lower: lower, upper: upper,
+                reverse: reverse
             )
         }
 

@@ -20,6 +20,9 @@ public enum ArchiveMaker {
         guard let engine = store.engine, let view = store.engineSnapshot else {
             throw .mismatch("\(path) is a \(store.kind.rawValue) already; name the directory of a stopped node")
         }
+        guard !InspectFiles.isInside(out, path) else {
+            throw .mismatch("\(out) lies in \(path), which must not change; choose another directory")
+        }
         let groups = try store.groups(gid)
         guard !groups.isEmpty else { throw .mismatch("\(path) holds no group; its node has never taken part") }
         let writer = try ArchiveWriter(

@@ -24,6 +24,13 @@ public struct InspectedGroup {
     /// Everything of the group but its log and its families' contents.
     public func rows() throws(EngineError) -> GroupStorageRows { try GroupStorageRows.load(layout, in: view) }
 
+    /// The cluster id by the record with which the group began, in hexadecimal digits; `nil` without a record.
+    func foundedCluster() throws(EngineError) -> String? {
+        guard let record = try layout.bootstrapRecord(in: view) else { return nil }
+        let id = isController ? record.hash : record.clusterID
+        return id.isEmpty ? nil : BytesText.hex(id)
+    }
+
     /// The cluster's number of shards; `nil` until the group has heard of its first.
     public func shardCount() throws(EngineError) -> Int? {
         guard let count = try reader.shardCount() else { return nil }

@@ -96,9 +96,7 @@ public final class InspectedStore {
         if let archive { return archive.manifest.clusterId }
         if let known = identity?.clusterId { return known }
         for group in groups {
-            guard let record = try group.layout.bootstrapRecord(in: group.view) else { continue }
-            let id = group.isController ? record.hash : record.clusterID
-            if !id.isEmpty { return BytesText.hex(id) }
+            if let id = try group.foundedCluster() { return id }
         }
         return nil
     }

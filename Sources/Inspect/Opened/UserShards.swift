@@ -44,10 +44,15 @@ extension InspectedStore {
     /// The shards whose records are here, each once, ordered by number.
     ///
     /// In a backup that was taken during a move a shard may be here twice. The copy of the highest epoch counts, and
-    /// before a frozen one, one that is served; an option that names a group gets that group's.
+    /// before a frozen one, one that is served; an option that names a group gets that group's. Throws `mismatch` for
+    /// a controller, which has none.
     public func userShards(_ selection: RecordSelection = RecordSelection()) throws(EngineError) -> [UserShard] {
+        let groups = try groups(selection.gid)
+        if !groups.isEmpty, groups.allSatisfy(\.isController) {
+            throw .mismatch("\(path) is a controller's: it holds the shard map and no keys; `inspect` shows it")
+        }
         var chosen: [Int: UserShard] = [:]
-        for group in try groups(selection.gid) where !group.isController {
+        for group in groups where !group.isController {
             let records = try group.reader.records()
             for family in try group.shardFamilies() {
                 if let shard = selection.shard, shard != family.shard { continue }

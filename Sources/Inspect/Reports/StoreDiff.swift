@@ -38,19 +38,28 @@ public struct DiffReport: Encodable, Sendable, Equatable {
         public var isEqual: Bool { onlyInA == 0 && onlyInB == 0 && differs == 0 }
     }
 
-    public var shards: [Shard] = []
-    public var isEqual: Bool { shards.allSatisfy(\.isEqual) }
+    /// The shard maps of two stores that both hold the controller.
+    public struct Maps: Encodable, Sendable, Equatable {
+        public var configInA: UInt64?
+        public var configInB: UInt64?
+        public var isEqual: Bool
+    }
 
-    private enum CodingKeys: String, CodingKey { case isEqual, shards }
+    public var shards: [Shard] = []
+    public var maps: Maps?
+    public var isEqual: Bool { shards.allSatisfy(\.isEqual) && maps?.isEqual != false }
+
+    private enum CodingKeys: String, CodingKey { case isEqual, maps, shards }
 
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(isEqual, forKey: .isEqual)
+        try container.encodeIfPresent(maps, forKey: .maps)
         try container.encode(shards, forKey: .shards)
     }
 
     /// Reads both side by side, one record of each at a time. Where they lie, on which engine and in which group,
-    /// doesn't matter; only keys and values do.
+    /// doesn't matter; only keys and values do. Controllers are compared by their shard maps.
     public static func read(
         _ storeA: InspectedStore, _ storeB: InspectedStore, _ selection: RecordSelection = RecordSelection(),
         _ progress: ReadProgress = ReadProgress(), _ found: (Difference) -> Void
@@ -58,11 +67,21 @@ public struct DiffReport: Encodable, Sendable, Equatable {
         if let countA = try storeA.shardCount(), let countB = try storeB.shardCount(), countA != countB {
             throw .mismatch("\(storeA.path) has \(countA) shards and \(storeB.path) \(countB): they can't be compared")
         }
+        var report = DiffReport()
+        let (groupsA, groupsB) = (try storeA.groups(selection.gid), try storeB.groups(selection.gid))
+        if let controllerA = groupsA.first(where: \.isController),
+            let controllerB = groupsB.first(where: \.isController)
+        {
+            let mapA = try ControllerMachine.map(number: nil, layout: controllerA.layout, in: controllerA.view)
+            let mapB = try ControllerMachine.map(number: nil, layout: controllerB.layout, in: controllerB.view)
+            report.maps = Maps(configInA: mapA?.number, configInB: mapB?.number, isEqual: mapA == mapB)
+            // Controllers alone: there are no keys to compare.
+            if groupsA.allSatisfy(\.isController), groupsB.allSatisfy(\.isController) { return report }
+        }
         var shardsA: [Int: UserShard] = [:]
         for shard in try storeA.userShards(selection) { shardsA[shard.shard] = shard }
         var shardsB: [Int: UserShard] = [:]
         for shard in try storeB.userShards(selection) { shardsB[shard.shard] = shard }
-        var report = DiffReport()
         for shard in Set(shardsA.keys).union(shardsB.keys).sorted() {
             report.shards.append(
                 try compare(shard, shardsA[shard], shardsB[shard], selection.prefix, progress, found))

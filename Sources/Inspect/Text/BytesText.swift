@@ -1,25 +1,44 @@
 /// Keys and values as text that shows every byte.
 public enum BytesText {
-    private static let digits = Array("0123456789abcdef".utf8)
-
     /// Printable ASCII as it is; every other byte, and the backslash, as `\xNN`. `parse` reads it back.
-    public static func escaped(_ bytes: some Sequence<UInt8>) -> String {
+    public static func escaped(_ bytes: some Sequence<UInt8>) -> String { text(bytes, escape) }
+
+    /// Two digits a byte.
+    public static func hex(_ bytes: some Sequence<UInt8>) -> String { text(bytes, hex) }
+
+    private static func text(
+        _ bytes: some Sequence<UInt8>, _ append: (UnsafeRawBufferPointer, inout [UInt8]) -> Void
+    ) -> String {
         var text: [UInt8] = []
-        for byte in bytes {
-            if byte >= 0x20, byte < 0x7f, byte != UInt8(ascii: "\\") {
-                text.append(byte)
-            } else {
-                text += [UInt8(ascii: "\\"), UInt8(ascii: "x"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
+        Array(bytes).withUnsafeBytes { append($0, &text) }
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Two digits a byte.
-    public static func hex(_ bytes: some Sequence<UInt8>) -> String {
-        var text: [UInt8] = []
-        for byte in bytes { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
-        return String(decoding: text, as: UTF8.self)
+    /// `escaped`, at the end of a buffer: for values by the million.
+    public static func escape(_ bytes: UnsafeRawBufferPointer, into buffer: inout [UInt8]) {
+        for byte in bytes {
+            if byte >= 0x20, byte < 0x7f, byte != UInt8(ascii: "\\") {
+                buffer.append(byte)
+            } else {
+                buffer.append(UInt8(ascii: "\\"))
+                buffer.append(UInt8(ascii: "x"))
+                buffer.append(digit(byte >> 4))
+                buffer.append(digit(byte & 15))
+            }
+        }
+    }
+
+    /// `hex`, at the end of a buffer.
+    public static func hex(_ bytes: UnsafeRawBufferPointer, into buffer: inout [UInt8]) {
+        for byte in bytes {
+            buffer.append(digit(byte >> 4))
+            buffer.append(digit(byte & 15))
+        }
+    }
+
+    @inline(__always)
+    private static func digit(_ half: UInt8) -> UInt8 {
+        half < 10 ? UInt8(ascii: "0") + half : UInt8(ascii: "a") + half - 10
     }
 
     /// Reads `\xNN`; everything else stands for itself, in UTF-8.
@@ -29,7 +48,7 @@ public enum BytesText {
         var at = 0
         while at < all.count {
             if all[at] == UInt8(ascii: "\\"), at + 3 < all.count, all[at + 1] == UInt8(ascii: "x"),
-                let high = digit(all[at + 2]), let low = digit(all[at + 3])
+                let high = value(ofDigit: all[at + 2]), let low = value(ofDigit: all[at + 3])
             {
                 bytes.append(high << 4 | low)
                 at += 4
@@ -47,13 +66,13 @@ public enum BytesText {
         guard all.count % 2 == 0 else { return nil }
         var bytes: [UInt8] = []
         for at in stride(from: 0, to: all.count, by: 2) {
-            guard let high = digit(all[at]), let low = digit(all[at + 1]) else { return nil }
+            guard let high = value(ofDigit: all[at]), let low = value(ofDigit: all[at + 1]) else { return nil }
             bytes.append(high << 4 | low)
         }
         return bytes
     }
 
-    private static func digit(_ character: UInt8) -> UInt8? {
+    private static func value(ofDigit character: UInt8) -> UInt8? {
         switch character {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): character - UInt8(ascii: "0")
         case UInt8(ascii: "a")...UInt8(ascii: "f"): character - UInt8(ascii: "a") + 10

@@ -36,13 +36,12 @@ final class ShardCheck {
     private func addOther(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
         switch key.first {
         case ShardRows.user:
-            let userKey = key.dropFirst()
+            let userKey = UnsafeRawBufferPointer(rebasing: key.dropFirst())
             guard userKey.count > 0, userKey.count <= Limits.keyBytesMax else {
-                return wrong(key, "a key of \(userKey.count) bytes")
+                return wrong(userKey, "a key of \(userKey.count) bytes")
             }
-            guard let flags = value.first, flags == 0 else { return wrong(key, "a record with unknown flags") }
-            let other = Slot.shard(of: UnsafeRawBufferPointer(rebasing: userKey), shardCount: shardCount)
-            wrong(key, "a key of shard \(other)")
+            guard let flags = value.first, flags == 0 else { return wrong(userKey, "a record with unknown flags") }
+            wrong(userKey, "a key of shard \(Slot.shard(of: userKey, shardCount: shardCount))")
         case ShardRows.session where key.count == 17:
             guard let row = try? SessionRow(encoded: Array(value)) else {
                 return wrong(key, "a session row that can't be read")

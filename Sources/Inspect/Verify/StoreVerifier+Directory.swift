@@ -8,12 +8,7 @@ extension StoreVerifier {
         let store = try InspectedStore(path, progress)
         guard let engine = store.engine, let view = store.engineSnapshot else { return }
         if let identity = store.identity {
-            for group in store.groups where group.gid != identity.groupId || group.role != identity.role {
-                damage("FLOTILLA", "it says \(identity.summary), and the engine holds \(group.title)")
-            }
-            if identity.hasJoined == true, store.groups.isEmpty {
-                damage("FLOTILLA", "it says \(identity.summary), and the engine holds no group")
-            }
+            try verify(identity, of: store)
         } else {
             warn(path, "it has no file FLOTILLA; the engine was told by its files")
         }
@@ -69,6 +64,33 @@ extension StoreVerifier {
             }
             if name == nil, rows > 0 {
                 warn("\(family)", "\(rows) rows that nothing names; the node removes them at its next start")
+            }
+        }
+    }
+
+    /// Whom `FLOTILLA` names, and whom the engine's rows name.
+    private func verify(_ identity: DirectoryIdentity, of store: InspectedStore) throws(EngineError) {
+        for group in store.groups where group.gid != identity.groupId || group.role != identity.role {
+            damage("FLOTILLA", "it says \(identity.summary), and the engine holds \(group.title)")
+        }
+        if identity.hasJoined == true, store.groups.isEmpty {
+            damage("FLOTILLA", "it says \(identity.summary), and the engine holds no group")
+        }
+        for group in store.groups {
+            try attempt("the bootstrap record of \(group.title)") { () throws(EngineError) in
+                guard let cluster = identity.clusterId, let founded = try group.foundedCluster() else { return }
+                if cluster != founded {
+                    damage("FLOTILLA", "it says cluster \(cluster), and \(group.title) was founded in \(founded)")
+                }
+            }
+            try attempt("the tables of \(group.title)") { () throws(EngineError) in
+                let member = try group.rows().membership[ReplicaID(identity.nodeId)]
+                guard let member, member.incarnation.description != identity.incarnation else { return }
+                // A node whose disk was lost, or which has been replaced, is in the right to look like this.
+                warn(
+                    "FLOTILLA",
+                    "its incarnation is \(identity.incarnation), and member \(identity.nodeId) of \(group.title) has "
+                        + "\(member.incarnation)")
             }
         }
     }

@@ -31,6 +31,7 @@ public struct DiffCommand: ReadingCommand {
         var a: String
         var b: String
         var isEqual: Bool
+        var maps: DiffReport.Maps?
         var shards: [DiffReport.Shard]
         var differences: [Difference]
     }
@@ -47,7 +48,9 @@ public struct DiffCommand: ReadingCommand {
         if format.isJSON {
             try worker.output.write(
                 try JSONText.pretty(
-                    Report(a: a, b: b, isEqual: report.isEqual, shards: report.shards, differences: listed)))
+                    Report(
+                        a: a, b: b, isEqual: report.isEqual, maps: report.maps, shards: report.shards,
+                        differences: listed)))
         } else {
             try worker.output.write(text(report, listed))
         }
@@ -68,9 +71,14 @@ public struct DiffCommand: ReadingCommand {
                 }
             text += "shard \(one.shard)\t\(what)\t\(hex.text(one.key))\n"
         }
+        if let maps = report.maps {
+            let (a, b) = (maps.configInA.map { "\($0)" } ?? "none", maps.configInB.map { "\($0)" } ?? "none")
+            text += "shard maps: config \(a) and config \(b), \(maps.isEqual ? "equal" : "different")\n"
+            if report.shards.isEmpty { return text }
+        }
         let differing = report.shards.filter { !$0.isEqual }
         let equal = report.shards.reduce(0) { $0 + $1.equal }
-        guard !differing.isEmpty else { return "equal: \(equal) keys in \(report.shards.count) shards\n" }
+        guard !differing.isEmpty else { return text + "equal: \(equal) keys in \(report.shards.count) shards\n" }
         let all = differing.reduce(0) { $0 + $1.onlyInA + $1.onlyInB + $1.differs }
         if all > UInt64(listed.count) { text += "and \(all - UInt64(listed.count)) more\n" }
         var table = TableText(header: ["SHARD", "EQUAL", "DIFFERS", "ONLY IN A", "ONLY IN B"], right: [0, 1, 2, 3, 4])

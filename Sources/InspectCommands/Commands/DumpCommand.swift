@@ -39,7 +39,11 @@ public struct DumpCommand: ReadingCommand {
                     buffer.append(contentsOf: ",\"shard\":\(shard.shard),".utf8)
                     JSONText.append("value", value, to: &buffer)
                     buffer.append(contentsOf: "}\n".utf8)
-                case .csv: buffer.append(contentsOf: "\(cell(key)),\(cell(value)),\(shard.shard)\n".utf8)
+                case .csv:
+                    cell(key, &buffer)
+                    buffer.append(UInt8(ascii: ","))
+                    cell(value, &buffer)
+                    buffer.append(contentsOf: ",\(shard.shard)\n".utf8)
                 case .resp:
                     buffer.append(contentsOf: "*3\r\n$3\r\nSET\r\n$\(key.count)\r\n".utf8)
                     buffer.append(contentsOf: key)
@@ -53,9 +57,20 @@ public struct DumpCommand: ReadingCommand {
     }
 
     /// Quoted as RFC 4180 wants it. Line breaks are escaped already.
-    private func cell(_ bytes: UnsafeRawBufferPointer) -> String {
-        let text = hex.text(bytes)
-        guard text.contains(where: { $0 == "," || $0 == "\"" }) else { return text }
-        return "\"" + text.replacingOccurrences(of: "\"", with: "\"\"") + "\""
+    private func cell(_ bytes: UnsafeRawBufferPointer, _ buffer: inout [UInt8]) {
+        let quote = UInt8(ascii: "\"")
+        guard !hex.hex, bytes.contains(where: { $0 == UInt8(ascii: ",") || $0 == quote }) else {
+            hex.append(bytes, to: &buffer)
+            return
+        }
+        buffer.append(quote)
+        var start = 0
+        for (at, byte) in bytes.enumerated() where byte == quote {
+            hex.append(UnsafeRawBufferPointer(rebasing: bytes[start...at]), to: &buffer)
+            buffer.append(quote)
+            start = at + 1
+        }
+        hex.append(UnsafeRawBufferPointer(rebasing: bytes[start...]), to: &buffer)
+        buffer.append(quote)
     }
 }

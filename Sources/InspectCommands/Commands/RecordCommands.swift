@@ -86,10 +86,10 @@ private struct RecordPrinter {
                     }
                     buffer.append(contentsOf: "}\n".utf8)
                 } else {
-                    buffer.append(contentsOf: hex.text(key).utf8)
+                    hex.append(key, to: &buffer)
                     if values {
                         buffer.append(UInt8(ascii: "\t"))
-                        buffer.append(contentsOf: hex.text(value).utf8)
+                        hex.append(value, to: &buffer)
                     }
                     buffer.append(10)
                 }

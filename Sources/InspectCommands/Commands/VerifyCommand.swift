@@ -21,11 +21,11 @@ public struct VerifyCommand: ReadingCommand {
     public init() {}
 
     public func run() throws {
-        if let worker = Worker.current() {
+        if let worker = Worker.current(limits) {
             try Self.finish(worker) { try read(worker) }
             return
         }
-        var supervisor = Supervisor(stallSeconds: limits.timeout)
+        var supervisor = Supervisor(limits)
         var told = VerifyReport(path: place.path, isSealed: true)
         var finished: VerifyReport?
         var records: UInt64 = 0

@@ -5,7 +5,7 @@ internal import Inspect
 final class ProgressBar {
     /// About how many bytes there are; 0 if that isn't known.
     var total: UInt64 = 0
-    private let isShown = isatty(2) == 1
+    private var isShown = isatty(2) == 1
     private var isOnScreen = false
     private static let width = 24
 
@@ -20,6 +20,12 @@ final class ProgressBar {
         }
         FileHandle.standardError.write(Data("\r\u{1b}[K\(line.prefix(110))".utf8))
         isOnScreen = true
+    }
+
+    /// Data follows on standard output. On the same terminal a bar would wipe out the end of it.
+    func giveWay() {
+        clear()
+        if isatty(1) == 1 { isShown = false }
     }
 
     func clear() {

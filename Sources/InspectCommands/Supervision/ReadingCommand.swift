@@ -20,19 +20,23 @@ protocol ReadingCommand: ParsableCommand {
 
 struct ReadingLimits: ParsableArguments {
     @Option(help: "Give up when reading hasn't got on for this many seconds.") var timeout = 60.0
+    // RocksDB takes what its write-ahead log holds into memory, 128 MiB as a node writes it, and has 64 MiB of cache.
+    // Room for several times that: a limit that whole data meets would call it damaged.
+    @Option(help: "Give up when reading needs more than so many MiB of memory.") var memory = 1024
 
     func validate() throws {
+        guard (128...1_048_576).contains(memory) else { throw ValidationError("--memory takes 128 to 1048576 MiB.") }
         guard (0.1...86_400).contains(timeout) else { throw ValidationError("--timeout takes 0.1 to 86400 seconds.") }
     }
 }
 
 extension ReadingCommand {
     func supervise() throws {
-        if let worker = Worker.current() {
+        if let worker = Worker.current(limits) {
             try Self.finish(worker) { try read(worker) }
             return
         }
-        var supervisor = Supervisor(stallSeconds: limits.timeout)
+        var supervisor = Supervisor(limits)
         try Self.explain(try Self.reporting { try supervisor.run { _ in } }, supervisor)
     }
 
@@ -77,8 +81,9 @@ extension Supervisor {
     /// What ended a child that couldn't say so itself.
     func problem(_ end: End) -> String {
         switch end {
-        case .crashed(let signal): "reading it ended with \(Self.name(ofSignal: signal))"
-        case .stalled: "reading it has not got on for \(stallSeconds.formatted()) seconds"
+        case .crashed(let signal):
+            "reading it ended with \(Self.name(ofSignal: signal)), within \(limits.memory) MiB of memory"
+        case .stalled: "reading it has not got on for \(limits.timeout.formatted()) seconds"
         case .exited(let code): "reading it ended with exit code \(code)"
         case .interrupted: "reading it was interrupted"
         }

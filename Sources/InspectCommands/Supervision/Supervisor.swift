@@ -17,16 +17,14 @@ struct Supervisor {
 
     /// In the child's environment: the descriptor of the pipe.
     static let pipeVariable = "FLOTILLA_READER_PIPE"
-    /// The child's heap. LMDB's map is address space and file, not data, and doesn't count.
-    static let dataBytesMax: UInt64 = 512 << 20
     private static let pipeInChild: Int32 = 3
 
-    /// Seconds without a word after which the child is killed.
-    var stallSeconds: Double
+    /// When the child is killed, and what memory it has.
+    let limits: ReadingLimits
     /// What it was doing when it was last heard of.
     private(set) var stage = "its arguments"
 
-    init(stallSeconds: Double) { self.stallSeconds = stallSeconds }
+    init(_ limits: ReadingLimits) { self.limits = limits }
 
     /// Where the child makes its scratch files; removed with whatever it leaves there.
     private static func makeScratch() throws -> String {
@@ -87,7 +85,7 @@ struct Supervisor {
         var pending: [UInt8] = []
         var isWriting = false
         var buffer = [UInt8](repeating: 0, count: 65_536)
-        var deadline = Self.now + stallSeconds
+        var deadline = Self.now + limits.timeout
         while true {
             // While it waits for a pager there is no hurry.
             let patience = isWriting ? -1 : Int32(clamping: Int(max(0, deadline - Self.now) * 1000) + 1)
@@ -110,7 +108,7 @@ struct Supervisor {
                 if let writing = message.isWriting { isWriting = writing }
                 heard(message)
             }
-            deadline = Self.now + stallSeconds
+            deadline = Self.now + limits.timeout
         }
     }
 

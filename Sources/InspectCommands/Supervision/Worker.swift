@@ -49,19 +49,20 @@ final class Worker {
         self.pipe = pipe
         progress = ReadProgress { pipe.show($0) }
         output = Output { isWriting in
-            if isWriting { pipe.bar.clear() }
+            if isWriting { pipe.bar.giveWay() }
             pipe.send(WorkerMessage(isWriting: isWriting))
         }
     }
 
     /// The worker, in a process that a supervisor has started.
-    static func current() -> Worker? {
+    static func current(_ limits: ReadingLimits) -> Worker? {
         guard let text = getenv(Supervisor.pipeVariable), let descriptor = Int32(String(cString: text)) else {
             return nil
         }
         unsetenv(Supervisor.pipeVariable)
         _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-        limit(__rlimit_resource_t(RLIMIT_DATA.rawValue), to: UInt(Supervisor.dataBytesMax))
+        // Data: heap and stacks. LMDB's map is address space and a file, and doesn't count.
+        limit(__rlimit_resource_t(RLIMIT_DATA.rawValue), to: UInt(limits.memory) << 20)
         limit(__rlimit_resource_t(RLIMIT_CORE.rawValue), to: 0)
         return Worker(descriptor)
     }
