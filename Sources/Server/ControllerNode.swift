@@ -60,11 +60,15 @@ public final class ControllerNode: Sendable {
     /// Why the node can no longer work, once it can't.
     public var failure: EngineError? { node.failure }
 
-    public func stop() async {
+    /// Hands leadership over, ends what waits and closes the engine.
+    ///
+    /// - Parameter closesConnections: false for a process that exits at once. Its connections end with it, and a call
+    ///   that comes in while they are being closed can trap in the transport (a stream's writer that nobody took).
+    public func stop(closesConnections: Bool = true) async {
         for task in tasks { task.cancel() }
         // Calls that wait for a disk would keep the listener from ending.
         node.dismiss()
-        await listener.stop()
+        if closesConnections { await listener.stop() } else { await node.awaitHandover() }
         node.stop()
     }
 }

@@ -310,6 +310,11 @@ final class Node<Machine: StateMachine>: Sendable {
         host.dismissWaiters()
     }
 
+    /// Leadership goes with a message or two; who doesn't get it has an election timeout to wait.
+    func awaitHandover() async {
+        for _ in 0..<50 where host?.status.role == .leader { try? await Task.sleep(for: .milliseconds(10)) }
+    }
+
     func stop() {
         host?.stop()
         links.stop()

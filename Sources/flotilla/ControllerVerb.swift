@@ -21,7 +21,8 @@ struct ControllerVerb: AsyncParsableCommand {
                 engine: serve.engine, listen: serve.listen, shardCount: shards, retainedEntries: serve.retain)
             try await serve.run {
                 let node = try await ControllerNode(options, log: serve.logger)
-                return ServeArguments.Running(failure: { node.failure.map { "\($0)" } }, stop: { await node.stop() })
+                return ServeArguments.Running(
+                    failure: { node.failure.map { "\($0)" } }, stop: { await node.stop(closesConnections: false) })
             }
         }
     }

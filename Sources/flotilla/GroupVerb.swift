@@ -27,7 +27,8 @@ struct GroupVerb: AsyncParsableCommand {
                 engine: serve.engine, listen: serve.listen, retainedEntries: serve.retain)
             try await serve.run {
                 let node = try await GroupNode(options, log: serve.logger)
-                return ServeArguments.Running(failure: { node.failure.map { "\($0)" } }, stop: { await node.stop() })
+                return ServeArguments.Running(
+                    failure: { node.failure.map { "\($0)" } }, stop: { await node.stop(closesConnections: false) })
             }
         }
     }

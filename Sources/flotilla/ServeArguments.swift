@@ -63,6 +63,9 @@ struct ServeArguments: ParsableArguments {
             }
         }
         await running.stop()
+        // Connections are still open and end with the process, without the handlers of a normal end: other threads run.
+        fflush(nil)
+        _exit(0)
     }
 }
 
