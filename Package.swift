@@ -114,9 +114,12 @@ var targets: [Target] = [
     // Offline tools: stopped directories, snapshots, backups.
     .target(
         name: "Inspect", dependencies: ["Engines", "Keyspace", "RaftLog", "Sharding"], swiftSettings: settings),
+    // What all commands share: exit codes, notes, forms of output.
+    .target(name: "CommandSupport", dependencies: ["Engines", argumentParser], swiftSettings: settings),
     // `flotilla snapshot`: the commands on them, each of which reads in a child process.
     .target(
-        name: "InspectCommands", dependencies: ["Inspect", "Engines", argumentParser], swiftSettings: settings),
+        name: "InspectCommands", dependencies: ["CommandSupport", "Inspect", "Engines", argumentParser],
+        swiftSettings: settings),
     // Small nodes on every engine, for tests and drills.
     .target(
         name: "InspectFixtures",
@@ -139,7 +142,8 @@ var targets: [Target] = [
 
     // `flotilla snapshot restore` and `flotilla group recover`.
     .target(
-        name: "RecoveryCommands", dependencies: ["Inspect", "Sharding", "RaftLog", "Engines", argumentParser],
+        name: "RecoveryCommands",
+        dependencies: ["CommandSupport", "Inspect", "Sharding", "RaftLog", "Engines", argumentParser],
         swiftSettings: settings),
     .testTarget(
         name: "DirectoryTests",
@@ -199,7 +203,8 @@ if !coreOnly {
         .executableTarget(
             name: "flotilla",
             dependencies: [
-                "Bench", "Client", "EngineBench", "Inspect", "InspectCommands", "RecoveryCommands", "Server",
+                "Bench", "Client", "CommandSupport", "EngineBench", "Inspect", "InspectCommands", "RecoveryCommands",
+                "Server",
                 "Sharding",
                 "Engines", "Keyspace", "Wire", argumentParser, logging,
             ],

@@ -75,3 +75,15 @@ public func crc32c(_ bytes: UnsafeRawBufferPointer, continuing seed: UInt32 = 0)
 public func crc32c(_ bytes: [UInt8], continuing seed: UInt32 = 0) -> UInt32 {
     bytes.withUnsafeBytes { crc32c($0, continuing: seed) }
 }
+
+extension ReadView {
+    /// The fingerprint of a whole family, by reading it.
+    public func contentHash(of family: FamilyID) throws(EngineError) -> ContentHash {
+        var hash = ContentHash()
+        try scan(family) { key, value in
+            hash.add(key: key, value: value)
+            return true
+        }
+        return hash
+    }
+}

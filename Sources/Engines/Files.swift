@@ -1,9 +1,9 @@
 internal import Glibc
 
-func fileExists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+package func fileExists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
 /// Names in a directory, without "." and "..", in order; `nil` if it can't be read.
-func directoryEntries(_ path: String) -> [String]? {
+package func directoryEntries(_ path: String) -> [String]? {
     guard let directory = opendir(path) else { return nil }
     defer { closedir(directory) }
     var names: [String] = []
@@ -30,7 +30,7 @@ func directoryBytes(_ path: String) -> UInt64 {
 }
 
 /// Makes the entries of a directory durable.
-func syncDirectory(_ path: String) throws(EngineError) {
+package func syncDirectory(_ path: String) throws(EngineError) {
     let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw ioError("opening \(path)") }
     defer { close(descriptor) }
@@ -38,7 +38,7 @@ func syncDirectory(_ path: String) throws(EngineError) {
 }
 
 /// Removes everything in a directory, and with `itself` the directory too.
-func removeTree(_ path: String, itself: Bool) {
+package func removeTree(_ path: String, itself: Bool) {
     for name in directoryEntries(path) ?? [] {
         let child = "\(path)/\(name)"
         if unlink(child) != 0 { removeTree(child, itself: true) }
@@ -55,7 +55,7 @@ func makeScratchDirectory() throws(EngineError) -> String {
 }
 
 /// Makes a file's contents durable.
-func syncFile(_ path: String) throws(EngineError) {
+package func syncFile(_ path: String) throws(EngineError) {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw ioError("opening \(path)") }
     defer { close(descriptor) }
@@ -83,4 +83,65 @@ func linkOrCopy(_ path: String, to copy: String) throws(EngineError) {
 func fileBytes(_ path: String) -> UInt64? {
     var status = stat()
     return stat(path, &status) == 0 ? UInt64(status.st_size) : nil
+}
+
+/// Makes a directory, and those above it that are missing, for the owner alone.
+package func makeDirectories(_ path: String) throws(EngineError) {
+    var partial = path.hasPrefix("/") ? "/" : ""
+    for part in path.split(separator: "/") {
+        partial += (partial.isEmpty || partial.hasSuffix("/") ? "" : "/") + part
+        if mkdir(partial, 0o700) != 0, errno != EEXIST { throw ioError("creating \(partial)") }
+    }
+}
+
+/// Reads a whole file of at most `limit` bytes.
+package func readFile(_ path: String, limit: Int) throws(EngineError) -> [UInt8] {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw .io(place: "opening \(path)", errno: errno) }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw .io(place: "reading \(path)", errno: errno) }
+    let size = Int(status.st_size)
+    guard size <= limit else { throw .tooLarge(what: path, bytes: size, limit: limit) }
+    var failure: EngineError?
+    let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+        while count < size {
+            let got = read(descriptor, UnsafeMutableRawPointer(buffer.baseAddress!) + count, size - count)
+            if got < 0, errno == EINTR { continue }
+            if got <= 0 {
+                failure = got < 0 ? .io(place: "reading \(path)", errno: errno) : .corruption(place: path)
+                return
+            }
+            count += got
+        }
+    }
+    if let failure { throw failure }
+    return bytes
+}
+
+/// Writes a new file, readable by the owner alone; not synced.
+package func writeFile(_ path: String, _ bytes: [UInt8], sync: Bool = false) throws(EngineError) {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw ioError("creating \(path)") }
+    defer { close(descriptor) }
+    var offset = 0
+    var failure: EngineError?
+    bytes.withUnsafeBytes { buffer in
+        while offset < buffer.count {
+            let wrote = Glibc.write(descriptor, buffer.baseAddress! + offset, buffer.count - offset)
+            if wrote < 0 {
+                if errno == EINTR { continue }
+                failure = ioError("writing \(path)")
+                return
+            }
+            offset += wrote
+        }
+    }
+    if let failure { throw failure }
+    if sync, fsync(descriptor) != 0 { throw ioError("syncing \(path)") }
+}
+
+/// The error of the last system call.
+package func ioError(_ place: String) -> EngineError {
+    errno == ENOSPC || errno == EDQUOT ? .noSpace(place: place) : .io(place: place, errno: errno)
 }

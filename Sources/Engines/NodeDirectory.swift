@@ -320,13 +320,13 @@ public final class NodeDirectory: Sendable {
 
     /// The engine of a directory that `make` or `makeCopy` began.
     public func makeEngine() throws(EngineError) -> any StorageEngine {
-        try Self.makeDirectories(enginePath)
+        try makeDirectories(enginePath)
         return try openEngine()
     }
 
     /// An empty directory under `staging/`.
     public func makeStaging(_ name: String) throws(EngineError) -> String {
-        try Self.makeDirectories("\(stagingPath)/\(name)")
+        try makeDirectories("\(stagingPath)/\(name)")
         return "\(stagingPath)/\(name)"
     }
 
@@ -371,14 +371,6 @@ public final class NodeDirectory: Sendable {
         _ = ftruncate(descriptor, 0)
         _ = pwrite(descriptor, pid, pid.utf8.count, 0)
         return descriptor
-    }
-
-    private static func makeDirectories(_ path: String) throws(EngineError) {
-        var partial = path.hasPrefix("/") ? "/" : ""
-        for part in path.split(separator: "/") {
-            partial += (partial.isEmpty || partial.hasSuffix("/") ? "" : "/") + part
-            if mkdir(partial, 0o700) != 0, errno != EEXIST { throw ioError("creating \(partial)") }
-        }
     }
 }
 

@@ -79,11 +79,7 @@ public enum OfflineCopy {
             target.removeStaging("family")
             let check = try to.snapshot()
             defer { check.close() }
-            var hash = ContentHash()
-            try check.scan(family) { key, value in
-                hash.add(key: key, value: value)
-                return true
-            }
+            let hash = try check.contentHash(of: family)
             guard hash.description == manifest.contentHash else {
                 throw .corruption(
                     place: "\(target.enginePath): \(family) reads as \(hash), but \(manifest.contentHash) was written")

@@ -1,4 +1,5 @@
 public import ArgumentParser
+internal import CommandSupport
 internal import Engines
 internal import Foundation
 internal import Inspect
@@ -32,7 +33,7 @@ public struct RecoverCommand: ParsableCommand {
         if recovery.unfinished == nil { for line in RecoveryText.report(recovery) { print(line) } }
         guard forceNewMembership else {
             note("flotilla: nothing was changed; to go on with this node alone, repeat with --force-new-membership")
-            throw ExitCode(1)
+            throw Exit.failed
         }
         let done = try reportEngine { () throws(EngineError) in
             var random = SystemRandomNumberGenerator()

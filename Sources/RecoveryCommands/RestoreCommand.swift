@@ -1,4 +1,5 @@
 public import ArgumentParser
+internal import CommandSupport
 internal import Engines
 internal import Foundation
 internal import Inspect
@@ -44,11 +45,11 @@ public struct RestoreCommand: ParsableCommand {
             guard parts.count == 2, let gid = UInt64(parts[0]), gid > 0 else {
                 throw ValidationError("--group takes GID=HOST:PORT,HOST:PORT,…, not \(text).")
             }
-            if groups.updateValue(addressList(parts[1]), forKey: gid) != nil {
+            if groups.updateValue(commaList(parts[1]), forKey: gid) != nil {
                 throw ValidationError("Group \(gid) is named twice.")
             }
         }
-        return RestoreTarget(controllers: addressList(controllers), groups: groups, engines: engines)
+        return RestoreTarget(controllers: commaList(controllers), groups: groups, engines: engines)
     }
 
     public func run() throws {

@@ -60,16 +60,10 @@ public final class ControllerNode: Sendable {
     /// Why the node can no longer work, once it can't.
     public var failure: EngineError? { node.failure }
 
-    /// Hands leadership over, ends what waits and closes the engine.
-    ///
-    /// - Parameter closesConnections: false for a process that exits at once. Its connections end with it, and a call
-    ///   that comes in while they are being closed can trap in the transport (a stream's writer that nobody took).
+    /// Hands leadership over, ends what waits and closes the engine; see `Node.stop`.
     public func stop(closesConnections: Bool = true) async {
         for task in tasks { task.cancel() }
-        // Calls that wait for a disk would keep the listener from ending.
-        node.dismiss()
-        if closesConnections { await listener.stop() } else { await node.awaitHandover() }
-        node.stop()
+        await node.stop(closesConnections ? listener : nil)
     }
 }
 

@@ -301,21 +301,22 @@ final class Node<Machine: StateMachine>: Sendable {
         }
     }
 
-    /// Hands leadership over, and answers whoever waits.
-    func dismiss() {
-        guard let host else { return }
-        if host.status.role == .leader, let next = host.status.membership.voters.first(where: { $0 != id }) {
-            host.transferLeadership(to: next)
+    /// Hands leadership over, ends what waits, and closes the engine.
+    ///
+    /// - Parameter listener: closed before the engine; `nil` in a process that exits at once. Its connections end with
+    ///   it, and a call that comes in while they are being closed can trap in the transport (a stream's writer that
+    ///   nobody took).
+    func stop(_ listener: GRPCListener?) async {
+        let successor = host?.status.membership.voters.first { $0 != id }
+        if let host, let successor, host.status.role == .leader { host.transferLeadership(to: successor) }
+        // Calls that wait for a disk would keep the listener from ending.
+        host?.dismissWaiters()
+        if let listener {
+            await listener.stop()
+        } else if successor != nil {
+            // Leadership goes with a message or two; who doesn't get it has an election timeout to wait.
+            for _ in 0..<50 where host?.status.role == .leader { try? await Task.sleep(for: .milliseconds(10)) }
         }
-        host.dismissWaiters()
-    }
-
-    /// Leadership goes with a message or two; who doesn't get it has an election timeout to wait.
-    func awaitHandover() async {
-        for _ in 0..<50 where host?.status.role == .leader { try? await Task.sleep(for: .milliseconds(10)) }
-    }
-
-    func stop() {
         host?.stop()
         links.stop()
         spaceTask.cancel()

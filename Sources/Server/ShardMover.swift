@@ -207,7 +207,8 @@ final class ShardMover: Sendable {
 
     /// Two groups must not answer for one shard. The frozen copy stays, for an operator to look at.
     private func freezeOverruled(_ config: Flotilla_V1_Config, _ records: [Int: ShardRecord]) async {
-        for (shard, record) in records.sorted(by: { $0.key < $1.key }) where config.shards.indices.contains(shard) {
+        for (shard, record) in records.sorted(by: { $0.key < $1.key })
+        where config.shards.indices.contains(shard) && config.epochs.indices.contains(shard) {
             let (gid, epoch) = (config.shards[shard], config.epochs[shard])
             guard record.isOverruled(by: gid, epoch: epoch, own: node.options.gid) else { continue }
             node.log.error(

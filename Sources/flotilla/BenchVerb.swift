@@ -1,6 +1,7 @@
 import ArgumentParser
 import Bench
 import Client
+import CommandSupport
 import EngineBench
 import Foundation
 import Wire

@@ -1,19 +1,7 @@
 import ArgumentParser
 import Client
+import CommandSupport
 import Foundation
-
-/// Exit codes, as README documents them.
-enum Exit {
-    static let failed = ExitCode(1)
-    static let notFound = ExitCode(2)
-    static let usage = ExitCode(64)
-    static let unavailable = ExitCode(69)
-    static let outcomeUnknown = ExitCode(75)
-}
-
-enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
-    case table, json
-}
 
 struct ClusterOptions: ParsableArguments {
     @Option(
@@ -27,8 +15,7 @@ struct ClusterOptions: ParsableArguments {
     var timeout: Double = 10
 
     var addresses: [String] {
-        let text = endpoints ?? ProcessInfo.processInfo.environment["FLOTILLA_ENDPOINTS"] ?? ""
-        let given = text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+        let given = commaList(endpoints ?? ProcessInfo.processInfo.environment["FLOTILLA_ENDPOINTS"] ?? "")
         return given.isEmpty ? ["localhost:50051", "localhost:50052", "localhost:50053"] : given
     }
 
@@ -120,14 +107,4 @@ func printTable(_ header: [String], _ rows: [[String]]) {
         }
         print(cells.joined(separator: "  "))
     }
-}
-
-/// Numbers with a unit that people read.
-func humanBytes(_ bytes: UInt64) -> String {
-    var value = Double(bytes)
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 1024 { return unit == "B" ? "\(bytes) B" : String(format: "%.1f %@", value, unit) }
-        value /= 1024
-    }
-    return String(format: "%.1f TiB", value)
 }

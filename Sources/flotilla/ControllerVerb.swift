@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import CommandSupport
 import Engines
 import Foundation
 import Server

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import CommandSupport
 import Foundation
 
 struct KvVerb: AsyncParsableCommand {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandSupport
 import Foundation
 import Server
 
@@ -40,8 +41,6 @@ struct Flotilla: AsyncParsableCommand {
         version: "flotilla \(ServerVersion.current)",
         subcommands: [
             KvVerb.self, ControllerVerb.self, GroupVerb.self, LocalVerb.self, BenchVerb.self, SnapshotVerb.self,
+            BackupVerb.self,
         ])
 }
-
-/// A note for people, on standard error.
-func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }

@@ -1,4 +1,5 @@
 import Client
+import CommandSupport
 import Foundation
 import Wire
 

@@ -1,15 +1,36 @@
 import ArgumentParser
+import CommandSupport
 import Engines
 import Foundation
 import Inspect
 import InspectCommands
 import RecoveryCommands
+import Server
 
 struct SnapshotVerb: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "snapshot",
         abstract: "Look into snapshots, backups and stopped nodes; copy, convert and restore them.",
-        subcommands: SnapshotCommands.all + [Convert.self, Checkpoint.self, RestoreCommand.self])
+        subcommands: SnapshotCommands.all + [Save.self, Convert.self, Checkpoint.self, RestoreCommand.self])
+
+    struct Save: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Save a stopped node's groups in a form that needs no engine.",
+            discussion: """
+                The snapshot is sealed with checksums over every byte, and its log, vote and staged shards stay behind. \
+                Nothing in the directory changes.
+                """)
+        @Option(help: "The stopped node's directory, or a copy of one.") var from: String
+        @Option(help: "The new directory; it must not exist, or be empty.") var out: String
+        @Option(help: "Only this group.") var group: UInt64?
+        @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table or json.")
+        var format: OutputFormat = .table
+
+        func run() throws {
+            try SaveStopped.run(
+                from: from, out: out, gid: group, asJSON: format == .json, madeBy: "flotilla \(ServerVersion.current)")
+        }
+    }
 
     struct Convert: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -60,23 +81,5 @@ struct SnapshotVerb: ParsableCommand {
             }
             print("\(to): a copy of \(identity.summary)")
         }
-    }
-}
-
-extension EngineError {
-    var exitCode: ExitCode {
-        switch self {
-        case .corruption: Exit.notFound
-        case .locked, .busy: Exit.unavailable
-        default: Exit.failed
-        }
-    }
-}
-
-/// Runs what works on directories; an error becomes one line and its exit code.
-private func reportEngine<Result>(_ body: () throws(EngineError) -> Result) throws -> Result {
-    do throws(EngineError) { return try body() } catch {
-        note("flotilla: \(error)")
-        throw error.exitCode
     }
 }

@@ -147,7 +147,7 @@ import Testing
                 return error?.description ?? ""
             }
             try cluster.backup(to: "\(root)/one", kind: .snapshot, controller: false, groups: [100])
-            #expect(refusal("one").contains("is a snapshot of group 100") && refusal("one").contains("restore --into"))
+            #expect(refusal("one").contains("is a snapshot of group 100") && refusal("one").contains("backup create"))
             try cluster.backup(to: "\(root)/fewer", groups: [100])
             #expect(refusal("fewer").contains("lacks group 101"))
             try cluster.backup(to: "\(root)/headless", controller: false)

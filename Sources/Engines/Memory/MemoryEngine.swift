@@ -136,7 +136,7 @@ public final class MemoryEngine: StorageEngine {
     public func statistics(of family: FamilyID) throws(EngineError) -> FamilyStatistics {
         try withOpen { (state) throws(EngineError) in
             guard let rows = state.families[family] else { throw .familyMissing(family) }
-            let bytes = rows.runs.joined().reduce(0) { $0 + $1.key.count + $1.value.count }
+            let bytes = rows.joined.reduce(0) { $0 + $1.key.count + $1.value.count }
             return FamilyStatistics(keys: UInt64(rows.count), bytes: UInt64(bytes))
         }
     }
@@ -208,7 +208,7 @@ private final class MemoryCursor: Cursor {
         self.lower = lower
         self.upper = upper
         self.reverse = reverse
-        let end = upper.map { rows.lowerBound($0) } ?? MemoryEngine.Family.Position(run: rows.runs.count, offset: 0)
+        let end = upper.map { rows.lowerBound($0) } ?? rows.end
         position = reverse ? rows.position(before: end) : rows.lowerBound(lower)
     }
 

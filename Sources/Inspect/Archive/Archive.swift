@@ -18,20 +18,20 @@ public struct Archive: Sendable {
     public let manifest: ArchiveManifest
 
     /// Is this directory an archive, whole or begun?
-    public static func isArchive(_ path: String) -> Bool { InspectFiles.exists("\(path)/\(manifestName)") }
+    public static func isArchive(_ path: String) -> Bool { fileExists("\(path)/\(manifestName)") }
 
     /// Opens a sealed archive. The manifest is verified; files are when they are read.
     public init(_ path: String) throws(EngineError) {
         self.path = path
         let place = "\(path)/\(Self.manifestName)"
-        guard InspectFiles.exists(place) else {
+        guard fileExists(place) else {
             throw .mismatch("\(path) is not a snapshot or backup: it holds no \(Self.manifestName)")
         }
-        let bytes = try InspectFiles.read(place, limit: 64 << 20)
-        guard InspectFiles.exists("\(path)/\(Self.sealName)") else {
+        let bytes = try readFile(place, limit: 64 << 20)
+        guard fileExists("\(path)/\(Self.sealName)") else {
             throw .corruption(place: "\(path) has no \(Self.sealName): it was never finished; make it again")
         }
-        guard try InspectFiles.read("\(path)/\(Self.sealName)", limit: 4096) == ArchiveSeal(of: bytes).bytes else {
+        guard try readFile("\(path)/\(Self.sealName)", limit: 4096) == ArchiveSeal(of: bytes).bytes else {
             throw .corruption(place: "\(place) is not what \(Self.sealName) was put on")
         }
         struct Format: Decodable { var format: Int }
@@ -61,7 +61,7 @@ public struct Archive: Sendable {
     /// The group's position, membership and state rows.
     public func header(of group: ArchiveManifest.Group) throws(EngineError) -> SnapshotHeader {
         let place = "\(path)/\(group.path)/\(Self.headerName)"
-        let bytes = try InspectFiles.read(place, limit: 256 << 20)
+        let bytes = try readFile(place, limit: 256 << 20)
         guard UInt64(bytes.count) == group.header.bytes, crc32c(bytes) == group.header.crc32c else {
             throw .corruption(place: "\(place) is not the file that the manifest lists")
         }

@@ -7,6 +7,7 @@ public import RaftLog
 public final class ArchiveView: ReadView {
     public let layout: GroupLayout
     public let header: SnapshotHeader
+    /// In order.
     private let meta: [(key: [UInt8], value: [UInt8])]
     private let families: [FamilyID: PortableFamily]
 
@@ -31,7 +32,9 @@ public final class ArchiveView: ReadView {
     public func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
         switch family {
         case Self.log: return nil
-        case Self.metaFamily: return meta.first { $0.key == key }?.value
+        case Self.metaFamily:
+            let at = lowerBound(key)
+            return at < meta.count && meta[at].key == key ? meta[at].value : nil
         default: return try portable(family).get(key)
         }
     }
@@ -42,12 +45,21 @@ public final class ArchiveView: ReadView {
         switch family {
         case Self.log: return RowsCursor([])
         case Self.metaFamily:
-            let rows = meta.filter { row in
-                !row.key.lexicographicallyPrecedes(lower) && upper.map { row.key.lexicographicallyPrecedes($0) } ?? true
-            }
+            let (first, end) = (lowerBound(lower), upper.map { lowerBound($0) } ?? meta.count)
+            let rows = Array(meta[first..<max(first, end)])
             return RowsCursor(reverse ? rows.reversed() : rows)
         default: return try portable(family).cursor(lower: lower, upper: upper, reverse: reverse)
         }
+    }
+
+    /// The first row of the meta family whose key is not below `key`.
+    private func lowerBound(_ key: [UInt8]) -> Int {
+        var (low, high) = (0, meta.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if meta[middle].key.lexicographicallyPrecedes(key) { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 
     private func portable(_ family: FamilyID) throws(EngineError) -> PortableFamily {

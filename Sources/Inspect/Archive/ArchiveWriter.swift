@@ -9,18 +9,19 @@ public final class ArchiveWriter {
 
     /// Begins an archive in a directory that doesn't exist yet, or is empty.
     public init(_ path: String, _ manifest: ArchiveManifest) throws(EngineError) {
-        if let first = InspectFiles.entries(path)?.first {
+        if let first = directoryEntries(path)?.first {
             throw .mismatch("\(path) is not empty (it holds \(first)); choose another directory")
         }
         self.path = path
         self.manifest = manifest
-        try InspectFiles.makeDirectories(path)
+        try makeDirectories(path)
     }
 
     /// A new directory for the files of one family.
     public func makeFamily(role: String, gid: UInt64, number: Int) throws(EngineError) -> String {
         let directory = "\(path)/\(ArchiveManifest.Group.path(role: role, gid: gid))/\(number)"
-        try InspectFiles.makeDirectories(directory)
+        if fileExists(directory) { throw .mismatch("\(role == "controller" ? role : "group \(gid)") is named twice") }
+        try makeDirectories(directory)
         return directory
     }
 
@@ -31,9 +32,9 @@ public final class ArchiveWriter {
     ) throws(EngineError) {
         precondition(header.families.count == families.count, "families don't match their header")
         let group = ArchiveManifest.Group.path(role: role, gid: gid)
-        try InspectFiles.makeDirectories("\(path)/\(group)")
+        try makeDirectories("\(path)/\(group)")
         let bytes = header.encoded
-        try InspectFiles.write("\(path)/\(group)/\(Archive.headerName)", bytes)
+        try writeFile("\(path)/\(group)/\(Archive.headerName)", bytes)
         manifest.groups.append(
             ArchiveManifest.Group(
                 role: role, gid: gid, nodeId: nodeId, engine: engine,
@@ -46,6 +47,7 @@ public final class ArchiveWriter {
         manifest.groups.sort { $0.gid < $1.gid }
     }
 
+    /// The shard map under which a backup is taken.
     public func set(configNumber: UInt64) { manifest.configNumber = configNumber }
 
     /// Makes every file durable, then the manifest, and then the seal that says so.
@@ -55,13 +57,14 @@ public final class ArchiveWriter {
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         guard let data = try? encoder.encode(manifest) else { throw .unsupported("encoding the manifest") }
         let bytes = Array(data) + [10]
-        try InspectFiles.write("\(path)/\(Archive.manifestName)", bytes, sync: true)
-        try InspectFiles.write("\(path)/\(Archive.sealName)", ArchiveSeal(of: bytes).bytes, sync: true)
-        try InspectFiles.syncTree(path)
+        try writeFile("\(path)/\(Archive.manifestName)", bytes, sync: true)
+        try writeFile("\(path)/\(Archive.sealName)", ArchiveSeal(of: bytes).bytes, sync: true)
+        try syncDirectory(path)
+        try InspectFiles.syncParent(of: path)
     }
 
     /// Removes what was written.
-    public func discard() { try? FileManager.default.removeItem(atPath: path) }
+    public func discard() { removeTree(path, itself: true) }
 }
 
 /// The last file of an archive: length and checksum of its manifest, in one line of text.

@@ -149,11 +149,11 @@ struct StorePlace {
         guard status.st_mode & S_IFMT == S_IFDIR else {
             throw .mismatch("\(path) is a file; name the directory of a snapshot, a backup or a node")
         }
-        guard let names = InspectFiles.entries(path) else { throw .io(place: "listing \(path)", errno: errno) }
+        guard let names = directoryEntries(path) else { throw .io(place: "listing \(path)", errno: errno) }
         // Within a node's directory: its lock lies one above.
         if !names.contains("FLOTILLA"), EngineKind.found(in: path) != nil {
             path = Self.parent(of: path)
-            guard InspectFiles.exists("\(path)/engine") else {
+            guard fileExists("\(path)/engine") else {
                 throw .mismatch("\(given) holds an engine's files alone; put them into a directory as engine/")
             }
             self = try StorePlace(path)
@@ -166,7 +166,7 @@ struct StorePlace {
             throw .corruption(place: "\(path) holds a \(Archive.sealName) but no \(Archive.manifestName)")
         } else if names.contains("FLOTILLA") || EngineKind.found(in: "\(path)/engine") != nil {
             kind = .directory(EngineKind.found(in: "\(path)/engine"))
-        } else if names.contains(where: { Self.isGroup($0) && InspectFiles.exists("\(path)/\($0)/0") }) {
+        } else if names.contains(where: { Self.isGroup($0) && fileExists("\(path)/\($0)/0") }) {
             throw .corruption(place: "\(path) is a snapshot or backup that was never finished; make it again")
         } else {
             throw .mismatch(

@@ -24,8 +24,8 @@ public struct Backup: Sendable {
         guard manifest.kind == .backup else {
             let what = manifest.groups.first?.title ?? "nothing"
             throw .mismatch(
-                "\(archive.path) is a snapshot of \(what), and a cluster is made from a backup of all its groups; "
-                    + "`flotilla snapshot restore --into` loads a snapshot into a running cluster")
+                "\(archive.path) is a snapshot of \(what), and a cluster is made from a backup of all its groups "
+                    + "(flotilla backup create)")
         }
         var controllers: [Part] = []
         var groups: [Part] = []

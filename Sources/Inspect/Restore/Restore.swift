@@ -30,15 +30,15 @@ public enum Restore {
     public static func run(
         _ backup: Backup, _ plan: RestorePlan, to directory: String, progress: (Progress) -> Void = { _ in }
     ) throws(EngineError) -> Progress {
-        let isThere = InspectFiles.exists(directory)
-        if let first = InspectFiles.entries(directory)?.first {
+        let isThere = fileExists(directory)
+        if let first = directoryEntries(directory)?.first {
             throw .mismatch(
                 first == unfinishedName
                     ? "\(directory) holds a restore that was interrupted; remove it, or choose another directory"
                     : "\(directory) is not empty (it holds \(first)); choose another directory")
         }
         let unfinished = "\(directory)/\(unfinishedName)"
-        try InspectFiles.makeDirectories(unfinished)
+        try makeDirectories(unfinished)
         do throws(EngineError) {
             let done = try fill(backup, plan, unfinished, progress)
             try InspectFiles.syncTree(unfinished)
@@ -118,11 +118,7 @@ public enum Restore {
     ) throws(EngineError) {
         let view = try engine.snapshot()
         defer { view.close() }
-        var hash = ContentHash()
-        try view.scan(number) { key, value in
-            hash.add(key: key, value: value)
-            return true
-        }
+        let hash = try view.contentHash(of: number)
         guard hash.description == family.manifest.contentHash else {
             throw .corruption(
                 place: "\(family.name) reads as \(hash), but \(family.manifest.contentHash) was written")

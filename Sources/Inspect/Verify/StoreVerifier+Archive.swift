@@ -82,7 +82,7 @@ extension StoreVerifier {
             progress.enter(path)
             var problem: String?
             do throws(EngineError) {
-                let bytes = try InspectFiles.read(path, limit: Int(clamping: file.bytes))
+                let bytes = try readFile(path, limit: Int(clamping: file.bytes))
                 if UInt64(bytes.count) != file.bytes {
                     problem = "\(bytes.count) bytes, and the manifest lists \(file.bytes)"
                 } else if crc32c(bytes) != file.crc32c {
@@ -101,7 +101,7 @@ extension StoreVerifier {
     /// Files below a directory, by their path in it.
     private static func files(_ path: String, below prefix: String = "") -> [String] {
         var found: [String] = []
-        for name in InspectFiles.entries("\(path)/\(prefix)") ?? [] {
+        for name in directoryEntries("\(path)/\(prefix)") ?? [] {
             var status = stat()
             guard lstat("\(path)/\(prefix)\(name)", &status) == 0 else { continue }
             if status.st_mode & S_IFMT == S_IFDIR {

@@ -1,4 +1,5 @@
 public import ArgumentParser
+internal import CommandSupport
 internal import Inspect
 
 /// `flotilla snapshot diff`.
@@ -56,7 +57,7 @@ public struct DiffCommand: ReadingCommand {
         }
         if !report.isEqual {
             try worker.output.flush()
-            throw Exit.found
+            throw Exit.notFound
         }
     }
 

@@ -1,4 +1,5 @@
 public import ArgumentParser
+internal import CommandSupport
 internal import Inspect
 
 /// `flotilla snapshot log`.

@@ -1,10 +1,6 @@
 public import ArgumentParser
+internal import CommandSupport
 internal import Inspect
-
-/// How results are printed.
-enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
-    case table, json
-}
 
 struct FormatOption: ParsableArguments {
     @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table or json.")

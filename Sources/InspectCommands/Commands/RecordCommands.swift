@@ -1,12 +1,10 @@
 public import ArgumentParser
+internal import CommandSupport
 internal import Foundation
 internal import Inspect
 
-/// `flotilla snapshot keys`.
-public struct KeysCommand: ReadingCommand {
-    public static let configuration = CommandConfiguration(
-        commandName: "keys", abstract: "List keys, shard by shard, in order within each.")
-
+/// What `keys` and `scan` are told.
+struct RecordOptions: ParsableArguments {
     @OptionGroup var place: PathArgument
     @OptionGroup var selected: SelectionOptions
     @Option(help: "At most so many.") var limit: Int?
@@ -14,17 +12,28 @@ public struct KeysCommand: ReadingCommand {
     @OptionGroup var format: FormatOption
     @OptionGroup var limits: ReadingLimits
 
-    public init() {}
-    public func validate() throws {
-        try checkLimit(limit)
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit takes a number from 1 on.") }
         _ = try selected.selection(hex)
     }
-    public func run() throws { try supervise() }
 
-    func read(_ worker: Worker) throws {
-        let printer = RecordPrinter(worker, hex: hex, isJSON: format.isJSON, values: false)
+    func print(_ worker: Worker, values: Bool) throws {
+        let printer = RecordPrinter(worker, hex: hex, isJSON: format.isJSON, values: values)
         try printer.show(place.path, try selected.selection(hex), limit: limit)
     }
+}
+
+/// `flotilla snapshot keys`.
+public struct KeysCommand: ReadingCommand {
+    public static let configuration = CommandConfiguration(
+        commandName: "keys", abstract: "List keys, shard by shard, in order within each.")
+
+    @OptionGroup var options: RecordOptions
+    var limits: ReadingLimits { options.limits }
+
+    public init() {}
+    public func run() throws { try supervise() }
+    func read(_ worker: Worker) throws { try options.print(worker, values: false) }
 }
 
 /// `flotilla snapshot scan`.
@@ -33,28 +42,12 @@ public struct ScanCommand: ReadingCommand {
         commandName: "scan", abstract: "List keys and values, shard by shard, in order within each.",
         discussion: "In a table a tab stands between key and value.")
 
-    @OptionGroup var place: PathArgument
-    @OptionGroup var selected: SelectionOptions
-    @Option(help: "At most so many.") var limit: Int?
-    @OptionGroup var hex: HexOption
-    @OptionGroup var format: FormatOption
-    @OptionGroup var limits: ReadingLimits
+    @OptionGroup var options: RecordOptions
+    var limits: ReadingLimits { options.limits }
 
     public init() {}
-    public func validate() throws {
-        try checkLimit(limit)
-        _ = try selected.selection(hex)
-    }
     public func run() throws { try supervise() }
-
-    func read(_ worker: Worker) throws {
-        let printer = RecordPrinter(worker, hex: hex, isJSON: format.isJSON, values: true)
-        try printer.show(place.path, try selected.selection(hex), limit: limit)
-    }
-}
-
-private func checkLimit(_ limit: Int?) throws {
-    if let limit, limit < 1 { throw ValidationError("--limit takes a number from 1 on.") }
+    func read(_ worker: Worker) throws { try options.print(worker, values: true) }
 }
 
 /// Prints records one by one.
@@ -143,7 +136,7 @@ public struct GetCommand: ReadingCommand {
         let store = try worker.open(place.path)
         guard let (shard, value) = try store.get(bytes, selection) else {
             worker.note("flotilla: \(place.path) holds no key \(hex.text(bytes))")
-            throw Exit.found
+            throw Exit.notFound
         }
         try worker.output.write { buffer in
             if format.isJSON {

@@ -1,4 +1,5 @@
 public import ArgumentParser
+internal import CommandSupport
 internal import Engines
 internal import Foundation
 internal import Inspect
@@ -43,11 +44,11 @@ public struct VerifyCommand: ReadingCommand {
             if finished == nil { report.records = records }
             report.add(damage: .init(place: supervisor.stage, problem: supervisor.problem(end)))
             try show(report)
-            throw Exit.found
+            throw Exit.notFound
         case .exited(0):
             guard let finished else { throw Exit.failed }
             try show(finished)
-            if finished.verdict == .damaged || (strict && finished.verdict == .unsealed) { throw Exit.found }
+            if finished.verdict == .damaged || (strict && finished.verdict == .unsealed) { throw Exit.notFound }
         case .exited, .interrupted: try Self.explain(end, supervisor)
         }
     }
@@ -65,7 +66,7 @@ public struct VerifyCommand: ReadingCommand {
         let text = format.isJSON ? try JSONText.pretty(report) : Self.text(report)
         FileHandle.standardOutput.write(Data(text.utf8))
         if report.verdict == .unsealed {
-            writeNote(
+            note(
                 "flotilla: \(report.path) is a directory without a seal: rows that are missing without a trace can't "
                     + "be found out; compare it with another replica (flotilla snapshot diff)")
         }

@@ -1,3 +1,4 @@
+internal import CommandSupport
 internal import Foundation
 
 /// JSON as the commands print it.

@@ -1,3 +1,4 @@
+internal import CommandSupport
 internal import Foundation
 internal import Inspect
 
@@ -34,15 +35,3 @@ final class ProgressBar {
         isOnScreen = false
     }
 }
-
-/// Numbers with a unit that people read.
-func humanBytes(_ bytes: UInt64) -> String {
-    var value = Double(bytes)
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 1024 { return unit == "B" ? "\(bytes) B" : "\(tenths(value)) \(unit)" }
-        value /= 1024
-    }
-    return "\(tenths(value)) TiB"
-}
-
-private func tenths(_ value: Double) -> String { String(format: "%.1f", value) }

@@ -1,3 +1,4 @@
+internal import CommandSupport
 internal import Engines
 internal import Foundation
 internal import Inspect

@@ -1,15 +1,8 @@
 internal import ArgumentParser
+internal import CommandSupport
 internal import Engines
 internal import Foundation
 internal import Inspect
-
-/// Exit codes of the commands (docs/exit-codes.md).
-enum Exit {
-    static let failed = ExitCode(1)
-    /// Not found, differences, damage.
-    static let found = ExitCode(2)
-    static let unavailable = ExitCode(69)
-}
 
 /// A command that reads what may be damaged.
 protocol ReadingCommand: ParsableCommand {
@@ -59,7 +52,7 @@ extension ReadingCommand {
 
     static func reporting<Result>(_ body: () throws -> Result) throws -> Result {
         do { return try body() } catch let error as Failure {
-            writeNote("flotilla: \(error)")
+            note("flotilla: \(error)")
             throw Exit.failed
         }
     }
@@ -71,8 +64,8 @@ extension ReadingCommand {
         case .exited(let code): throw ExitCode(code)
         case .interrupted(let signal): throw ExitCode(128 + signal)
         case .crashed, .stalled:
-            writeNote("flotilla: damaged data: \(supervisor.problem(end)) (\(supervisor.stage))")
-            throw Exit.found
+            note("flotilla: damaged data: \(supervisor.problem(end)) (\(supervisor.stage))")
+            throw Exit.notFound
         }
     }
 }
@@ -87,22 +80,5 @@ extension Supervisor {
         case .exited(let code): "reading it ended with exit code \(code)"
         case .interrupted: "reading it was interrupted"
         }
-    }
-}
-
-extension EngineError {
-    var exitCode: ExitCode {
-        switch self {
-        case .corruption, .familyMissing, .tooLarge: Exit.found
-        case .locked, .busy: Exit.unavailable
-        default: Exit.failed
-        }
-    }
-
-    /// One line that names the thing and the remedy.
-    var sentence: String {
-        guard case .locked(let path, let holder) = self else { return description }
-        return "\(path) is in use by \(holder); ask that server for a snapshot "
-            + "(flotilla snapshot save --endpoint HOST:PORT --out PATH), or stop it"
     }
 }

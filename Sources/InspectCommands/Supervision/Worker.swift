@@ -1,3 +1,4 @@
+internal import CommandSupport
 internal import Engines
 internal import Foundation
 internal import Inspect
@@ -80,7 +81,7 @@ final class Worker {
     /// A sentence for people, beside the data.
     func note(_ sentence: String) {
         pipe.bar.clear()
-        writeNote(sentence)
+        CommandSupport.note(sentence)
     }
 
     /// Opens a store; the error beside a running server names what to do instead.
@@ -90,6 +91,3 @@ final class Worker {
         return store
     }
 }
-
-/// A line on standard error.
-func writeNote(_ sentence: String) { FileHandle.standardError.write(Data("\(sentence)\n".utf8)) }

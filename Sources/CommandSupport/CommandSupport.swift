@@ -1,0 +1,59 @@
+public import ArgumentParser
+public import Engines
+internal import Foundation
+
+/// Exit codes of every command (docs/exit-codes.md).
+package enum Exit {
+    package static let failed = ExitCode(1)
+    /// Not found, compare failed, different, or damaged.
+    package static let notFound = ExitCode(2)
+    package static let usage = ExitCode(64)
+    package static let unavailable = ExitCode(69)
+    package static let outcomeUnknown = ExitCode(75)
+}
+
+/// How results are printed.
+package enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
+    case table, json
+}
+
+/// A note for people, on standard error.
+package func note(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
+
+/// Numbers with a unit that people read.
+package func humanBytes(_ bytes: UInt64) -> String {
+    var value = Double(bytes)
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024 { return unit == "B" ? "\(bytes) B" : String(format: "%.1f %@", value, unit) }
+        value /= 1024
+    }
+    return String(format: "%.1f TiB", value)
+}
+
+/// A list divided by commas, without blanks.
+package func commaList(_ text: some StringProtocol) -> [String] {
+    text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+}
+
+extension EngineError {
+    package var exitCode: ExitCode {
+        switch self {
+        case .corruption, .familyMissing, .tooLarge: Exit.notFound
+        case .locked, .busy: Exit.unavailable
+        default: Exit.failed
+        }
+    }
+
+    /// One line that names the thing and the remedy, from a command that works on stopped nodes.
+    package var sentence: String {
+        if case .locked = self { "\(self); stop it first" } else { description }
+    }
+}
+
+/// Runs what works on directories; an error becomes one line and its exit code.
+package func reportEngine<Result>(_ body: () throws(EngineError) -> Result) throws -> Result {
+    do throws(EngineError) { return try body() } catch {
+        note("flotilla: \(error.sentence)")
+        throw error.exitCode
+    }
+}
