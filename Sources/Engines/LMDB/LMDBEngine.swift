@@ -250,13 +250,14 @@
             // A family's rows are taken out while a run of its operations goes in, not looked up for each.
             var current: (family: FamilyID, rows: LMDBOverlay)?
             var held: Set<FamilyID> = []
+            let bytes = batch.keepableBytes
             for operation in batch.operations {
                 precondition(
                     operation.kind == .put || operation.kind == .delete, "range deletes don't wait in the overlay")
                 if current?.family != operation.family {
                     if let current { overlay[current.family] = current.rows }
                     var rows = overlay.removeValue(forKey: operation.family) ?? LMDBOverlay()
-                    if held.insert(operation.family).inserted { rows.hold(batch.bytes) }
+                    if held.insert(operation.family).inserted { rows.hold(bytes) }
                     current = (operation.family, rows)
                 }
                 current?.rows.set(
