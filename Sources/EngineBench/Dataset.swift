@@ -2,7 +2,6 @@
 enum BenchFamily {
     static let data: UInt64 = 1
     static let log: UInt64 = 2
-    static let applied: UInt64 = 3
     static let meta: UInt64 = 4
     static let incoming: UInt64 = 5
     static let doomed: UInt64 = 6
@@ -82,6 +81,8 @@ struct PutBatch {
 
     var puts: [Put]
     let values: [[UInt8]]
+    /// The first puts are log entries, so many; what comes after them follows from the log.
+    var logged: Int?
 
     init(count: Int, family: UInt64, _ data: Dataset) {
         puts = (0..<count).map { Put(family: family, key: Dataset.key($0), value: $0 % data.values.count) }

@@ -17,7 +17,7 @@ extension EngineConformance {
         Check("operationsOfABatchCountInTheirOrder") { bench in
             try bench.withEngine { engine in
                 try engine.createFamily(Families.first)
-                for durability in [Durability.buffered, .synced] {
+                for durability in [Durability.buffered, .logged, .synced] {
                     try engine.put(Families.first, bytes("old"), bytes("0"), durability)
                     var batch = WriteBatch()
                     batch.put(Families.first, key: bytes("a"), value: bytes("1"))
@@ -41,7 +41,7 @@ extension EngineConformance {
         Check("aMissingFamilyLeavesNothingOfTheBatch") { bench in
             try bench.withEngine { engine in
                 try engine.createFamily(Families.first)
-                for durability in [Durability.buffered, .synced] {
+                for durability in [Durability.buffered, .logged, .synced] {
                     var batch = WriteBatch()
                     batch.put(Families.first, key: bytes("k"), value: bytes("v"))
                     batch.put(Families.absent, key: bytes("k"), value: bytes("v"))

@@ -41,7 +41,7 @@ extension EngineConformance {
             try bench.withEngine { engine in
                 try engine.createFamily(Families.first)
                 let longest = [UInt8](repeating: 0x61, count: EngineLimits.keyBytesMax)
-                for durability in [Durability.synced, .buffered] {
+                for durability in [Durability.synced, .logged, .buffered] {
                     try engine.put(Families.first, bytes("a"), bytes("v"), durability)
                     try engine.put(Families.first, longest, bytes("v"), durability)
                     try engine.put(Families.first, bytes("b"), bytes("v"), durability)

@@ -126,6 +126,7 @@ private struct RandomHistory {
             if model[family] == nil, !chance(2) { continue }
             if model[family] == nil { isRefused = true }
             let key = key()
+            batch.mayLag = chance(60)
             switch Int.random(in: 0..<10, using: &random) {
             case 0..<6:
                 let size = chance(2) ? 40_000 : Int.random(in: 0...40, using: &random)
@@ -141,7 +142,7 @@ private struct RandomHistory {
                 next[family] = next[family]?.filter { row in !isInside(row.key, lower, upper) }
             }
         }
-        let durability: Durability = chance(15) ? .synced : .buffered
+        let durability: Durability = chance(15) ? .synced : chance(40) ? .logged : .buffered
         if isRefused {
             try expectRefusal("a batch with a missing family") {
                 try engine.write(batch, durability: durability)

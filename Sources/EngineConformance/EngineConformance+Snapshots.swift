@@ -8,7 +8,7 @@ extension EngineConformance {
                 let before = try engine.pairs(family)
                 let snapshot = try engine.snapshot()
                 defer { snapshot.close() }
-                for durability in [Durability.buffered, .synced] {
+                for durability in [Durability.buffered, .logged, .synced] {
                     var batch = WriteBatch()
                     batch.put(family, key: [3], value: bytes("changed"))
                     batch.put(family, key: [7], value: bytes("new"))

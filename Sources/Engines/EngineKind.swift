@@ -17,6 +17,9 @@ public enum Durability: Sendable {
     /// Atomic, ordered and visible at once; after a process or system crash a prefix of the
     /// buffered batches survives, and with it every synced batch before its end.
     case buffered
+    /// Operations that may lag (`WriteBatch.mayLag`) are as in a buffered batch; all others are on disk before `write`
+    /// returns, and no crash takes them back whatever else it takes. A snapshot may see these a moment before those.
+    case logged
     /// On disk (fsync) before `write` returns, together with every buffered batch before it.
     case synced
 }

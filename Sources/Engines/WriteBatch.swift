@@ -8,14 +8,16 @@ public struct WriteBatch: Sendable {
     @usableFromInline
     struct Operation: Sendable {
         @usableFromInline var kind: Kind
+        @usableFromInline var mayLag: Bool
         @usableFromInline var family: FamilyID
         @usableFromInline var offset: Int
         @usableFromInline var keyCount: Int
         @usableFromInline var valueCount: Int
 
         @inlinable
-        init(kind: Kind, family: FamilyID, offset: Int, keyCount: Int, valueCount: Int) {
+        init(kind: Kind, mayLag: Bool, family: FamilyID, offset: Int, keyCount: Int, valueCount: Int) {
             self.kind = kind
+            self.mayLag = mayLag
             self.family = family
             self.offset = offset
             self.keyCount = keyCount
@@ -33,6 +35,9 @@ public struct WriteBatch: Sendable {
 
     @usableFromInline var operations: [Operation] = []
     @usableFromInline var bytes: [UInt8] = []
+    /// What is added from now on may be lost in a crash though the batch is written `.logged`: it follows from what the
+    /// batch, or one before it, makes durable.
+    public var mayLag = false
 
     public init() {}
 
@@ -89,7 +94,7 @@ public struct WriteBatch: Sendable {
         add(value)
         operations.append(
             Operation(
-                kind: kind, family: family, offset: offset, keyCount: keyCount,
+                kind: kind, mayLag: mayLag, family: family, offset: offset, keyCount: keyCount,
                 valueCount: bytes.count - offset - keyCount))
     }
 
@@ -104,20 +109,29 @@ public struct WriteBatch: Sendable {
 
     /// Visits the operations in the order in which they were added.
     public func forEach<Failure: Error>(_ body: (OperationView) throws(Failure) -> Void) throws(Failure) {
+        try forEachOperation { (operation, key, value) throws(Failure) in
+            switch operation.kind {
+            case .put: try body(.put(operation.family, key: key, value: value))
+            case .delete: try body(.delete(operation.family, key: key))
+            case .deleteRange: try body(.deleteRange(operation.family, lower: key, upper: value))
+            case .deleteToEnd: try body(.deleteRange(operation.family, lower: key, upper: nil))
+            }
+        }
+    }
+
+    /// Visits the operations with their key, or lower bound, and their value, or upper bound.
+    @inline(__always)
+    func forEachOperation<Failure: Error>(
+        _ body: (Operation, _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) throws(Failure) -> Void
+    ) throws(Failure) {
         var failure: Failure?
         bytes.withUnsafeBytes { all in
             for operation in operations {
-                let key = UnsafeRawBufferPointer(
-                    rebasing: all[operation.offset..<operation.offset + operation.keyCount])
                 let valueStart = operation.offset + operation.keyCount
-                let value = UnsafeRawBufferPointer(rebasing: all[valueStart..<valueStart + operation.valueCount])
                 do throws(Failure) {
-                    switch operation.kind {
-                    case .put: try body(.put(operation.family, key: key, value: value))
-                    case .delete: try body(.delete(operation.family, key: key))
-                    case .deleteRange: try body(.deleteRange(operation.family, lower: key, upper: value))
-                    case .deleteToEnd: try body(.deleteRange(operation.family, lower: key, upper: nil))
-                    }
+                    try body(
+                        operation, UnsafeRawBufferPointer(rebasing: all[operation.offset..<valueStart]),
+                        UnsafeRawBufferPointer(rebasing: all[valueStart..<valueStart + operation.valueCount]))
                 } catch {
                     failure = error
                     return
@@ -131,6 +145,16 @@ public struct WriteBatch: Sendable {
     /// A batch that is filled over and over has the room of its largest filling, and would lose it each time.
     var keepableBytes: [UInt8] {
         bytes.capacity <= 2 * bytes.count + 64 ? bytes : bytes.withUnsafeBufferPointer { Array($0) }
+    }
+
+    /// About what an engine needs to keep the operations that needn't be on disk.
+    func waitingBytes(_ durability: Durability) -> Int {
+        switch durability {
+        case .buffered: byteCount + 64 * count
+        // The bytes are kept whole.
+        case .logged: operations.contains(where: \.mayLag) ? byteCount + 64 * count : 0
+        case .synced: 0
+        }
     }
 
     /// No range deletes.

@@ -162,7 +162,7 @@ extension ReplicaHost {
 
     private func writeWhenThereIsRoom(_ batch: StorageBatch) throws(EngineError) {
         try whenThereIsRoom { () throws(EngineError) in
-            try engine.write(batch.batch, durability: batch.mustSync ? .synced : .buffered)
+            try engine.write(batch.batch, durability: batch.durability)
         }
     }
 

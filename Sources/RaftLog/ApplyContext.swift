@@ -12,14 +12,19 @@ public struct StorageBatch {
     public internal(set) var unmapped: [FamilyID] = []
     /// Families were made for the batch.
     public var tookFamilies: Bool { !fresh.isEmpty }
-    /// Something in the batch must be on disk before anyone hears of it.
+    /// Everything in the batch must be on disk before anyone hears of it.
     public internal(set) var mustSync = false
+    /// What is put or deleted as logged must be. The rest are effects of the log, here or in earlier batches, and may
+    /// lag behind it (decision 0018).
+    var mustLog = false
+    public var durability: Durability { mustSync ? .synced : mustLog ? .logged : .buffered }
     /// Gives a new, empty family that exists in the engine.
     private let newFamily: () throws(EngineError) -> FamilyID
 
     public init(view: any ReadView, newFamily: @escaping () throws(EngineError) -> FamilyID) {
         self.view = view
         self.newFamily = newFamily
+        batch.mayLag = true
     }
 
     func get(_ family: FamilyID, _ key: [UInt8]) throws(EngineError) -> [UInt8]? {
@@ -38,9 +43,25 @@ public struct StorageBatch {
         overlay[family, default: [:]][key] = .some(.none)
     }
 
-    /// Writes that nothing in this batch reads back (the log).
-    mutating func putUnseen(_ family: FamilyID, _ key: [UInt8], _ value: [UInt8]) {
-        batch.put(family, key: key, value: value)
+    /// Writes of the log, and what Raft promises besides: durable before the effects, if not together with them.
+    private mutating func logged(_ write: (inout WriteBatch) -> Void) {
+        batch.mayLag = false
+        write(&batch)
+        batch.mayLag = true
+    }
+
+    mutating func putLogged(_ family: FamilyID, _ key: [UInt8], _ value: [UInt8]) {
+        logged { $0.put(family, key: key, value: value) }
+        overlay[family, default: [:]][key] = .some(.some(value))
+    }
+
+    /// An entry of the log, which nothing in this batch reads back.
+    mutating func putLoggedUnseen(_ family: FamilyID, _ key: [UInt8], _ value: [UInt8]) {
+        logged { $0.put(family, key: key, value: value) }
+    }
+
+    mutating func deleteRangeLoggedUnseen(_ family: FamilyID, from lower: [UInt8], to upper: [UInt8]?) {
+        logged { $0.deleteRange(family, from: lower, to: upper) }
     }
 
     mutating func deleteRangeUnseen(_ family: FamilyID, from lower: [UInt8], to upper: [UInt8]?) {

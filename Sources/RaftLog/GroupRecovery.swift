@@ -110,6 +110,7 @@ public struct GroupRecovery: Sendable {
         request.commands = [.init(entry: opening, token: nil)]
         _ = try storage.execute(request, in: &batch)
         storage.force(alone(life, at: opening.index), in: &batch)
+        batch.mustSync = true
         let note = RecoveryNote(
             time: time, index: opening.index, applied: rows.applied.position, last: last, before: rows.membership,
             oldLife: incarnation, life: life, missing: missing)

@@ -250,9 +250,9 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
     public mutating func execute(
         _ request: WriteRequest, in batch: inout StorageBatch
     ) throws(EngineError) -> Outcome {
-        if request.needsSync { batch.mustSync = true }
+        if request.needsSync { batch.mustLog = true }
         if let hardState = request.hardState {
-            batch.put(layout.meta, GroupLayout.hardStateKey, hardState.encoded)
+            batch.putLogged(layout.meta, GroupLayout.hardStateKey, hardState.encoded)
         }
         if let install = request.install {
             try flip(install, in: &batch)
@@ -277,10 +277,10 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
     private func append(_ request: WriteRequest, in batch: inout StorageBatch) {
         guard let first = request.entries.first else { return }
         if request.truncatesLog {
-            batch.deleteRangeUnseen(layout.log, from: GroupLayout.logKey(first.index), to: nil)
+            batch.deleteRangeLoggedUnseen(layout.log, from: GroupLayout.logKey(first.index), to: nil)
         }
         for entry in request.entries {
-            batch.putUnseen(layout.log, GroupLayout.logKey(entry.index), layout.logValue(entry))
+            batch.putLoggedUnseen(layout.log, GroupLayout.logKey(entry.index), layout.logValue(entry))
         }
     }
 
@@ -308,6 +308,9 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
                     membership = changed
                     context.membership = changed
                     context.storage.put(layout.meta, GroupLayout.membershipKey, changed.encoded)
+                    // Quorums of members that are one change apart share a node. A replica that came back with
+                    // members of several changes ago could elect a leader among those alone.
+                    context.storage.mustSync = true
                     outcome.completion.membership = changed
                 }
             case .command:

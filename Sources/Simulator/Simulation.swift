@@ -293,8 +293,8 @@ public struct Simulation {
         process.queue = []
         for request in requests { outcomes.append(try process.storage.execute(request, in: &batch)) }
         view.close()
-        let mustSync = batch.mustSync && options.plant != .acknowledgeBeforeSync
-        try engine.write(batch.batch, durability: mustSync ? .synced : .buffered)
+        let durability = options.plant == .acknowledgeBeforeSync ? .buffered : batch.durability
+        try engine.write(batch.batch, durability: durability)
         nodes[node].process = process
         let applied = process.storage.applied.position.index
         for request in requests {

@@ -9,7 +9,7 @@ func fill(_ kind: EngineKind, _ directory: String, seed: UInt64, ballast: String
     var stage = "opening"
     do {
         var engine = try kind.open(directory)
-        for family in NumberedBatches.families { try engine.createFamily(family) }
+        for family in NumberedBatches.lasting { try engine.createFamily(family) }
         var promises = Promises()
         promises.isReady = true
 
@@ -71,14 +71,13 @@ private func writeUntilFull(
     _ engine: any StorageEngine, _ batches: NumberedBatches, from first: Int, _ promises: inout Promises
 ) throws -> Int {
     for number in first..<first + 1_000_000 {
-        let isSynced = batches.isSynced(number)
         do throws(EngineError) {
-            try engine.write(batches.batch(number), durability: isSynced ? .synced : .buffered)
+            try engine.write(batches.batch(number), durability: batches.durability(number))
         } catch {
             guard case .noSpace = error else { throw BrokenRule("batch \(number) on a full disk: \(error)") }
             return number - 1
         }
-        if isSynced { promises.head = number }
+        if let promise = batches.promise(number) { promises.hear(promise[...]) }
     }
     throw BrokenRule("the disk never filled up")
 }

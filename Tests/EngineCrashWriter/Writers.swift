@@ -6,12 +6,11 @@ import Foundation
 func writeUntilKilled(_ kind: EngineKind, _ directory: String, seed: UInt64) throws {
     let batches = NumberedBatches(seed: seed)
     let engine = try kind.open(directory)
-    for family in NumberedBatches.families { try engine.createFamily(family) }
+    for family in NumberedBatches.lasting { try engine.createFamily(family) }
     say("ready")
     for number in 1... {
-        let isSynced = batches.isSynced(number)
-        try engine.write(batches.batch(number), durability: isSynced ? .synced : .buffered)
-        if isSynced { say("\(number)") }
+        try engine.write(batches.batch(number), durability: batches.durability(number))
+        if let promise = batches.promise(number) { say(promise) }
     }
 }
 
@@ -19,16 +18,15 @@ func writeUntilKilled(_ kind: EngineKind, _ directory: String, seed: UInt64) thr
 func writeAndEnd(_ kind: EngineKind, _ directory: String, seed: UInt64, batches count: Int) throws {
     let batches = NumberedBatches(seed: seed, turnover: true)
     var engine = try kind.open("\(directory)/engine")
-    for family in NumberedBatches.families { try engine.createFamily(family) }
+    for family in NumberedBatches.lasting { try engine.createFamily(family) }
     say("ready")
     let head = try NumberedBatches.head(of: engine)
     for number in head + 1...head + count {
         if try !engine.families().contains(batches.passingFamily(number)) {
             try turnOver(engine, batches, number, staging: "\(directory)/staging")
         }
-        let isSynced = batches.isSynced(number)
-        try engine.write(batches.batch(number), durability: isSynced ? .synced : .buffered)
-        if isSynced { say("\(number)") }
+        try engine.write(batches.batch(number), durability: batches.durability(number))
+        if let promise = batches.promise(number) { say(promise) }
         switch SeededRandom.hash(seed, UInt64(number), 4) % 12 {
         case 0:
             try engine.sync()

@@ -5,6 +5,9 @@ import Foundation
 /// deletes the row of ten batches before, by a range. So what lies in a directory says which batch was the last one,
 /// and whether everything before it is there, whole.
 ///
+/// These may lag. A batch that isn't buffered also puts row N into a log, which may not: it must be there once the batch
+/// was said to be logged, and wherever the rest of it is.
+///
 /// With `turnover` families of their own come and go: each lives for a few batches, which set "head" in it too. And
 /// copies of the first family are exported and loaded into families of their own, which also go again.
 public struct NumberedBatches: Sendable {
@@ -12,6 +15,9 @@ public struct NumberedBatches: Sendable {
     public let turnover: Bool
 
     public static let families = [FamilyID(2), FamilyID(3)]
+    public static let log = FamilyID(4)
+    /// All that a writer makes first.
+    public static let lasting = families + [log]
     static let headKey = Array("head".utf8)
     /// Batches in the life of a family that comes and goes.
     static let lifeBatches = 12
@@ -35,7 +41,22 @@ public struct NumberedBatches: Sendable {
         return row(number) + [UInt8](repeating: UInt8(number & 0xff), count: Int(size))
     }
 
-    public func isSynced(_ number: Int) -> Bool { random(number, 3, below: 4) == 0 }
+    public func durability(_ number: Int) -> Durability {
+        switch random(number, 3, below: 4) {
+        case 0: .synced
+        case 1, 2: .logged
+        default: .buffered
+        }
+    }
+
+    /// What a writer says when the batch has been written.
+    public func promise(_ number: Int) -> String? {
+        switch durability(number) {
+        case .synced: "\(number)"
+        case .logged: "logged \(number)"
+        case .buffered: nil
+        }
+    }
 
     /// The family that comes and goes in which batch `number` writes.
     public func passingFamily(_ number: Int) -> FamilyID {
@@ -49,6 +70,8 @@ public struct NumberedBatches: Sendable {
 
     public func batch(_ number: Int) -> WriteBatch {
         var batch = WriteBatch()
+        if durability(number) != .buffered { batch.put(Self.log, key: row(number), value: value(number)) }
+        batch.mayLag = true
         for family in Self.families {
             if number % 10 == 0 {
                 let old = row(number - 10)
@@ -74,6 +97,8 @@ public struct NumberedBatches: Sendable {
 public struct Promises: Sendable, Equatable, Codable {
     /// The last batch that was said to be durable.
     public var head = 0
+    /// The last one that was said to be logged, or more.
+    public var logged = 0
     /// Both families exist.
     public var isReady = false
     /// Families that come and go, whose creation has returned.
@@ -87,8 +112,8 @@ public struct Promises: Sendable, Equatable, Codable {
 
     public init() {}
 
-    /// Takes in one line of what a writer says: "ready", "created F", "dropping F", "dropped F", "loaded N F", or the
-    /// number of a durable batch.
+    /// Takes in one line of what a writer says: "ready", "created F", "dropping F", "dropped F", "loaded N F",
+    /// "logged N", or the number of a durable batch.
     public mutating func hear(_ line: Substring) {
         let words = line.split(separator: " ")
         switch (words.first, words.last.flatMap { UInt64($0) }) {
@@ -97,13 +122,16 @@ public struct Promises: Sendable, Equatable, Codable {
         case ("dropping", let family?): dropping.insert(family)
         case ("dropped", let family?): dropped.insert(family)
         case ("loaded", let family?): loaded[family] = Int(words[1])
-        case (_, let number?): head = max(head, Int(number))
+        case ("logged", let number?): logged = max(logged, Int(number))
+        case (_, let number?):
+            head = max(head, Int(number))
+            logged = max(logged, Int(number))
         default: break
         }
     }
 }
 
-/// A rule of `.buffered` and `.synced` that a directory breaks.
+/// A rule of `Durability` that a directory breaks.
 public struct BrokenRule: Error, CustomStringConvertible, Sendable {
     public let description: String
     public init(_ description: String) { self.description = description }
@@ -113,7 +141,7 @@ extension NumberedBatches {
     /// Checks that a prefix of the batches is there, whole, with everything that was promised. Returns its last number.
     public func check(_ engine: any StorageEngine, _ promises: Promises) throws -> Int {
         let existing = Set(try engine.families())
-        for family in Self.families where !existing.contains(family) {
+        for family in Self.lasting where !existing.contains(family) {
             // Creating them is the first thing that a writer does.
             if promises.isReady { throw BrokenRule("\(family) was created and is missing") }
             return 0
@@ -132,8 +160,27 @@ extension NumberedBatches {
         if head < promises.head {
             throw BrokenRule("batch \(promises.head) was durable, batch \(head) is the last one there")
         }
+        try checkLog(rows(of: Self.log, in: snapshot), promises, head: head)
         if turnover { try checkPassingFamilies(existing, promises, head: head, snapshot) }
         return head
+    }
+
+    private func checkLog(_ rows: [[UInt8]: [UInt8]], _ promises: Promises, head: Int) throws {
+        var last = 0
+        for key in rows.keys {
+            guard let number = Int(String(decoding: key, as: UTF8.self)) else {
+                throw BrokenRule("the log has a row that nobody wrote")
+            }
+            last = max(last, number)
+        }
+        for number in 1..<max(last, head, promises.logged) + 1 where durability(number) != .buffered {
+            let value = rows[row(number)]
+            if value != self.value(number) {
+                throw BrokenRule(
+                    "row \(number) of the log, of which \(promises.logged) were promised and \(last) are there, is "
+                        + "\(value == nil ? "missing" : "another"); the head is \(head)")
+            }
+        }
     }
 
     /// The rows are those after some batch, whose number it returns.
@@ -199,7 +246,8 @@ extension NumberedBatches {
     public func checkAndGoOn(_ kind: EngineKind, _ directory: String, _ promises: Promises) throws -> Int {
         var engine = try kind.open(directory)
         let head = try check(engine, promises)
-        for family in Self.families { try engine.createFamily(family) }
+        for family in Self.lasting { try engine.createFamily(family) }
+        // What was logged and not carried out must be carried out, as from any log.
         var onward = promises
         onward.isReady = true
         if turnover {

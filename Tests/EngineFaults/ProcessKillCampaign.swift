@@ -39,7 +39,7 @@ public struct ProcessKillCampaign: Sendable {
         let head = try batches.check(engine, promises)
         if empty {
             var batch = WriteBatch()
-            for family in NumberedBatches.families { batch.deleteRange(family, from: [0], to: nil) }
+            for family in NumberedBatches.lasting { batch.deleteRange(family, from: [0], to: nil) }
             try engine.write(batch, durability: .synced)
         }
         try engine.close()

@@ -20,13 +20,19 @@ import Testing
             let found = directoryEntries("\(place)/open")?.first(where: isLog)
             let log = try #require(found)
             let syncedBytes = try #require(fileBytes("\(place)/open/\(log)"))
-            for key: UInt8 in 4..<8 { try engine.put(key, .buffered) }
+            for key: UInt8 in 4..<8 {
+                var batch = WriteBatch()
+                batch.put(Self.family, key: [key], value: [UInt8](repeating: key, count: 30))
+                // A range delete, if only of nothing, doesn't wait in SQLite's overlay: into the log, and no sync.
+                batch.deleteRange(Self.family, from: [0xff], to: [0xff])
+                try engine.write(batch, durability: .buffered)
+            }
             try FileManager.default.copyItem(atPath: "\(place)/open", toPath: "\(place)/killed")
             try engine.close()
             let killed = Killed(kind: kind, place: place, log: log, syncedBytes: Int(syncedBytes))
-            // LMDB keeps buffered rows in memory.
+            // On LMDB it makes a transaction, and that is synced.
             let left = try killed.keys { _ in }
-            #expect(left == (0..<(kind == .lmdb ? 4 : 8)).map { [$0] }, "untouched")
+            #expect(left == (0..<8).map { [$0] }, "untouched")
             try body(killed)
         }
     }

@@ -14,6 +14,8 @@ import Testing
         let layout: GroupLayout
         var storage: Storage
         var serial: UInt64 = 0
+        /// Of the last batch.
+        var durability: Durability?
 
         init() throws {
             families = try FamilyTable(engine: engine)
@@ -34,7 +36,8 @@ import Testing
                 try families.take()
             }
             let outcome = try storage.execute(request, in: &batch)
-            try engine.write(batch.batch, durability: batch.mustSync ? .synced : .buffered)
+            durability = batch.durability
+            try engine.write(batch.batch, durability: batch.durability)
             for family in batch.unmapped { try engine.dropFamily(family) }
             return outcome
         }
@@ -103,6 +106,46 @@ import Testing
             let position = try disk.open().state.applied.index
             #expect(try disk.list() == [1: nil, 2: "a", 3: "a b"][position] ?? nil, "kept \(kept) of \(applied)")
         }
+    }
+
+    @Test func effectsMayLagByAsMuchAsTheyLikeAndTheLogMayNot() throws {
+        let disk = try Disk()
+        // The list's family is there from now on.
+        try disk.run([command(2, "a")])
+        try disk.engine.sync()
+        for index: LogIndex in 3...20 {
+            try disk.execute {
+                $0.hardState = HardState(term: index, vote: nil)
+                $0.entries = [self.command(index, "b")]
+                $0.commands = self.apply([self.command(index, "b")])
+            }
+            #expect(disk.durability == .logged)
+        }
+        try disk.execute { $0.compactThrough = LogPosition(index: 15, term: 1) }
+        #expect(disk.durability == .buffered)
+        disk.engine.crash(keepingUnsynced: 4)
+        let state = try disk.open().state
+        #expect(state.hardState.term == 20)
+        #expect(state.applied.index == 6)
+        #expect(state.base == BootstrapRecord.position, "the log goes no sooner than the effects")
+        #expect(state.unapplied.map(\.index) == Array(7...20))
+        #expect(try disk.list() == "a b b b b")
+    }
+
+    @Test func aChangeOfMembersIsSyncedWithAllThatIsBeforeIt() throws {
+        let disk = try Disk()
+        try disk.run([command(2, "a")])
+        try disk.run([command(3, "b")])
+        let change = MembershipChange.remove(ReplicaID(2))
+        let entry = Entry(index: 4, term: 1, kind: .membership, stamp: 0, payload: change.encoded)
+        try disk.execute { $0.entries = [entry] }
+        #expect(disk.durability == .logged)
+        try disk.execute { $0.commands = self.apply([entry]) }
+        #expect(disk.durability == .synced)
+        disk.engine.crash(keepingUnsynced: 0)
+        let state = try disk.open().state
+        #expect(state.applied.index == 4)
+        #expect(state.membership[ReplicaID(2)] == nil)
     }
 
     @Test func replacedEntriesAreGone() throws {

@@ -502,7 +502,7 @@ private final class StagingDisk {
             change(&request)
             return try storage.execute(request, in: &batch)
         }
-        try engine.write(batch.batch, durability: batch.mustSync ? .synced : .buffered)
+        try engine.write(batch.batch, durability: batch.durability)
         for family in batch.unmapped { try engine.dropFamily(family) }
         return outcomes
     }

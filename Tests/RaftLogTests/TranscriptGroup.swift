@@ -170,7 +170,7 @@ final class TranscriptGroup {
         var outcomes: [GroupStorage<ListMachine>.Outcome] = []
         for request in requests { outcomes.append(try node.storage.execute(request, in: &batch)) }
         view.close()
-        try node.engine.write(batch.batch, durability: batch.mustSync ? .synced : .buffered)
+        try node.engine.write(batch.batch, durability: batch.durability)
         for family in batch.unmapped { try node.engine.dropFamily(family) }
         nodes[id] = node
         for outcome in outcomes {

@@ -41,8 +41,12 @@ final class WrappedSubject: Subject {
 
         func write(_ puts: PutBatch, synced: Bool) throws {
             batch.removeAll()
-            for put in puts.puts { batch.put(FamilyID(put.family), key: put.key, value: puts.values[put.value]) }
-            try engine.write(batch, durability: synced ? .synced : .buffered)
+            batch.mayLag = false
+            for (number, put) in puts.puts.enumerated() {
+                if number == puts.logged { batch.mayLag = true }
+                batch.put(FamilyID(put.family), key: put.key, value: puts.values[put.value])
+            }
+            try engine.write(batch, durability: synced ? (puts.logged == nil ? .synced : .logged) : .buffered)
         }
     }
 

@@ -1,6 +1,4 @@
 extension RoundRunner {
-    /// Rows of the applied family: a key space of this size.
-    private static let appliedKeys = 1_000_000
     private static let appliedIndexBytes = 16
     private static let batches = 4
 
@@ -36,11 +34,11 @@ extension RoundRunner {
             seconds: seconds, perDraw: batches.count, keysPerCall: count,
             draw: {
                 for index in batches.indices {
-                    batches[index].drawEntries(count, from: &logIndex, &random, of: Self.appliedKeys)
+                    batches[index].drawEntries(count, from: &logIndex, &random, of: data.keys)
                 }
             },
             { try writer.write(batches[$0], synced: true) })
-        try endWrites(loaded.subject, synced: true, &round)
+        try endWrites(loaded.subject, synced: false, &round)
         meter.stop(&round)
         // What a client wrote counts once, so log and row are both in the factor.
         round.userBytes = round.keys * data.recordBytes
@@ -53,10 +51,11 @@ extension PutBatch {
             Put(family: BenchFamily.log, key: [UInt8](repeating: 0, count: 8), value: $0 % data.values.count)
         }
         let rows = (0..<count).map {
-            Put(family: BenchFamily.applied, key: Dataset.key($0), value: $0 % data.values.count)
+            Put(family: BenchFamily.data, key: Dataset.key($0), value: $0 % data.values.count)
         }
         let meta = Put(family: BenchFamily.meta, key: Array("applied".utf8), value: data.values.count)
         self.init(puts: entries + rows + [meta], values: data.values + [applied])
+        logged = count
     }
 
     fileprivate init(puts: [Put], values: [[UInt8]]) {

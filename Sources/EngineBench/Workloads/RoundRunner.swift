@@ -37,7 +37,7 @@ final class RoundRunner {
         guard cell.workload != .memory, cell.workload != .portable else { return }
         let loaded = try load(cell.valueBytes)
         if cell.workload == .logApply {
-            for family in [BenchFamily.log, BenchFamily.applied, BenchFamily.meta] {
+            for family in [BenchFamily.log, BenchFamily.meta] {
                 try loaded.subject.createFamily(family)
             }
             logIndex = 1
@@ -77,7 +77,7 @@ final class RoundRunner {
     /// Clears away what `prepare` made.
     func finish(_ cell: Cell) throws {
         guard cell.workload == .logApply, let loaded else { return }
-        for family in [BenchFamily.log, BenchFamily.applied, BenchFamily.meta] {
+        for family in [BenchFamily.log, BenchFamily.meta] {
             try loaded.subject.dropFamily(family)
         }
         while try loaded.subject.reclaim() {}

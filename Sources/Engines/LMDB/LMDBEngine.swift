@@ -8,24 +8,18 @@
     /// LMDB syncs every transaction; switching that off (MDB_NOSYNC, MDB_WRITEMAP) may corrupt the file in a system
     /// crash. So a buffered batch waits in an overlay, which every snapshot sees, and joins the next transaction.
     public final class LMDBEngine: StorageEngine {
-        typealias Overlay = [FamilyID: LMDBOverlay]
-
         private struct State {
             var environment: LMDBEnvironment?
             var families: FamilyMap<MDB_dbi> = FamilyMap()
             /// Dropped families, whose rows and names go slice by slice (`reclaim`). Snapshots older than `serial` may
             /// still use their handles. There are 8192 handles.
             var dropped: [(family: FamilyID, dbi: MDB_dbi, serial: UInt64)] = []
-            /// Batches that are visible and not yet in the file.
-            var overlay: Overlay = [:]
-            var overlayBytes = 0
+            /// Batches, or parts of them, that are visible and not yet in the file.
+            var overlay = Overlay()
             /// The overlay lies over this transaction; a later one contains it.
             var base: Int = 0
             var poison: String?
         }
-
-        /// Beyond this a buffered batch commits what has gathered.
-        private static let overlayBytesMax = 8 << 20
 
         private let path: String
         private let isReadOnly: Bool
@@ -75,21 +69,18 @@
             let (overlay, families) = state.withLock { ($0.overlay, $0.families) }
             do throws(EngineError) {
                 try environment.write { (transaction) throws(EngineError) in
-                    for (family, rows) in overlay {
-                        guard let dbi = families[family] else { continue }
-                        try rows.forEach { (key, value) throws(EngineError) in
-                            if let value {
-                                try transaction.put(dbi, key, value)
-                            } else {
-                                try transaction.delete(dbi, key)
-                            }
+                    try overlay.forEach { (family, key, value) throws(EngineError) in
+                        guard let dbi = families[family] else { return }
+                        if let value {
+                            try transaction.put(dbi, key, value)
+                        } else {
+                            try transaction.delete(dbi, key)
                         }
                     }
                     try body(transaction)
                 }
                 state.withLock { state in
-                    state.overlay = [:]
-                    state.overlayBytes = 0
+                    state.overlay.removeAll()
                     // Not the number that the transaction began with: LMDB gives it again if nothing was changed.
                     state.base = environment.lastTransaction
                 }
@@ -210,19 +201,15 @@
             try locked { (environment) throws(EngineError) in
                 let families = state.withLock { $0.families }
                 try batch.validate { families[$0] != nil }
-                if durability == .buffered, batch.isPointwise {
-                    let bytes = batch.byteCount + 64 * batch.count
-                    // What has gathered goes first: if there is no room for it, nothing of this batch is kept either.
-                    if state.withLock({ $0.overlayBytes > 0 && $0.overlayBytes + bytes > Self.overlayBytesMax }) {
-                        try commit(environment) { (_) throws(EngineError) in }
-                    }
-                    if bytes <= Self.overlayBytesMax {
-                        state.withLock { state in
-                            Self.add(batch, to: &state.overlay)
-                            state.overlayBytes += bytes
-                        }
-                        return
-                    }
+                let course = state.withLock { $0.overlay.course(of: batch, durability) }
+                switch course {
+                case .write: break
+                case .wait, .flushAndWait, .logAndWait:
+                    // If there is no room for what goes into the file, nothing of this batch is kept either.
+                    if case .flushAndWait = course { try commit(environment) { (_) throws(EngineError) in } }
+                    if case .logAndWait = course { try commitLog(of: batch, environment, families) }
+                    state.withLock { $0.overlay.add(batch, durability) }
+                    return
                 }
                 var last: (family: FamilyID, dbi: MDB_dbi)?
                 func database(_ family: FamilyID) -> MDB_dbi? {
@@ -246,25 +233,39 @@
             }
         }
 
-        private static func add(_ batch: WriteBatch, to overlay: inout Overlay) {
-            // A family's rows are taken out while a run of its operations goes in, not looked up for each.
-            var current: (family: FamilyID, rows: LMDBOverlay)?
-            var held: Set<FamilyID> = []
-            let bytes = batch.keepableBytes
-            for operation in batch.operations {
-                precondition(
-                    operation.kind == .put || operation.kind == .delete, "range deletes don't wait in the overlay")
-                if current?.family != operation.family {
-                    if let current { overlay[current.family] = current.rows }
-                    var rows = overlay.removeValue(forKey: operation.family) ?? LMDBOverlay()
-                    if held.insert(operation.family).inserted { rows.hold(bytes) }
-                    current = (operation.family, rows)
-                }
-                current?.rows.set(
-                    offset: operation.offset, keyCount: operation.keyCount,
-                    valueCount: operation.kind == .put ? operation.valueCount : nil)
+        /// Commits what may not lag, under an overlay that stays.
+        private func commitLog(
+            of batch: WriteBatch, _ environment: LMDBEnvironment, _ families: FamilyMap<MDB_dbi>
+        ) throws(EngineError) {
+            let before = state.withLock { state in
+                defer { state.base = environment.lastTransaction + 1 }
+                return state.base
             }
-            if let current { overlay[current.family] = current.rows }
+            do throws(EngineError) {
+                try environment.write { (transaction) throws(EngineError) in
+                    var last: (family: FamilyID, dbi: MDB_dbi)?
+                    try batch.forEachOperation { (operation, key, value) throws(EngineError) in
+                        guard !operation.mayLag else { return }
+                        if last?.family != operation.family {
+                            last = families[operation.family].map { (operation.family, $0) }
+                        }
+                        guard let dbi = last?.dbi else { return }
+                        if operation.kind == .put {
+                            try transaction.put(dbi, key, value)
+                        } else {
+                            try transaction.delete(dbi, key)
+                        }
+                    }
+                }
+                state.withLock { $0.base = environment.lastTransaction }
+                mark.note(UInt64(environment.lastTransaction))
+            } catch {
+                switch error {
+                case .noSpace, .tooLarge, .unsupported, .familyMissing: state.withLock { $0.base = before }
+                default: state.withLock { $0.poison = error.description }
+                }
+                throw error
+            }
         }
 
         public func sync() throws(EngineError) {
@@ -281,7 +282,7 @@
                 let transaction = try environment.beginReading()
                 // A commit may have ended between its transaction and the reset of the overlay: what it wrote is
                 // in this transaction already.
-                let overlay = transaction.id > state.base ? [:] : state.overlay
+                let overlay = transaction.id > state.base ? Overlay() : state.overlay
                 return LMDBSnapshot(environment, transaction, state.families, overlay)
             }
         }

@@ -8,13 +8,13 @@
         fileprivate let transaction: OpaquePointer
         private let serial: UInt64
         private let families: FamilyMap<MDB_dbi>
-        private let overlay: LMDBEngine.Overlay
+        private let overlay: Overlay
         private let isClosed = Atomic<Bool>(false)
 
         init(
             _ environment: LMDBEnvironment, _ transaction: (raw: OpaquePointer, id: Int, serial: UInt64),
             _ families: FamilyMap<MDB_dbi>,
-            _ overlay: LMDBEngine.Overlay
+            _ overlay: Overlay
         ) {
             self.environment = environment
             self.transaction = transaction.raw
@@ -64,7 +64,7 @@
             _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
         ) throws(EngineError) -> any Cursor {
             try LMDBCursor(
-                self, try database(family), overlay[family] ?? LMDBOverlay(), lower: lower, upper: upper,
+                self, try database(family), overlay[family] ?? RowOverlay(), lower: lower, upper: upper,
                 reverse: reverse
             )
         }
@@ -109,15 +109,15 @@
         private let owner: LMDBSnapshot
         private let cursor: OpaquePointer
         private let place: UnsafeMutablePointer<Place>
-        private let overlay: LMDBOverlay
+        private let overlay: RowOverlay
         private let hasOverlay: Bool
         private let lower: [UInt8]
         private let upper: [UInt8]?
         private let reverse: Bool
-        private var overlayPosition: LMDBOverlay.Position?
+        private var overlayPosition: RowOverlay.Position?
 
         init(
-            _ owner: LMDBSnapshot, _ dbi: MDB_dbi, _ overlay: LMDBOverlay, lower: [UInt8], upper: [UInt8]?,
+            _ owner: LMDBSnapshot, _ dbi: MDB_dbi, _ overlay: RowOverlay, lower: [UInt8], upper: [UInt8]?,
             reverse: Bool
         ) throws(EngineError) {
             self.owner = owner

@@ -2,15 +2,19 @@ internal import Synchronization
 
 /// A storage engine in memory, with an exact model of what a crash loses.
 ///
-/// It keeps the state as of the last sync and every buffered batch since; `crash(keepingUnsynced:)` returns to
-/// the former plus a prefix of the latter, which is all that the contract of durability promises.
+/// It keeps the state as of the last sync and every batch since; `crash(keepingUnsynced:)` returns to the former plus a
+/// prefix of the latter, and of the others what was logged, which is all that the contract of durability promises.
 public final class MemoryEngine: StorageEngine {
     typealias Family = SortedMap<[UInt8]>
 
     private struct State {
         var families: [FamilyID: Family] = [:]
+        /// As of the last sync of everything.
+        var synced: [FamilyID: Family] = [:]
+        /// `synced` and what has been logged since.
         var durable: [FamilyID: Family] = [:]
-        var unsynced: [WriteBatch] = []
+        /// Batches since, of which nothing or only the logged operations are durable.
+        var unsynced: [(batch: WriteBatch, isLogged: Bool)] = []
         var isClosed = false
         var failure: EngineError?
     }
@@ -24,16 +28,22 @@ public final class MemoryEngine: StorageEngine {
 
     // MARK: - Faults
 
-    /// Buffered batches that a crash may lose.
+    /// Batches that a crash may lose, or of which it may leave only what was logged.
     public var unsyncedCount: Int { state.withLock { $0.unsynced.count } }
 
     /// Power fails: of the batches since the last sync only the first `count` survive.
     public func crash(keepingUnsynced count: Int) {
         state.withLock { state in
-            state.families = state.durable
-            for batch in state.unsynced.prefix(count) { Self.apply(batch, to: &state.families) }
-            state.durable = state.families
-            state.unsynced = []
+            var survivors = state.synced
+            for (number, (batch, isLogged)) in state.unsynced.enumerated() {
+                if number < count {
+                    Self.apply(batch, to: &survivors)
+                } else if isLogged {
+                    Self.apply(batch, to: &survivors, loggedOnly: true)
+                }
+            }
+            state.families = survivors
+            Self.settle(&state)
             state.failure = nil
         }
     }
@@ -60,17 +70,15 @@ public final class MemoryEngine: StorageEngine {
     public func createFamily(_ family: FamilyID) throws(EngineError) {
         try withOpen { (state) throws(EngineError) in
             if state.families[family] != nil { return }
-            Self.settle(&state)
             state.families[family] = Family()
-            state.durable[family] = Family()
+            Self.settle(&state)
         }
     }
 
     public func dropFamily(_ family: FamilyID) throws(EngineError) {
         try withOpen { (state) throws(EngineError) in
-            Self.settle(&state)
             state.families[family] = nil
-            state.durable[family] = nil
+            Self.settle(&state)
         }
     }
 
@@ -78,6 +86,7 @@ public final class MemoryEngine: StorageEngine {
 
     /// Creating and dropping are durable at once, and so is everything before them.
     private static func settle(_ state: inout State) {
+        state.synced = state.families
         state.durable = state.families
         state.unsynced = []
     }
@@ -94,7 +103,13 @@ public final class MemoryEngine: StorageEngine {
             }
             try Self.check(batch) { state.families[$0] != nil }
             Self.apply(batch, to: &state.families)
-            if durability == .synced { Self.settle(&state) } else { state.unsynced.append(batch) }
+            switch durability {
+            case .buffered: state.unsynced.append((batch, isLogged: false))
+            case .logged:
+                state.unsynced.append((batch, isLogged: true))
+                Self.apply(batch, to: &state.durable, loggedOnly: true)
+            case .synced: Self.settle(&state)
+            }
         }
     }
 
@@ -102,13 +117,16 @@ public final class MemoryEngine: StorageEngine {
         try batch.validate(exists)
     }
 
-    private static func apply(_ batch: WriteBatch, to families: inout [FamilyID: Family]) {
-        batch.forEach { (operation) throws(Never) in
-            switch operation {
-            case .put(let family, let key, let value): families[family]?.set(Array(key), Array(value))
-            case .delete(let family, let key): families[family]?.remove(Array(key))
-            case .deleteRange(let family, let lower, let upper):
-                families[family]?.remove(from: Array(lower), to: upper.map { Array($0) })
+    private static func apply(
+        _ batch: WriteBatch, to families: inout [FamilyID: Family], loggedOnly: Bool = false
+    ) {
+        batch.forEachOperation { (operation, key, value) throws(Never) in
+            if loggedOnly, operation.mayLag { return }
+            switch operation.kind {
+            case .put: families[operation.family]?.set(Array(key), Array(value))
+            case .delete: families[operation.family]?.remove(Array(key))
+            case .deleteRange: families[operation.family]?.remove(from: Array(key), to: Array(value))
+            case .deleteToEnd: families[operation.family]?.remove(from: Array(key), to: nil)
             }
         }
     }

@@ -20,7 +20,7 @@
         private let writer = TurnLock()
         private let buffered: UnsafeSendable<OpaquePointer>
         private let synced: UnsafeSendable<OpaquePointer>
-        private let raw: UnsafeSendable<OpaquePointer>
+        private let filled: Mutex<RocksDBBatch>
         private let mark: SyncMark
         /// The sequence number that the last sync reached.
         private let syncedSequence: Mutex<UInt64>
@@ -52,7 +52,7 @@
             state = Mutex(initial)
             buffered = UnsafeSendable(rocksdb_writeoptions_create()!)
             synced = UnsafeSendable(rocksdb_writeoptions_create()!)
-            raw = UnsafeSendable(rocksdb_writebatch_create()!)
+            filled = Mutex(RocksDBBatch())
             rocksdb_writeoptions_set_sync(synced.value, 1)
             syncedSequence = Mutex(rocksdb_get_latest_sequence_number(opened.database.raw))
             manifest = Mutex(RocksManifest(directory: path))
@@ -62,7 +62,6 @@
         deinit {
             rocksdb_writeoptions_destroy(buffered.value)
             rocksdb_writeoptions_destroy(synced.value)
-            rocksdb_writebatch_destroy(raw.value)
             manifest.withLock { $0.close() }
         }
 
@@ -124,64 +123,30 @@
 
         // MARK: - Writing
 
-        /// Above every key: keys have at most 511 bytes.
-        private static let end = [UInt8](repeating: 0xff, count: EngineLimits.keyBytesMax + 1)
-
         public func write(_ batch: WriteBatch, durability: Durability) throws(EngineError) {
             try writer.withTurn { () throws(EngineError) in
                 let (database, families) = try opened()
                 try batch.validate { families[$0] != nil }
                 if batch.isEmpty {
-                    if durability == .synced { try syncLog(database) }
+                    if durability != .buffered { try syncLog(database) }
                     return
                 }
                 try space.withLock { (space) throws(EngineError) in try space.check(batch.byteCount) }
-                // Used over and over, under the writer's turn: it keeps its room.
-                let raw = raw.value
-                rocksdb_writebatch_clear(raw)
                 let log = LogMark.encode(syncedSequence.withLock { $0 })
-                log.withUnsafeBytes { rocksdb_writebatch_put_log_data(raw, $0.chars, $0.count) }
-                fill(raw, batch, families)
+                // Used over and over: it keeps its room.
+                let raw = filled.withLock { filled in
+                    filled.fill(batch, log: log) { families[$0]?.number }
+                    return rocksdb_writebatch_create_from(filled.bytes.chars, filled.bytes.count)!
+                }
+                defer { rocksdb_writebatch_destroy(raw) }
                 do throws(EngineError) {
                     try rocksCall("\(path): write") {
-                        rocksdb_write(database.raw, (durability == .synced ? synced : buffered).value, raw, $0)
+                        rocksdb_write(database.raw, (durability != .buffered ? synced : buffered).value, raw, $0)
                     }
                 } catch {
                     throw poison(error)
                 }
-                if durability == .synced { noteSync(database) }
-            }
-        }
-
-        private func fill(_ raw: OpaquePointer, _ batch: WriteBatch, _ families: FamilyMap<RocksFamily>) {
-            var last: (family: FamilyID, handle: OpaquePointer)?
-            func handle(_ family: FamilyID) -> OpaquePointer? {
-                if let last, last.family == family { return last.handle }
-                guard let found = families[family]?.raw else { return nil }
-                last = (family, found)
-                return found
-            }
-            batch.forEach { (operation) throws(Never) in
-                switch operation {
-                case .put(let family, let key, let value):
-                    guard let handle = handle(family) else { return }
-                    rocksdb_writebatch_put_cf(raw, handle, key.chars, key.count, value.chars, value.count)
-                case .delete(let family, let key):
-                    guard let handle = handle(family) else { return }
-                    rocksdb_writebatch_delete_cf(raw, handle, key.chars, key.count)
-                case .deleteRange(let family, let lower, let upper):
-                    guard let handle = handle(family) else { return }
-                    if let upper {
-                        if compareKeys(lower, upper) >= 0 { return }
-                        rocksdb_writebatch_delete_range_cf(
-                            raw, handle, lower.chars, lower.count, upper.chars, upper.count)
-                    } else {
-                        Self.end.withUnsafeBytes { end in
-                            rocksdb_writebatch_delete_range_cf(
-                                raw, handle, lower.chars, lower.count, end.chars, end.count)
-                        }
-                    }
-                }
+                if durability != .buffered { noteSync(database) }
             }
         }
 

@@ -49,10 +49,13 @@
     /// One column family. A dropped one stays readable for whoever still holds it.
     final class RocksFamily: @unchecked Sendable {
         let raw: OpaquePointer
+        /// RocksDB's own number for it, as in its log.
+        let number: UInt32
         private let database: RocksDatabase
 
         init(raw: OpaquePointer, database: RocksDatabase) {
             self.raw = raw
+            number = rocksdb_column_family_handle_get_id(raw)
             self.database = database
         }
 

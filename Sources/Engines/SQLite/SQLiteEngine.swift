@@ -3,7 +3,8 @@
     internal import Glibc
     internal import Synchronization
 
-    /// SQLite under the engine protocol: one file in WAL mode, one table for each family.
+    /// SQLite under the engine protocol: one file in WAL mode, one table for each family, and batches that wait in an
+    /// overlay until there are enough of them.
     public final class SQLiteEngine: StorageEngine {
         private struct State {
             var writer: SQLiteConnection?
@@ -21,9 +22,13 @@
         private let file: String
         private let isReadOnly: Bool
         private let state: Mutex<State>
+        /// What waits to be written. Changed only by who has `state`; never held while the file is written, so that
+        /// snapshots don't wait for the disk.
+        private let overlay = Mutex(Overlay())
         /// The order in which writers get `state`.
         private let turns = TurnLock()
         private let readers: SQLiteReaders
+        private let counts = SQLiteCounts()
         private let log: SQLiteLog
         private let checkpointer: SQLiteCheckpointer?
         /// Where a directory that is only read was linked or copied to.
@@ -164,6 +169,19 @@
             }
         }
 
+        /// Writes what waits, in a transaction of its own: a reader that begins before the overlay is emptied sees the
+        /// same rows twice, and never newer ones under them.
+        private func flush(_ writer: SQLiteConnection, _ state: inout State, synced: Bool) throws(EngineError) {
+            let waiting = overlay.withLock { $0 }
+            guard !waiting.isEmpty else { return }
+            try transaction(writer, &state, synced: synced) { () throws(EngineError) in
+                try waiting.forEach { (family, key, value) throws(EngineError) in
+                    try Self.apply(value == nil ? .delete : .put, family, key, value ?? key, writer)
+                }
+            }
+            overlay.withLock { $0.removeAll() }
+        }
+
         private func run(_ connection: SQLiteConnection, _ sql: String) throws(EngineError) {
             let statement = try connection.statement(sql)
             let code = sqlite3_step(statement)
@@ -180,6 +198,7 @@
         public func createFamily(_ family: FamilyID) throws(EngineError) {
             try locked { (writer, state) throws(EngineError) in
                 if state.families.contains(family) { return }
+                try flush(writer, &state, synced: false)
                 try transaction(writer, &state, synced: true) { () throws(EngineError) in
                     try writer.execute(
                         "CREATE TABLE \(Self.table(family)) "
@@ -193,12 +212,14 @@
         public func dropFamily(_ family: FamilyID) throws(EngineError) {
             try locked { (writer, state) throws(EngineError) in
                 guard state.families.contains(family) else { return }
+                try flush(writer, &state, synced: false)
                 state.dropSerial += 1
                 let name = "\(Self.droppedPrefix)\(state.dropSerial)"
                 try transaction(writer, &state, synced: true) { () throws(EngineError) in
                     try writer.execute("ALTER TABLE \(Self.table(family)) RENAME TO \(name)")
                 }
                 writer.forgetFamilies()
+                counts.forget(family)
                 state.families.remove(family)
                 state.dropped.append(name)
             }
@@ -252,33 +273,75 @@
         public func write(_ batch: WriteBatch, durability: Durability) throws(EngineError) {
             try locked { (writer, state) throws(EngineError) in
                 try batch.validate { state.families.contains($0) }
-                if batch.isEmpty {
-                    if durability == .synced { try commitMark(writer, &state) }
-                    return
+                let course = overlay.withLock { $0.course(of: batch, durability) }
+                switch course {
+                case .write:
+                    try flush(writer, &state, synced: false)
+                    if batch.isEmpty {
+                        if durability == .synced { try commitMark(writer, &state) }
+                    } else {
+                        try write(batch, writer, &state, synced: durability != .buffered)
+                    }
+                case .wait, .flushAndWait, .logAndWait:
+                    if case .flushAndWait = course { try flush(writer, &state, synced: false) }
+                    if case .logAndWait = course {
+                        try transaction(writer, &state, synced: true) { () throws(EngineError) in
+                            try Self.apply(batch, writer) { !$0.mayLag }
+                        }
+                    }
+                    overlay.withLock { $0.add(batch, durability) }
                 }
-                try transaction(writer, &state, synced: durability == .synced) { () throws(EngineError) in
-                    try batch.forEach { (operation) throws(EngineError) in try Self.apply(operation, writer) }
-                }
+                counts.note(batch)
             }
         }
 
-        private static func apply(_ operation: WriteBatch.OperationView, _ writer: SQLiteConnection) throws(EngineError)
-        {
+        /// Rows of a family that is being loaded, of which nobody reads anything yet: not through the overlay.
+        func load(_ rows: WriteBatch, synced: Bool) throws(EngineError) {
+            try locked { (writer, state) throws(EngineError) in
+                try rows.validate { state.families.contains($0) }
+                // A deletion that waits must not come after.
+                try flush(writer, &state, synced: false)
+                try write(rows, writer, &state, synced: synced)
+                counts.note(rows)
+            }
+        }
+
+        private func write(
+            _ batch: WriteBatch, _ writer: SQLiteConnection, _ state: inout State, synced: Bool
+        ) throws(EngineError) {
+            try transaction(writer, &state, synced: synced) { () throws(EngineError) in
+                try Self.apply(batch, writer) { _ in true }
+            }
+        }
+
+        private static func apply(
+            _ batch: WriteBatch, _ writer: SQLiteConnection, _ isWanted: (WriteBatch.Operation) -> Bool
+        ) throws(EngineError) {
+            try batch.forEachOperation { (operation, key, value) throws(EngineError) in
+                if isWanted(operation) { try apply(operation.kind, operation.family, key, value, writer) }
+            }
+        }
+
+        /// - Parameters:
+        ///   - key: or the lower bound.
+        ///   - value: or the upper bound; of no meaning for what has neither.
+        private static func apply(
+            _ kind: WriteBatch.Kind, _ family: FamilyID, _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer,
+            _ writer: SQLiteConnection
+        ) throws(EngineError) {
             let statement: OpaquePointer
-            switch operation {
-            case .put(let family, let key, let value):
+            switch kind {
+            case .put:
                 statement = try writer.statement(.put, family)
-                writer.bind(statement, 1, key)
                 writer.bind(statement, 2, value)
                 sqlite3_bind_int64(statement, 3, Int64(RecordCheck.checksum(key, value)))
-            case .delete(let family, let key):
-                statement = try writer.statement(.delete, family)
-                writer.bind(statement, 1, key)
-            case .deleteRange(let family, let lower, let upper):
-                statement = try writer.statement(upper == nil ? .deleteToEnd : .deleteRange, family)
-                writer.bind(statement, 1, lower)
-                if let upper { writer.bind(statement, 2, upper) }
+            case .delete: statement = try writer.statement(.delete, family)
+            case .deleteRange:
+                statement = try writer.statement(.deleteRange, family)
+                writer.bind(statement, 2, value)
+            case .deleteToEnd: statement = try writer.statement(.deleteToEnd, family)
             }
+            writer.bind(statement, 1, key)
             let code = sqlite3_step(statement)
             sqlite3_reset(statement)
             try writer.check(code, "write")
@@ -294,7 +357,10 @@
         }
 
         public func sync() throws(EngineError) {
-            try locked { (writer, state) throws(EngineError) in try commitMark(writer, &state) }
+            try locked { (writer, state) throws(EngineError) in
+                try flush(writer, &state, synced: false)
+                try commitMark(writer, &state)
+            }
         }
 
         // MARK: - Reading
@@ -303,12 +369,16 @@
             guard !readers.isClosed else { throw .closed }
             let connection = try readers.take()
             do throws(EngineError) {
-                try connection.beginReading()
+                // Between the two nothing may leave the overlay for the file.
+                let waiting = try overlay.withLock { (overlay) throws(EngineError) in
+                    try connection.beginReading()
+                    return overlay
+                }
+                return SQLiteSnapshot(connection, readers, waiting)
             } catch {
                 readers.give(connection)
                 throw error
             }
-            return SQLiteSnapshot(connection, readers)
         }
 
         // MARK: - Movement
@@ -337,6 +407,7 @@
 
         public func checkpoint(to directory: String) throws(EngineError) {
             guard !readers.isClosed else { throw .closed }
+            try locked { (writer, state) throws(EngineError) in try flush(writer, &state, synced: false) }
             guard mkdir(directory, 0o700) == 0 else { throw ioError("creating \(directory)") }
             let source = try readers.take()
             defer { readers.give(source) }
@@ -354,16 +425,18 @@
 
         public func statistics(of family: FamilyID) throws(EngineError) -> FamilyStatistics {
             guard !readers.isClosed else { throw .closed }
-            let connection = try readers.take()
-            defer { readers.give(connection) }
-            let table = Self.table(family)
-            do throws(EngineError) {
-                return FamilyStatistics(
-                    keys: UInt64(try connection.integer("SELECT count(*) FROM \(table)")),
-                    bytes: UInt64(
-                        try connection.integer("SELECT coalesce(sum(length(k) + length(v)), 0) FROM \(table)")))
-            } catch {
-                throw SQLiteSnapshot.missing(family, error)
+            return try counts.statistics(of: family) { () throws(EngineError) in
+                let connection = try readers.take()
+                defer { readers.give(connection) }
+                let table = Self.table(family)
+                do throws(EngineError) {
+                    return FamilyStatistics(
+                        keys: UInt64(try connection.integer("SELECT count(*) FROM \(table)")),
+                        bytes: UInt64(
+                            try connection.integer("SELECT coalesce(sum(length(k) + length(v)), 0) FROM \(table)")))
+                } catch {
+                    throw SQLiteSnapshot.missing(family, error)
+                }
             }
         }
 
@@ -378,7 +451,8 @@
         }
 
         public func compact() throws(EngineError) {
-            try locked { (writer, _) throws(EngineError) in
+            try locked { (writer, state) throws(EngineError) in
+                try flush(writer, &state, synced: false)
                 // Open snapshots keep the log from being cut; waiting for them would hold up every writer.
                 log.willReset()
                 sqlite3_busy_timeout(writer.raw, 0)

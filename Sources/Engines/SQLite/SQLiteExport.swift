@@ -95,11 +95,13 @@
         func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) throws(EngineError) {
             slice.put(family, key: key, value: value)
             guard slice.byteCount >= Self.sliceBytes else { return }
-            try engine.write(slice, durability: .buffered)
+            try engine.load(slice, synced: false)
             slice.removeAll()
         }
 
-        func finish() throws(EngineError) { try engine.write(slice, durability: .synced) }
+        func finish() throws(EngineError) {
+            try engine.load(slice, synced: true)
+        }
 
         /// The rows go as those of any dropped family do.
         func abandon() {

@@ -1,10 +1,10 @@
-#if LMDB
+#if LMDB || SQLite
     /// The rows of one family that wait for the next transaction, in order. Every snapshot has a copy.
     ///
     /// Keys and values stay where the batches have them; a row is only their place, so that taking a batch in and
     /// writing it out allocates nothing for each row. A row that is written again leaves its old bytes behind until the
     /// overlay is written, which is soon.
-    struct LMDBOverlay: Sendable {
+    struct RowOverlay: Sendable {
         /// One written or deleted key.
         struct Row: Sendable {
             fileprivate var chunk: Int
@@ -31,6 +31,18 @@
             let (position, isFound) = show(row) { key, _ in search(key) }
             if isFound { rows[position] = row } else { rows.insert(row, at: position) }
         }
+
+        /// Forgets the key of an operation.
+        mutating func forget(_ bytes: [UInt8], _ operation: WriteBatch.Operation) {
+            let (position, isFound) = bytes.withUnsafeBytes {
+                search(UnsafeRawBufferPointer(rebasing: $0[operation.offset..<operation.offset + operation.keyCount]))
+            }
+            guard isFound else { return }
+            _ = rows.remove(
+                from: position, to: SortedRuns<Row>.Position(run: position.run, offset: position.offset + 1))
+        }
+
+        func holds(key: UnsafeRawBufferPointer) -> Bool { search(key).isFound }
 
         /// The first position whose key is not below `key`, and whether it is that key.
         private func search(_ key: UnsafeRawBufferPointer) -> (position: Position, isFound: Bool) {
