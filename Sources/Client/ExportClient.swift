@@ -105,10 +105,10 @@ public final class ExportClient: Sendable {
                 }
             }
         } catch {
-            let bytes = came.withLock { $0 }
-            if !bytes.isEmpty { return bytes }
             // The next attempt is not to wait for a connection that looks alive.
             if error is IdleTooLong, let endpoint = Address(copy.address) { connections.drop(endpoint) }
+            let bytes = came.withLock { $0 }
+            if !bytes.isEmpty { return bytes }
             throw Self.failure(error, at: copy.address)
         }
         return came.withLock { $0 }

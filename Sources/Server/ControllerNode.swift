@@ -192,16 +192,17 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
                     number == nil ? try ControllerMachine.hold(layout: layout, in: view) : nil
                 )
             }
-            let (map, hold): (ShardMap?, MoveHold?)
+            let found: (map: ShardMap?, hold: MoveHold?)
             if request.stale {
                 let snapshot = try node.engine.snapshot()
                 defer { snapshot.close() }
-                (map, hold) = try look(snapshot)
+                found = try look(snapshot)
             } else {
-                (map, hold) = try await node.read { try look($0) }
+                found = try await node.read { try look($0) }
             }
+            let map = found.map
             if let map, !request.hasNewerThan || map.number > request.newerThan || poll == polls {
-                return response(map, hold)
+                return response(map, found.hold)
             }
             if map == nil, !request.hasNewerThan || poll == polls {
                 if let number { throw Flotilla_V1_Error(.notFound, "there is no config \(number)").status }

@@ -177,7 +177,7 @@ def a_serving_cluster_is_backed_up_and_moves_wait(engine):
             shards = old.query()["shards"]
             target = 101 if shards[0] == 100 else 100
             tool = subprocess.Popen(
-                [PROGRAM, "backup", "create", "--controllers", old.endpoints, "--out", out, "--rate", "700KiB"],
+                [PROGRAM, "backup", "create", "--controllers", old.endpoints, "--out", out, "--rate", "150KiB"],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             try:
                 wait_for("the hold", lambda: old.query().get("hold"))
@@ -249,7 +249,8 @@ def a_killed_backup_leaves_nothing_that_looks_good_and_moves_go_on(engine):
         tool = subprocess.Popen(
             [PROGRAM, "backup", "create", "--controllers", cluster.endpoints, "--out", out, "--rate", "200KiB"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for("files", lambda: any(name.endswith("chunk") for name in os.listdir(out + "/group-100/0")))
+        wait_for("files", lambda: any(
+            name.endswith("chunk") for path, _, names in os.walk(out) for name in names if "/group-" in path))
         hold = cluster.query()["hold"]
         shards = cluster.query()["shards"]
         target = 101 if shards[0] == 100 else 100
