@@ -186,7 +186,8 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
                 try await Task.sleep(for: .milliseconds(50))
                 continue
             }
-            let look: @Sendable (any ReadView) throws -> (map: ShardMap?, hold: MoveHold?) = { [layout = node.layout] view in
+            let look: @Sendable (any ReadView) throws -> (map: ShardMap?, hold: MoveHold?) = {
+                [layout = node.layout] view in
                 (
                     try ControllerMachine.map(number: number, layout: layout, in: view),
                     number == nil ? try ControllerMachine.hold(layout: layout, in: view) : nil

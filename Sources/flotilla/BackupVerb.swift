@@ -9,7 +9,8 @@ struct BackupVerb: AsyncParsableCommand {
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Save the controller and every group, of a cluster that serves or from directories of stopped nodes.",
+            abstract:
+                "Save the controller and every group, of a cluster that serves or from directories of stopped nodes.",
             discussion: """
                 With --controllers the cluster goes on serving. Moves wait until the backup is done (`flotilla controller \
                 query` says so), and what has been acknowledged before it began is in it.

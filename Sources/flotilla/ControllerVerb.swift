@@ -206,7 +206,8 @@ private func printConfig(_ config: Flotilla_V1_Config) {
         let move =
             config.moves.first { $0.shard == UInt32(shard) }
             .map { "  (\(phaseName($0.phase)): \($0.from) -> \($0.to), epoch \($0.epoch))" }
-            ?? config.hold.waiting.first { $0.shard == UInt32(shard) }.map { "  (waits to move to group \($0.to))" } ?? ""
+            ?? config.hold.waiting.first { $0.shard == UInt32(shard) }.map { "  (waits to move to group \($0.to))" }
+            ?? ""
         print("shard \(shard): \(gid == 0 ? "none" : "group \(gid)")\(move)")
     }
 }

@@ -17,7 +17,8 @@ struct LiveExport: GroupExport {
 
     init(_ client: ExportClient, _ copy: GroupCopy) throws(EngineError) {
         guard let engine = EngineKind(rawValue: copy.source.engine) else {
-            throw .mismatch("the node at \(copy.address) runs on \(copy.source.engine), which this program doesn't know")
+            throw .mismatch(
+                "the node at \(copy.address) runs on \(copy.source.engine), which this program doesn't know")
         }
         var manifests: [FamilyManifest] = []
         for bytes in copy.manifests {
@@ -113,7 +114,8 @@ enum LiveSave {
             let status = try await StatusClient().node(endpoint)
             if let gid, gid != status.gid {
                 throw ClientError(
-                    .notFound, "the node at \(endpoint) is of \(title(status.gid)), not of group \(gid); name one of its nodes")
+                    .notFound,
+                    "the node at \(endpoint) is of \(title(status.gid)), not of group \(gid); name one of its nodes")
             }
             guard status.condition.isEmpty, !status.clusterID.isEmpty else {
                 let why = status.condition.isEmpty ? "it is starting" : status.condition
@@ -123,7 +125,8 @@ enum LiveSave {
             let copy = try await client.open(
                 at: endpoint, gid: status.gid, clusterID: Array(status.clusterID))
             let save = try SaveLive(
-                .snapshot, out: out, clusterId: hexadecimal(status.clusterID), rate: rate, madeBy: "flotilla \(ServerVersion.current)")
+                .snapshot, out: out, clusterId: hexadecimal(status.clusterID), rate: rate,
+                madeBy: "flotilla \(ServerVersion.current)")
             do {
                 try await save.add(copy, from: client)
                 try save.finish(asJSON: asJSON)

@@ -137,7 +137,8 @@ struct RecordFile: Sendable, CustomTestStringConvertible {
         RecordFile("membership", RecordSamples.memberships, { $0.encoded }, Membership.init(encoded:)),
         RecordFile("group-command", RecordSamples.groupCommands, { $0.encoded }, GroupCommand.init(encoded:)),
         RecordFile(
-            "controller-command", RecordSamples.controllerCommands + RecordSamples.holdCommands, { $0.encoded(requestID: [1, 2]) },
+            "controller-command", RecordSamples.controllerCommands + RecordSamples.holdCommands,
+            { $0.encoded(requestID: [1, 2]) },
             { try ControllerCommand.decode($0).command }),
         RecordFile("snapshot-header", RecordSamples.headers, { $0.encoded }, SnapshotHeader.init(encoded:)),
         RecordFile("bootstrap-record", RecordSamples.bootstraps, { $0.encoded }, BootstrapRecord.init(encoded:)),

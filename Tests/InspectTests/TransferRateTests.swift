@@ -51,7 +51,9 @@ import Testing
         #expect(TransferRate("512kib")?.bytesPerSecond == 512 << 10)
         #expect(TransferRate("1GiB")?.bytesPerSecond == 1 << 30)
         #expect(TransferRate("4096")?.bytesPerSecond == 4096)
-        for wrong in ["", "MiB", "10MB", "10 MiB", "-1MiB", "1.5MiB", "0", "4095", "99999999999999999999", "99999999999GiB"] {
+        for wrong in [
+            "", "MiB", "10MB", "10 MiB", "-1MiB", "1.5MiB", "0", "4095", "99999999999999999999", "99999999999GiB",
+        ] {
             #expect(TransferRate(wrong) == nil, "\(wrong)")
         }
     }

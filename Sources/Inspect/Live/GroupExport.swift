@@ -167,6 +167,8 @@ public struct ArchivePull {
                 guard !piece.isEmpty else { throw NothingCame() }
                 bytes += piece
                 attempts = 0
+                // What came before the break isn't asked for again.
+                if piece.count < Int(length) { progress.resumed += 1 }
                 progress.bytes += UInt64(piece.count)
                 progress.bytesPulled += UInt64(piece.count)
                 report(progress)
@@ -209,7 +211,8 @@ extension SnapshotHeader {
         for manifest in export.manifests {
             try manifest.verifySeal("what node \(export.nodeId) sent of \(title)")
             guard manifest.format == ChunkFormat.portable else {
-                throw .mismatch("node \(export.nodeId) sent a family in the form \(manifest.format); use its own program")
+                throw .mismatch(
+                    "node \(export.nodeId) sent a family in the form \(manifest.format); use its own program")
             }
         }
     }
