@@ -45,10 +45,10 @@ struct BackupVerb: AsyncParsableCommand {
 
         func run() async throws {
             if let controllers {
-                return try await LiveBackup(
-                    controllers: commaList(controllers), out: out, since: since, rate: live.transferRate,
-                    moveWait: .seconds(max(0, moveTimeout)), asJSON: format == .json
-                ).run()
+                let backup = LiveBackup(
+                    controllers: commaList(controllers), out: out, since: since, rate: try live.transferRate,
+                    moveWait: .seconds(max(0, moveTimeout)), asJSON: format == .json)
+                return try await interruptible { try await backup.run() }
             }
             try SaveStopped.backUp(
                 from: from, out: out, asJSON: format == .json, madeBy: "flotilla \(ServerVersion.current)")

@@ -128,7 +128,11 @@ func noteHold(_ config: Flotilla_V1_Config) {
     guard config.hasHold else { return }
     let waiting = config.hold.waiting.count
     let what =
-        waiting > 0 ? "\(waiting) moves that were asked for start then" : "what is asked for meanwhile starts then"
+        switch waiting {
+        case 0: "what is asked for meanwhile starts then"
+        case 1: "the move that was asked for starts then"
+        default: "the \(waiting) moves that were asked for start then"
+        }
     let balance = config.hold.balanceWaits ? "; shards are spread over the groups then" : ""
     note("waits: moves are held by \(config.hold.holder) until \(holdEnd(config.hold)); \(what)\(balance)")
 }

@@ -15,7 +15,7 @@ import Wire
 /// No shard may be in the backup twice or not at all, so moves are held from before the controller is copied until every
 /// group has been. The hold is released before the seal is put on, and the controller takes the release only of a hold that
 /// was never lost: a backup during which a move could have begun is not sealed (docs/adr/0019-moves-are-held-in-the-log.md).
-struct LiveBackup {
+struct LiveBackup: Sendable {
     var controllers: [String]
     var out: String
     var since: String?
@@ -50,7 +50,7 @@ struct LiveBackup {
                 }
             } catch {
                 // Moves go on at once, and not only when the hold runs out.
-                try? await hold.release()
+                await uncancelled { try? await hold.release() }
                 throw error
             }
         } catch {

@@ -55,12 +55,15 @@ extension SaveLive {
         do {
             try await add(LiveExport(client, copy))
         } catch {
-            await client.close(copy)
+            await uncancelled { await client.close(copy) }
             throw error
         }
         await client.close(copy)
     }
 }
+
+/// Runs what must be said to the other side even if this one was interrupted.
+func uncancelled(_ body: @escaping @Sendable () async -> Void) async { await Task { await body() }.value }
 
 /// Options of commands that read from nodes which serve.
 struct LiveOptions: ParsableArguments {
@@ -82,8 +85,26 @@ struct LiveOptions: ParsableArguments {
     func validate() throws { _ = try transferRate }
 }
 
+/// Runs what leaves something behind if it is killed: SIGINT and SIGTERM end it like a failure, so that it tidies up.
+func interruptible(_ body: @escaping @Sendable () async throws -> Void) async throws {
+    let task = Task { try await body() }
+    let sources = [SIGINT, SIGTERM].map { number in
+        signal(number, SIG_IGN)
+        let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+        source.setEventHandler { task.cancel() }
+        source.resume()
+        return source
+    }
+    defer { for source in sources { source.cancel() } }
+    try await task.value
+}
+
 /// Prints a failure of a live save and gives its exit code.
 func noteLive(_ error: any Error) -> any Error {
+    if Task.isCancelled {
+        note("flotilla: interrupted; nothing was kept")
+        return Exit.failed
+    }
     switch error {
     case let error as ClientError:
         note("flotilla: \(error.message)")

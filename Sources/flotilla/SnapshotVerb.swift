@@ -39,8 +39,10 @@ struct SnapshotVerb: AsyncParsableCommand {
 
         func run() async throws {
             if let endpoint {
-                return try await LiveSave.run(
-                    endpoint, out: out, gid: group, rate: live.transferRate, asJSON: format == .json)
+                let (out, gid, rate, asJSON) = (out, group, try live.transferRate, format == .json)
+                return try await interruptible {
+                    try await LiveSave.run(endpoint, out: out, gid: gid, rate: rate, asJSON: asJSON)
+                }
             }
             guard let from else { return }
             try SaveStopped.run(

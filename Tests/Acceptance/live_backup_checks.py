@@ -274,6 +274,17 @@ def a_killed_backup_leaves_nothing_that_looks_good_and_moves_go_on(engine):
         cluster.wait_settled()
         code, _, err = live_backup(cluster, os.path.join(cluster.path, "again"))
         require(code == 0, f"the next backup: exit {code}: {err}")
+        # One that is interrupted tidies up.
+        out = os.path.join(cluster.path, "interrupted")
+        tool = subprocess.Popen(
+            [PROGRAM, "backup", "create", "--controllers", cluster.endpoints, "--out", out, "--rate", "200KiB"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        wait_for("its files", lambda: os.path.isdir(os.path.join(out, "group-100")))
+        tool.send_signal(signal.SIGINT)
+        err = tool.communicate(timeout=30)[1].decode()
+        require(tool.returncode == 1 and "interrupted" in err, f"interrupted: exit {tool.returncode}: {err}")
+        require(not os.path.exists(out), "an interrupted backup left something")
+        require("hold" not in cluster.query(), "an interrupted backup left its hold")
 
 
 @check(["rocksdb"])
