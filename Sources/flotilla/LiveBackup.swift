@@ -24,6 +24,8 @@ struct LiveBackup: Sendable {
     var moveWait: Duration
     var asJSON: Bool
 
+    /// Nodes that may be lost while they are read, one after another.
+    private static let attemptsMax = 3
     private static let pollPause: Duration = .milliseconds(200)
 
     func run() async throws {
@@ -82,18 +84,33 @@ struct LiveBackup: Sendable {
     }
 
     private func copy(to save: SaveLive, _ clusterID: [UInt8], _ hold: HeldMoves) async throws {
-        let client = ExportClient()
-        try await save.add(
-            client.openFromLeader(controllers, gid: 0, clusterID: clusterID), from: client)
+        try await copy(0, controllers, to: save, clusterID, hold)
         guard let map = save.map else {
             throw EngineError.mismatch("the controller has no shard map yet; try again when the cluster has begun")
         }
         for (gid, group) in map.groups.sorted(by: { $0.key < $1.key }) {
-            try hold.check()
-            try await save.add(
-                client.openFromLeader(group.addresses, gid: gid, clusterID: clusterID), from: client)
+            try await copy(gid, group.addresses, to: save, clusterID, hold)
         }
         try hold.check()
+    }
+
+    /// Copies one group from whoever leads it. A node that is lost on the way has a successor, whose copy is another one.
+    private func copy(
+        _ gid: UInt64, _ addresses: [String], to save: SaveLive, _ clusterID: [UInt8], _ hold: HeldMoves
+    ) async throws {
+        let client = ExportClient()
+        var attempts = 0
+        while true {
+            try hold.check()
+            let copy = try await client.openFromLeader(addresses, gid: gid, clusterID: clusterID)
+            do { return try await save.add(copy, from: client) } catch {
+                attempts += 1
+                guard error is ClientError || error is ExportLost, attempts < Self.attemptsMax, !Task.isCancelled else {
+                    throw error
+                }
+                note("\(error); the copy of \(gid == 0 ? "the controller" : "group \(gid)") begins again")
+            }
+        }
     }
 }
 

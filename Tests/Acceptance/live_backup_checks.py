@@ -2,16 +2,19 @@
 
 import json
 import os
+import random
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
 from checks import check
-from harness import MIXED, PROGRAM, Cluster, Writers, free_ports, require, wait_for
+from harness import PROGRAM, Cluster, Skipped, Writers, free_ports, require, wait_for
 from restore_checks import checksums, inspect, restore
 
 
@@ -285,6 +288,70 @@ def a_killed_backup_leaves_nothing_that_looks_good_and_moves_go_on(engine):
         require(tool.returncode == 1 and "interrupted" in err, f"interrupted: exit {tool.returncode}: {err}")
         require(not os.path.exists(out), "an interrupted backup left something")
         require("hold" not in cluster.query(), "an interrupted backup left its hold")
+
+
+@check(["mixed"])
+def a_backup_goes_on_when_a_leader_dies(engine):
+    with Cluster(engine, groups=(100,), shards=4).up() as cluster:
+        keys = {f"key{number}": "v" * 1000 for number in range(4000)}
+        cluster.put_many(list(keys.items()))
+        out = os.path.join(cluster.path, "backup")
+        leader = cluster.leader(100)
+        tool = subprocess.Popen(
+            [PROGRAM, "backup", "create", "--controllers", cluster.endpoints, "--out", out, "--rate", "1MiB"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_for("its files", lambda: any(
+            name.endswith("chunk") for path, _, names in os.walk(out) for name in names if "/group-" in path))
+        leader.kill()
+        said, err = tool.communicate(timeout=120)
+        require(tool.returncode == 0, f"backup: exit {tool.returncode}: {err.decode()}")
+        require(b"the copy of group 100 begins again" in err, f"it says nothing: {err.decode()}")
+        require(f"node {leader.number})".encode() not in said.split(b"group 100")[1], f"taken from the dead: {said}")
+        verify(cluster, out)
+        contents = values(cluster, out)
+        require(all(contents.get(key) == keys[key] for key in keys), "keys are missing")
+
+
+@check(["rocksdb"])
+def a_copy_that_does_not_fit_is_refused(engine):
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        raise Skipped("mounting a small file system needs root")
+    # The mounts are seen by this process and its children alone, and go with them.
+    if not os.environ.get("FLOTILLA_OWN_MOUNTS"):
+        done = subprocess.run(
+            ["unshare", "-m", sys.executable, os.path.join(os.path.dirname(__file__), "main.py"),
+             f"a_copy_that_does_not_fit_is_refused[{engine}]"],
+            env=dict(os.environ, FLOTILLA_OWN_MOUNTS="1"), capture_output=True, timeout=300)
+        require(done.returncode == 0, done.stdout.decode()[-1500:] + done.stderr.decode()[-1500:])
+        return
+    with Cluster(engine, groups=(100,), replicas=1, controllers=1, shards=1) as cluster:
+        node = cluster.group(100)[0]
+        small = os.path.join(cluster.path, "small")
+        for path, size in ((node.directory, "250m"), (small, "2m")):
+            os.mkdir(path)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=True)
+        try:
+            cluster.up()
+            value = random.Random(7).randbytes(500_000).hex()
+            for number in range(4):
+                cluster.run("kv", "put", f"key{number}", "-", stdin=value.encode())
+            out = os.path.join(small, "saved")
+            code, _, err = save(cluster, node.address, out)
+            require(code == 1 and "has room for" in err and not os.path.exists(out), f"no room here: exit {code}: {err}")
+            # While it takes writes it may have no room for a copy.
+            for number in range(4, 60):
+                cluster.run("kv", "put", f"key{number}", "-", stdin=value.encode())
+                out = os.path.join(cluster.path, f"saved-{number}")
+                code, _, err = save(cluster, node.address, out)
+                if code != 0:
+                    break
+            require(code == 1 and "a copy takes about" in err, f"no room there: exit {code}: {err}")
+            require(not os.path.exists(out), "a refused save left something")
+            cluster.run("kv", "put", "after", "v")
+        finally:
+            node.kill()
+            for path in (node.directory, small):
+                subprocess.run(["umount", path], check=False)
 
 
 @check(["rocksdb"])

@@ -158,6 +158,33 @@ import Testing
         }
     }
 
+    /// Attempts that take long each don't add up to for ever.
+    @Test func aLineThatStaysSilentIsGivenUpInTime() async throws {
+        try await with { root, line in
+            line.state.withLock { $0.breaks = Dictionary(uniqueKeysWithValues: (1...1000).map { ($0, 0) }) }
+            let now = NowBox()
+            let slow = ArchivePull.Surroundings(
+                now: { now.value.withLock { $0 } },
+                sleep: { _ in now.value.withLock { $0 += .seconds(15) } }, freeBytes: { _ in nil })
+            await #expect(throws: Line.Broken.self) { _ = try await save(line, to: "\(root)/out", slow) }
+            #expect(line.state.withLock { $0.calls } == 5)
+        }
+    }
+
+    @Test func aGroupThatFailedIsAddedFromAnotherNode() async throws {
+        try await with { root, line in
+            let writer = try ArchiveWriter("\(root)/out", manifest())
+            var pull = ArchivePull(into: writer, surroundings: surroundings())
+            line.state.withLock { $0.lost = true }
+            await #expect(throws: ExportLost.self) { try await pull.add(line) }
+            line.state.withLock { $0.lost = false }
+            try await pull.add(line)
+            await #expect(throws: EngineError.self) { try await pull.add(line) }
+            try writer.seal()
+            try expectSame("\(root)/out", line)
+        }
+    }
+
     @Test func anExportThatIsGoneIsNotAskedForAgain() async throws {
         try await with { root, line in
             line.state.withLock { $0.lost = true }
@@ -171,8 +198,7 @@ import Testing
             line.state.withLock { $0.damages = true }
             await #expect(throws: EngineError.self) { _ = try await save(line, to: "\(root)/out") }
             #expect(!Archive.isArchive("\(root)/out"))
-            let left = try FileManager.default.contentsOfDirectory(atPath: "\(root)/out/group-7/0")
-            #expect(left.isEmpty)
+            #expect(!FileManager.default.fileExists(atPath: "\(root)/out/group-7"))
         }
     }
 

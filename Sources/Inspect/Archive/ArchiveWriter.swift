@@ -30,6 +30,11 @@ public final class ArchiveWriter {
         return directory
     }
 
+    /// Removes what was written of a group that was not added.
+    func discardGroup(role: String, gid: UInt64) {
+        removeTree("\(path)/\(ArchiveManifest.Group.path(role: role, gid: gid))", itself: true)
+    }
+
     /// Adds a group whose families, in the order of the header, lie in the directories that `makeFamily` made.
     public func add(
         role: String, gid: UInt64, nodeId: UInt64, engine: EngineKind, header: SnapshotHeader,

@@ -51,6 +51,8 @@ public struct ArchivePull {
     /// How often one file is taken up again without a byte of progress between.
     static let attemptsMax = 20
     static let pause: Duration = .milliseconds(250)
+    /// Without a byte of progress for so long, the node has forgotten the export.
+    static let silenceMax: Duration = .seconds(60)
     /// A chunk ends with the record that fills it.
     static let fileBytesMax = UInt64(EngineLimits.valueBytesMax + (4 << 20))
 
@@ -99,8 +101,18 @@ public struct ArchivePull {
         self.report = report
     }
 
-    /// Adds one group. What has come when this throws stays in the writer's directory, which is no archive.
+    /// Adds one group. If this throws nothing is left of the group, and it may be added again, from another node.
     public mutating func add(_ export: some GroupExport) async throws {
+        guard !writer.manifest.groups.contains(where: { $0.role == export.role && $0.gid == export.gid }) else {
+            throw EngineError.mismatch("\(export.role) \(export.gid) is in \(writer.path) already")
+        }
+        do { try await bring(export) } catch {
+            writer.discardGroup(role: export.role, gid: export.gid)
+            throw error
+        }
+    }
+
+    private mutating func bring(_ export: some GroupExport) async throws {
         let title = export.role == "controller" ? "the controller" : "group \(export.gid)"
         let header = try SnapshotHeader(of: export, title)
         var needed: UInt64 = 0
@@ -154,6 +166,7 @@ public struct ArchivePull {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(Int(file.bytes))
         var attempts = 0
+        var heardAt = surroundings.now()
         while UInt64(bytes.count) < file.bytes {
             let length = min(rate.slice, file.bytes - UInt64(bytes.count))
             let wait = rate.take(length, at: surroundings.now())
@@ -167,6 +180,7 @@ public struct ArchivePull {
                 guard !piece.isEmpty else { throw NothingCame() }
                 bytes += piece
                 attempts = 0
+                heardAt = surroundings.now()
                 // What came before the break isn't asked for again.
                 if piece.count < Int(length) { progress.resumed += 1 }
                 progress.bytes += UInt64(piece.count)
@@ -180,7 +194,7 @@ public struct ArchivePull {
                 throw error
             } catch {
                 attempts += 1
-                guard attempts < Self.attemptsMax else { throw error }
+                guard attempts < Self.attemptsMax, surroundings.now() - heardAt < Self.silenceMax else { throw error }
                 progress.resumed += 1
                 try await surroundings.sleep(Self.pause)
             }
