@@ -29,11 +29,13 @@ public final class SaveLive {
         pull = ArchivePull(into: writer, rate: rate, since: earlier) { progress in
             bar.total = progress.bytesTotal
             let reused = progress.bytesReused > 0 ? ", \(humanBytes(progress.bytesReused)) reused" : ""
-            let resumed = progress.resumed > 0 ? ", \(progress.resumed) times resumed" : ""
+            let resumed = progress.resumed > 0 ? ", resumed \(Self.times(progress.resumed))" : ""
             bar.show(
                 "\(humanBytes(progress.bytesPulled))\(reused)\(resumed)  \(progress.stage)", done: progress.bytes)
         }
     }
+
+    private static func times(_ count: Int) -> String { count == 1 ? "once" : "\(count) times" }
 
     /// Adds a group.
     public func add(_ export: some GroupExport) async throws {
@@ -60,7 +62,7 @@ public final class SaveLive {
                 "reused \(progress.familiesReused) of \(progress.families) families, \(humanBytes(progress.bytesReused)); "
                     + "\(humanBytes(progress.bytesPulled)) came over the line")
         }
-        if progress.resumed > 0 { note("the connection broke \(progress.resumed) times and was taken up again") }
+        if progress.resumed > 0 { note("the connection broke \(Self.times(progress.resumed)) and was taken up again") }
     }
 
     /// Removes what was written.

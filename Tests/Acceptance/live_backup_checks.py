@@ -290,6 +290,29 @@ def a_killed_backup_leaves_nothing_that_looks_good_and_moves_go_on(engine):
         require("hold" not in cluster.query(), "an interrupted backup left its hold")
 
 
+@check(["rocksdb"])
+def a_backup_that_lost_its_hold_is_not_sealed(engine):
+    with Cluster(engine, shards=4).up() as cluster:
+        cluster.put_many([(f"key{number}", "v" * 1000) for number in range(4000)])
+        out = os.path.join(cluster.path, "backup")
+        tool = subprocess.Popen(
+            [PROGRAM, "backup", "create", "--controllers", cluster.endpoints, "--out", out, "--rate", "200KiB"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        wait_for("files", lambda: any(
+            name.endswith("chunk") for path, _, names in os.walk(out) for name in names if "/group-" in path))
+        try:
+            tool.send_signal(signal.SIGSTOP)
+            wait_for("the hold to expire", lambda: "hold" not in cluster.query(), 75, 0.5)
+            target = 101 if cluster.query()["shards"][0] == 100 else 100
+            cluster.move(0, target)
+            cluster.wait_settled()
+        finally:
+            tool.send_signal(signal.SIGCONT)
+        err = tool.communicate(timeout=60)[1].decode()
+        require(tool.returncode == 1 and "the hold on moves has ended" in err, f"exit {tool.returncode}: {err}")
+        require(not os.path.exists(out), "it was kept")
+
+
 @check(["mixed"])
 def a_backup_goes_on_when_a_leader_dies(engine):
     with Cluster(engine, groups=(100,), shards=4).up() as cluster:

@@ -159,10 +159,6 @@ public struct ArchivePull {
     ) async throws {
         let file = export.manifests[family].files[number]
         let path = try ExportFile.path(file, in: directory)
-        guard file.bytes <= Self.fileBytesMax else {
-            throw EngineError.tooLarge(
-                what: path, bytes: Int(clamping: file.bytes), limit: Int(clamping: Self.fileBytesMax))
-        }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(Int(file.bytes))
         var attempts = 0
@@ -227,6 +223,11 @@ extension SnapshotHeader {
             guard manifest.format == ChunkFormat.portable else {
                 throw .mismatch(
                     "node \(export.nodeId) sent a family in the form \(manifest.format); use its own program")
+            }
+            if let file = manifest.files.first(where: { $0.bytes > ArchivePull.fileBytesMax }) {
+                throw .tooLarge(
+                    what: "\(file.name) of \(title)", bytes: Int(clamping: file.bytes),
+                    limit: Int(clamping: ArchivePull.fileBytesMax))
             }
         }
     }
