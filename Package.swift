@@ -118,7 +118,7 @@ var targets: [Target] = [
     .target(name: "CommandSupport", dependencies: ["Engines", argumentParser], swiftSettings: settings),
     // `flotilla snapshot`: the commands on them, each of which reads in a child process.
     .target(
-        name: "InspectCommands", dependencies: ["CommandSupport", "Inspect", "Engines", argumentParser],
+        name: "InspectCommands", dependencies: ["CommandSupport", "Inspect", "Sharding", "Engines", argumentParser],
         swiftSettings: settings),
     // Small nodes on every engine, for tests and drills.
     .target(

@@ -42,6 +42,42 @@ public final class ControllerClient: Sendable {
         return try await call { [request] in try await $0.move(request, options: $1).config }
     }
 
+    /// Keeps moves from starting. Waits, up to the deadline, while somebody else holds them.
+    /// - Parameters:
+    ///   - id: 16 random bytes, which the calls that follow repeat.
+    ///   - holder: who holds, for people.
+    ///   - lasts: from now on, unless `prolong` comes in time.
+    public func hold(_ id: [UInt8], holder: String, lasts: Duration) async throws(ClientError) -> Flotilla_V1_Config {
+        try await hold(id, holder, lasts, prolong: false, patience: nil)
+    }
+
+    /// Refused (`failedPrecondition`) once the hold has ended.
+    public func prolong(
+        _ id: [UInt8], lasts: Duration, patience: Duration? = nil
+    ) async throws(ClientError) -> Flotilla_V1_Config {
+        try await hold(id, "", lasts, prolong: true, patience: patience)
+    }
+
+    private func hold(
+        _ id: [UInt8], _ holder: String, _ lasts: Duration, prolong: Bool, patience: Duration?
+    ) async throws(ClientError) -> Flotilla_V1_Config {
+        var request = Flotilla_V1_HoldRequest()
+        request.requestID = Self.requestID()
+        request.id = Data(id)
+        request.holder = holder
+        request.lastsMs = UInt32(clamping: lasts.components.seconds * 1000)
+        request.prolong = prolong
+        return try await call(patience: patience) { [request] in try await $0.hold(request, options: $1).config }
+    }
+
+    /// What waited starts. Refused (`failedPrecondition`) if the hold had ended before.
+    public func release(_ id: [UInt8]) async throws(ClientError) -> Flotilla_V1_Config {
+        var request = Flotilla_V1_ReleaseRequest()
+        request.requestID = Self.requestID()
+        request.id = Data(id)
+        return try await call { [request] in try await $0.release(request, options: $1).config }
+    }
+
     /// The config of a number, or the newest.
     /// - Parameter patience: how long to look for a controller that answers; `nil`: the client's deadline.
     public func query(

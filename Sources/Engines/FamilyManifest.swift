@@ -41,6 +41,14 @@ public struct FamilyManifest: Sendable, Equatable, Codable {
         seal = checksum
     }
 
+    /// Bytes of all files; more than there can be where a manifest makes no sense.
+    public var fileBytes: UInt64 {
+        files.reduce(0) { sum, file in
+            let (total, overflow) = sum.addingReportingOverflow(file.bytes)
+            return overflow ? .max : total
+        }
+    }
+
     /// Over the fields in the order in which they are declared, each ended by a line feed; keys in decimal, bytes
     /// divided by commas.
     private var checksum: UInt32 {
@@ -51,7 +59,7 @@ public struct FamilyManifest: Sendable, Equatable, Codable {
         return Engines.crc32c(Array(text.utf8))
     }
 
-    func verifySeal(_ place: String) throws(EngineError) {
+    package func verifySeal(_ place: String) throws(EngineError) {
         guard seal == checksum else { throw .corruption(place: "\(place): the manifest fails its checksum") }
     }
 }

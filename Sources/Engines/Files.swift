@@ -63,7 +63,7 @@ package func syncFile(_ path: String) throws(EngineError) {
 }
 
 /// Gives a file a second name, or, where that can't be, copies it.
-func linkOrCopy(_ path: String, to copy: String) throws(EngineError) {
+package func linkOrCopy(_ path: String, to copy: String) throws(EngineError) {
     if link(path, copy) == 0 { return }
     let source = open(path, O_RDONLY | O_CLOEXEC)
     guard source >= 0 else { throw ioError("opening \(path)") }
@@ -83,6 +83,13 @@ func linkOrCopy(_ path: String, to copy: String) throws(EngineError) {
 func fileBytes(_ path: String) -> UInt64? {
     var status = stat()
     return stat(path, &status) == 0 ? UInt64(status.st_size) : nil
+}
+
+/// Bytes that this process may still use on the disk of a path; `nil` if the system doesn't say.
+package func diskFreeBytes(_ path: String) -> UInt64? {
+    var status = statvfs()
+    guard statvfs(path, &status) == 0 else { return nil }
+    return UInt64(status.f_bavail) * UInt64(status.f_frsize)
 }
 
 /// Makes a directory, and those above it that are missing, for the owner alone.

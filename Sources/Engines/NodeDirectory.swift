@@ -207,11 +207,7 @@ public final class NodeDirectory: Sendable {
     private var reservePath: String { "\(path)/RESERVE" }
 
     /// Bytes that this process may still use on the directory's disk; `nil` if the system doesn't say.
-    public var freeBytes: UInt64? {
-        var status = statvfs()
-        guard statvfs(path, &status) == 0 else { return nil }
-        return UInt64(status.f_bavail) * UInt64(status.f_frsize)
-    }
+    public var freeBytes: UInt64? { diskFreeBytes(path) }
 
     public var hasReserve: Bool { fileBytes(reservePath) == Self.reserveBytes }
 

@@ -141,9 +141,9 @@ extension StorageEngine {
 }
 
 /// Files of an export.
-enum ExportFile {
+package enum ExportFile {
     /// Where the file lies; a name that leads elsewhere is damage.
-    static func path(_ file: FamilyManifest.File, in directory: String) throws(EngineError) -> String {
+    package static func path(_ file: FamilyManifest.File, in directory: String) throws(EngineError) -> String {
         guard !file.name.isEmpty, !file.name.contains("/"), file.name != "..", file.name != "." else {
             throw .corruption(place: "manifest file name \(file.name)")
         }
@@ -157,7 +157,7 @@ enum ExportFile {
     }
 
     /// The files' paths, each of the size and checksum that the manifest names.
-    static func verified(_ manifest: FamilyManifest, in directory: String) throws(EngineError) -> [String] {
+    package static func verified(_ manifest: FamilyManifest, in directory: String) throws(EngineError) -> [String] {
         var paths: [String] = []
         for file in manifest.files {
             let path = try path(file, in: directory)

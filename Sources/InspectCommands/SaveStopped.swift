@@ -33,22 +33,61 @@ public enum SaveStopped {
             defer { bar.clear() }
             return try make(now, ReadProgress { bar.show($0) })
         }
-        let text: String
-        if asJSON {
-            text = try JSONText.pretty(
-                Summary(
-                    path: out, groups: manifest.groups.map(\.gid), keys: manifest.keys, fileBytes: manifest.fileBytes))
-        } else {
-            let groups = manifest.groups.map { "\($0.title) at \($0.appliedIndex)" }.joined(separator: ", ")
-            text = "\(out): \(groups); \(manifest.keys) records, \(humanBytes(manifest.fileBytes))\n"
-        }
-        FileHandle.standardOutput.write(Data(text.utf8))
+        try ArchiveSummary(path: out, manifest).print(asJSON: asJSON)
+    }
+}
+
+/// What a command says of the archive that it has made.
+struct ArchiveSummary: Encodable {
+    /// One group, as it was taken from a node that serves.
+    struct Served: Encodable {
+        var gid: UInt64
+        var node: UInt64
+        var servedAs: String
+        var appliedIndex: UInt64
     }
 
-    private struct Summary: Encodable {
-        var path: String
-        var groups: [UInt64]
-        var keys: UInt64
-        var fileBytes: UInt64
+    var path: String
+    var groups: [UInt64]
+    var keys: UInt64
+    var fileBytes: UInt64
+    var config: UInt64?
+    var served: [Served]?
+    /// What came over the line, and what an earlier backup had.
+    var bytesPulled: UInt64?
+    var bytesReused: UInt64?
+    var familiesReused: Int?
+    private var titles: String
+
+    private enum CodingKeys: String, CodingKey {
+        case path, groups, keys, fileBytes, config, served, bytesPulled, bytesReused, familiesReused
+    }
+
+    init(path: String, _ manifest: ArchiveManifest, _ progress: PullProgress? = nil) {
+        self.path = path
+        groups = manifest.groups.map(\.gid)
+        keys = manifest.keys
+        fileBytes = manifest.fileBytes
+        titles = manifest.groups.map { group in
+            guard let role = group.servedAs else { return "\(group.title) at \(group.appliedIndex)" }
+            return "\(group.title) at \(group.appliedIndex) (\(role), node \(group.nodeId))"
+        }.joined(separator: ", ")
+        guard let progress else { return }
+        config = manifest.configNumber
+        served = manifest.groups.compactMap { group in
+            group.servedAs.map {
+                Served(gid: group.gid, node: group.nodeId, servedAs: $0, appliedIndex: group.appliedIndex)
+            }
+        }
+        bytesPulled = progress.bytesPulled
+        bytesReused = progress.bytesReused
+        familiesReused = progress.familiesReused
+    }
+
+    func print(asJSON: Bool) throws {
+        let text =
+            asJSON
+            ? try JSONText.pretty(self) : "\(path): \(titles); \(keys) records, \(humanBytes(fileBytes))\n"
+        FileHandle.standardOutput.write(Data(text.utf8))
     }
 }

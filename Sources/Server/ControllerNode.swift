@@ -36,6 +36,7 @@ public final class ControllerNode: Sendable {
                     exit(1)
                 }
                 await Self.initialize(node)
+                await Self.endHolds(node)
             }
         ]
     }
@@ -57,6 +58,24 @@ public final class ControllerNode: Sendable {
         }
     }
 
+    /// Lets log time pass when a hold on moves is due to end and its holder is gone.
+    private static func endHolds(_ node: Node<ControllerMachine>) async {
+        while !Task.isCancelled {
+            try? await Task.sleep(for: .seconds(1))
+            guard let status = node.host?.status, status.role == .leader, status.hasCommittedInTerm,
+                let hold = try? hold(node), hold.until <= HostClock.wall()
+            else { continue }
+            _ = try? await node.propose(ControllerCommand.passTime.encoded(requestID: []))
+        }
+    }
+
+    /// The hold on moves, as this node knows it.
+    static func hold(_ node: Node<ControllerMachine>) throws -> MoveHold? {
+        let snapshot = try node.engine.snapshot()
+        defer { snapshot.close() }
+        return try ControllerMachine.hold(layout: node.layout, in: snapshot)
+    }
+
     /// Why the node can no longer work, once it can't.
     public var failure: EngineError? { node.failure }
 
@@ -72,7 +91,7 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
 
     private func execute(_ command: ControllerCommand, _ requestID: Data) async throws -> Flotilla_V1_ConfigResponse {
         switch try await node.propose(command.encoded(requestID: requestID.array)) {
-        case .map(let map): return response(map)
+        case .map(let map): return response(map, try ControllerNode.hold(node))
         case .refused(let refusal):
             let code: Flotilla_V1_ErrorCode =
                 switch refusal.kind {
@@ -85,10 +104,35 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
         }
     }
 
-    private func response(_ map: ShardMap) -> Flotilla_V1_ConfigResponse {
+    private func response(_ map: ShardMap, _ hold: MoveHold?) -> Flotilla_V1_ConfigResponse {
         var response = Flotilla_V1_ConfigResponse()
         response.config = map.wire
+        guard let hold else { return response }
+        response.config.hold.id = Data(hold.id)
+        response.config.hold.holder = hold.holder
+        response.config.hold.untilMs = hold.until
+        response.config.hold.balanceWaits = map.isBalancePending
+        response.config.hold.waiting = hold.waiting.sorted { $0.key < $1.key }.map { shard, gid in
+            var move = Flotilla_V1_WaitingMove()
+            move.shard = UInt32(clamping: shard)
+            move.to = gid
+            return move
+        }
         return response
+    }
+
+    func hold(request: Flotilla_V1_HoldRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {
+        let (id, lasts) = (request.id.array, Milliseconds(request.lastsMs))
+        return try await execute(
+            request.prolong
+                ? .prolong(id: id, lasts: lasts) : .hold(id: id, holder: request.holder, lasts: lasts),
+            request.requestID)
+    }
+
+    func release(
+        request: Flotilla_V1_ReleaseRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_ConfigResponse {
+        try await execute(.release(id: request.id.array), request.requestID)
     }
 
     func join(request: Flotilla_V1_JoinRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {
@@ -142,16 +186,24 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
                 try await Task.sleep(for: .milliseconds(50))
                 continue
             }
-            let map: ShardMap?
+            let look: @Sendable (any ReadView) throws -> (map: ShardMap?, hold: MoveHold?) = {
+                [layout = node.layout] view in
+                (
+                    try ControllerMachine.map(number: number, layout: layout, in: view),
+                    number == nil ? try ControllerMachine.hold(layout: layout, in: view) : nil
+                )
+            }
+            let found: (map: ShardMap?, hold: MoveHold?)
             if request.stale {
                 let snapshot = try node.engine.snapshot()
-                map = try ControllerMachine.map(number: number, layout: node.layout, in: snapshot)
-                snapshot.close()
+                defer { snapshot.close() }
+                found = try look(snapshot)
             } else {
-                map = try await node.read { try ControllerMachine.map(number: number, layout: node.layout, in: $0) }
+                found = try await node.read { try look($0) }
             }
+            let map = found.map
             if let map, !request.hasNewerThan || map.number > request.newerThan || poll == polls {
-                return response(map)
+                return response(map, found.hold)
             }
             if map == nil, !request.hasNewerThan || poll == polls {
                 if let number { throw Flotilla_V1_Error(.notFound, "there is no config \(number)").status }

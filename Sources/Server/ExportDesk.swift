@@ -14,6 +14,8 @@ final class ExportDesk: Sendable {
     private static let openMax = 8
     private static let idleMax: Milliseconds = 60_000
     private static let pieceBytes = 256 << 10
+    /// A reader that takes nothing for so long is dropped: its export is kept as long as it reads.
+    private static let stallMax: Duration = .seconds(60)
 
     private struct Export {
         var directory: String
@@ -87,7 +89,7 @@ final class ExportDesk: Sendable {
 
     private func removeFiles(_ directory: String) { try? FileManager.default.removeItem(atPath: directory) }
 
-    /// Sends the rest of one file.
+    /// Sends a part of one file.
     func read(
         _ request: Flotilla_V1_ReadExportRequest, _ writer: RPCWriter<Flotilla_V1_ExportPiece>
     ) async throws {
@@ -107,13 +109,21 @@ final class ExportDesk: Sendable {
                 state.exports[request.id]?.usedAt = HostClock.monotonic()
             }
         }
-        let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-        defer { try? handle.close() }
-        try handle.seek(toOffset: request.offset)
-        while let data = try handle.read(upToCount: Self.pieceBytes), !data.isEmpty {
-            var piece = Flotilla_V1_ExportPiece()
-            piece.data = data
-            try await writer.write(piece)
+        // A write waits for the reader to make room. A reader that is slow on purpose asks for little at a time.
+        try await withIdleDeadline(Self.stallMax) { pulse in
+            let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+            defer { try? handle.close() }
+            try handle.seek(toOffset: request.offset)
+            var left = request.length == 0 ? UInt64.max : request.length
+            while left > 0, let data = try handle.read(upToCount: Int(min(UInt64(Self.pieceBytes), left))),
+                !data.isEmpty
+            {
+                var piece = Flotilla_V1_ExportPiece()
+                piece.data = data
+                try await writer.write(piece)
+                left -= UInt64(data.count)
+                pulse.beat()
+            }
         }
     }
 

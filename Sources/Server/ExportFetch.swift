@@ -12,6 +12,8 @@ struct ExportFetch {
     /// How often one file is taken up again without a byte of progress between.
     private static let attemptsMax = 20
     private static let pause: Duration = .milliseconds(250)
+    /// A sender that sends nothing for so long counts as broken.
+    private static let idleMax: Duration = .seconds(15)
     /// Making the export of a large group takes its time.
     private static let openTimeout: Duration = .seconds(600)
 
@@ -80,17 +82,20 @@ struct ExportFetch {
             part.offset = offset
             let before = offset
             do {
-                offset = try await peer.readExport(part, options: .flotilla()) { response in
-                    let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-                    defer { try? handle.close() }
-                    var at = try handle.seekToEnd()
-                    for try await piece in response.messages {
-                        at += UInt64(piece.data.count)
-                        guard at <= bytes else { throw MoveObstacle(text: "\(path): more bytes than announced") }
-                        try handle.write(contentsOf: piece.data)
-                        guard isWanted() else { throw MoveObstacle(text: "another transfer took its place") }
+                offset = try await withIdleDeadline(idleMax) { [part] pulse in
+                    try await peer.readExport(part, options: .flotilla()) { response in
+                        let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+                        defer { try? handle.close() }
+                        var at = try handle.seekToEnd()
+                        for try await piece in response.messages {
+                            pulse.beat()
+                            at += UInt64(piece.data.count)
+                            guard at <= bytes else { throw MoveObstacle(text: "\(path): more bytes than announced") }
+                            try handle.write(contentsOf: piece.data)
+                            guard isWanted() else { throw MoveObstacle(text: "another transfer took its place") }
+                        }
+                        return at
                     }
-                    return at
                 }
                 if offset == before { throw MoveObstacle(text: "\(path): \(offset) of \(bytes) bytes came") }
             } catch let error as MoveObstacle {

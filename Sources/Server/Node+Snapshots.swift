@@ -101,6 +101,7 @@ extension Node: ReplicaTransport {
             throw Flotilla_V1_Error(.failedPrecondition, "this node is of another group or cluster").status
         }
         let formats = request.formats
+        if case .copy(let asked) = request.what { return try await openCopy(asked, of: host) }
         switch request.what {
         case .snapshotFor(let bytes):
             let status = host.status
@@ -119,7 +120,51 @@ extension Node: ReplicaTransport {
             return try await exports.open(in: host) { directory in
                 ([], try shards.export(asked, formats: formats, to: directory))
             }
-        case nil: throw Flotilla_V1_Error(.invalidArgument, "the request names nothing to export").status
+        case .copy, nil: throw Flotilla_V1_Error(.invalidArgument, "the request names nothing to export").status
+        }
+    }
+
+    /// The whole group for a tool that is no member, in the form that needs no engine.
+    private func openCopy(
+        _ asked: Flotilla_V1_GroupCopy, of host: ReplicaHost<Machine>
+    ) async throws -> Flotilla_V1_Export {
+        let status = host.status
+        if condition != nil { throw unavailable().status }
+        guard status.waitsFor == nil else {
+            throw Flotilla_V1_Error(.unavailable, "this node waits for a snapshot itself").status
+        }
+        if asked.fromLeader, status.role != .leader { throw notLeader().status }
+        guard status.role == .leader || status.leader != nil else {
+            throw Flotilla_V1_Error(
+                .noLeader, "\(options.role) \(options.gid) has no quorum that this node knows of; start its other nodes"
+            ).status
+        }
+        let leads = status.role == .leader
+        // Everything that was acknowledged before is applied when this returns. A leader whose quorum is gone steps down,
+        // and the read is refused.
+        if leads { try await read { _ in } }
+        try await checkRoomForCopy()
+        var export = try await exports.open(in: host) { directory in
+            let made = try host.exportSnapshot(for: nil, formats: [ChunkFormat.portable], to: directory)
+            return (made.header.encoded, made.manifests)
+        }
+        export.source.id = options.id
+        export.source.engine = engine.kind.rawValue
+        export.source.leads = leads
+        return export
+    }
+
+    /// A copy lies on this node's disk until it has been read. Portable chunks hold what the engine's files hold.
+    private func checkRoomForCopy() async throws {
+        let engine = engine
+        let statistics = try await offload { try engine.statistics() }
+        let needed = statistics.storageBytes - min(statistics.storageBytes, statistics.reusableBytes)
+        let room = space.room
+        guard needed <= room else {
+            throw Flotilla_V1_Error(
+                .noSpace,
+                "a copy takes about \(needed >> 20) MiB on its disk until it has been read, and \(room >> 20) MiB may be used"
+            ).status
         }
     }
 }

@@ -12,6 +12,12 @@ public enum ControllerCommand: Sendable, Equatable {
     case report(shard: Int, epoch: UInt64, event: MoveEvent)
     /// A group's members have changed, at this index of its log, and with them where clients find it.
     case relocate(UInt64, [String], membershipIndex: UInt64)
+    /// Moves are to wait for so many milliseconds.
+    case hold(id: [UInt8], holder: String, lasts: Milliseconds)
+    case prolong(id: [UInt8], lasts: Milliseconds)
+    case release(id: [UInt8])
+    /// Lets log time pass, so that a hold whose holder is gone ends.
+    case passTime
 
     /// What a group says of a move.
     public enum MoveEvent: UInt8, Sendable {
@@ -57,6 +63,19 @@ public enum ControllerCommand: Sendable, Equatable {
             writer.varint(index)
             writer.varint(addresses.count)
             for address in addresses { writer.string(address) }
+        case .hold(let id, let holder, let lasts):
+            writer.byte(7)
+            writer.blob(id)
+            writer.string(holder)
+            writer.varint(lasts)
+        case .prolong(let id, let lasts):
+            writer.byte(8)
+            writer.blob(id)
+            writer.varint(lasts)
+        case .release(let id):
+            writer.byte(9)
+            writer.blob(id)
+        case .passTime: writer.byte(10)
         }
         return writer.bytes
     }
@@ -92,6 +111,12 @@ public enum ControllerCommand: Sendable, Equatable {
             var addresses: [String] = []
             for _ in 0..<(try reader.count()) { addresses.append(try reader.string()) }
             command = .relocate(gid, addresses, membershipIndex: index)
+        case 7:
+            let (id, holder) = (try reader.blob(), try reader.string())
+            command = .hold(id: id, holder: holder, lasts: try reader.varint())
+        case 8: command = .prolong(id: try reader.blob(), lasts: try reader.varint())
+        case 9: command = .release(id: try reader.blob())
+        case 10: command = .passTime
         default: throw CodingError("controller command")
         }
         try reader.finish()
@@ -137,11 +162,14 @@ public struct ControllerMachine: StateMachine {
 
     /// The newest map; `nil` until the first leader has initialised it.
     public private(set) var map: ShardMap?
+    /// While it is there, no move starts.
+    public private(set) var hold: MoveHold?
 
     public init() {}
 
     public mutating func load(in context: inout ApplyContext) throws(EngineError) {
         map = nil
+        hold = try context.stateRow(Self.holdKey).map { (row) throws(EngineError) in try Self.decodeHold(row) }
         guard let row = try context.stateRow(Self.currentKey) else { return }
         do throws(CodingError) { map = try ShardMap(encoded: row) } catch {
             throw .corruption(place: "controller: \(error.place)")
@@ -153,20 +181,25 @@ public struct ControllerMachine: StateMachine {
         do throws(CodingError) { decoded = try ControllerCommand.decode(entry.payload) } catch {
             return .refused(ControllerRefusal(.invalid, error.description))
         }
+        // A hold that has ended is lifted before anything else happens.
+        if let hold, let map, context.logTime >= hold.until {
+            var held = HeldMap(map: map, hold: hold)
+            held.lift()
+            try record(held, in: &context)
+        }
         if !decoded.requestID.isEmpty, let earlier = try earlierAnswer(decoded.requestID, in: context) {
             return earlier
         }
         let reply: Reply
-        switch Result(catching: { () throws(ControllerRefusal) in try Self.execute(decoded.command, on: map) }) {
+        let (now, held) = (context.logTime, map.map { HeldMap(map: $0, hold: hold) })
+        let result = Result { () throws(ControllerRefusal) in
+            try Self.execute(decoded.command, on: held, at: now)
+        }
+        switch result {
         case .failure(let refusal): reply = .refused(refusal)
         case .success(nil):
             reply = .refused(ControllerRefusal(.busy, "the controller is not initialised yet; try again"))
-        case .success(var next?):
-            if next != map {
-                next.number = (map?.number).map { $0 + 1 } ?? 0
-                try record(next, in: &context)
-            }
-            reply = .map(next)
+        case .success(let next?): reply = .map(try record(next, in: &context))
         }
         // "Busy" asks for the same request again; it isn't the answer to it.
         if case .refused(let refusal) = reply, refusal.kind == .busy { return reply }
@@ -174,40 +207,54 @@ public struct ControllerMachine: StateMachine {
         return reply
     }
 
-    private mutating func record(_ next: ShardMap, in context: inout ApplyContext) throws(EngineError) {
+    /// Makes it the present state. A map that differs gets the next number.
+    @discardableResult
+    private mutating func record(_ next: HeldMap, in context: inout ApplyContext) throws(EngineError) -> ShardMap {
+        if next.hold != hold {
+            context.setStateRow(Self.holdKey, next.hold?.encoded)
+            hold = next.hold
+        }
+        guard next.map != map else { return next.map }
+        var changed = next.map
+        changed.number = (map?.number).map { $0 + 1 } ?? 0
         let family: FamilyID
         if let mapped = context.families[Self.configsFamily] {
             family = mapped
         } else {
             family = try context.mapFamily(Self.configsFamily)
         }
-        context.put(family, bigEndianBytes(next.number), next.encoded)
-        context.setStateRow(Self.currentKey, next.encoded)
-        map = next
+        context.put(family, bigEndianBytes(changed.number), changed.encoded)
+        context.setStateRow(Self.currentKey, changed.encoded)
+        map = changed
+        return changed
     }
 
-    /// The map that follows from a command; `nil` before initialisation. Unchanged if the command asks for
-    /// what is so already.
+    /// What follows from a command at a log time; `nil` before initialisation. Unchanged if the command asks for what
+    /// is so already.
     static func execute(
-        _ command: ControllerCommand, on map: ShardMap?
-    ) throws(ControllerRefusal) -> ShardMap? {
+        _ command: ControllerCommand, on held: HeldMap?, at now: Milliseconds
+    ) throws(ControllerRefusal) -> HeldMap? {
         if case .initialize(let shardCount, let clusterID) = command {
-            if let map { return map }
+            if let held { return held }
             guard (1...Limits.shardCountMax).contains(shardCount) else {
                 throw ControllerRefusal(.invalid, "\(shardCount) shards; a cluster has 1 to \(Limits.shardCountMax)")
             }
             let rows = [ShardMap.Row](repeating: .init(gid: 0, epoch: 0), count: shardCount)
-            return ShardMap(number: 0, clusterID: clusterID, groups: [:], shards: rows)
+            return HeldMap(map: ShardMap(number: 0, clusterID: clusterID, groups: [:], shards: rows))
         }
-        guard var next = map else { return nil }
+        guard var next = held else { return nil }
+        let isHeld = next.hold != nil
         switch command {
-        case .initialize: break
-        case .join(let groups): try next.join(groups)
-        case .leave(let gids): try next.leave(gids)
+        case .initialize, .passTime: break
+        case .join(let groups): try next.map.join(groups, isHeld: isHeld)
+        case .leave(let gids): try next.map.leave(gids, isHeld: isHeld)
         case .move(let shard, let gid): try next.move(shard, to: gid)
-        case .report(let shard, let epoch, let event): next.report(shard, epoch: epoch, event)
+        case .report(let shard, let epoch, let event): next.map.report(shard, epoch: epoch, event, isHeld: isHeld)
         case .relocate(let gid, let addresses, let index):
-            try next.relocate(gid, addresses, membershipIndex: index)
+            try next.map.relocate(gid, addresses, membershipIndex: index)
+        case .hold(let id, let holder, let lasts): try next.hold(id, holder, lasts: lasts, at: now)
+        case .prolong(let id, let lasts): try next.prolong(id, lasts: lasts, at: now)
+        case .release(let id): try next.release(id)
         }
         return next
     }
@@ -272,7 +319,7 @@ public struct ControllerMachine: StateMachine {
 }
 
 extension ShardMap {
-    mutating func join(_ joining: [UInt64: [String]]) throws(ControllerRefusal) {
+    mutating func join(_ joining: [UInt64: [String]], isHeld: Bool) throws(ControllerRefusal) {
         guard !joining.isEmpty else { throw ControllerRefusal(.invalid, "join names no group") }
         for (gid, addresses) in joining.sorted(by: { $0.key < $1.key }) {
             guard gid != 0 else { throw ControllerRefusal(.invalid, "gid 0 means \"no group\"; choose another") }
@@ -301,7 +348,7 @@ extension ShardMap {
         for (gid, addresses) in joining {
             if groups[gid] == nil { groups[gid] = Group(addresses: addresses) } else { groups[gid]?.isLeaving = false }
         }
-        if groups != before.groups { rebalance() }
+        if groups != before.groups { balance(isHeld: isHeld) }
     }
 
     mutating func relocate(
@@ -323,7 +370,7 @@ extension ShardMap {
         groups[gid] = group
     }
 
-    mutating func leave(_ gids: [UInt64]) throws(ControllerRefusal) {
+    mutating func leave(_ gids: [UInt64], isHeld: Bool) throws(ControllerRefusal) {
         guard !gids.isEmpty else { throw ControllerRefusal(.invalid, "leave names no group") }
         for gid in gids where groups[gid] == nil {
             throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
@@ -333,8 +380,13 @@ extension ShardMap {
             throw ControllerRefusal(
                 .precondition, "group \(gids[0]) is the last one and holds data; join another group first")
         }
-        rebalance()
+        balance(isHeld: isHeld)
         removeEmptiedGroups()
+    }
+
+    /// Spreads the shards, or leaves that for the end of the hold.
+    private mutating func balance(isHeld: Bool) {
+        if isHeld { isBalancePending = true } else { rebalance() }
     }
 
     mutating func move(_ shard: Int, to gid: UInt64) throws(ControllerRefusal) {
@@ -355,7 +407,9 @@ extension ShardMap {
         send(shard, to: gid)
     }
 
-    mutating func report(_ shard: Int, epoch: UInt64, _ event: ControllerCommand.MoveEvent) {
+    mutating func report(
+        _ shard: Int, epoch: UInt64, _ event: ControllerCommand.MoveEvent, isHeld: Bool
+    ) {
         // A report about anything but the move in progress is old news.
         guard shards.indices.contains(shard), var move = shards[shard].move, move.epoch == epoch else { return }
         switch (event, move.phase) {
@@ -371,9 +425,14 @@ extension ShardMap {
             shards[shard] = Row(gid: move.from, epoch: epoch)
         default: return
         }
-        if shards[shard].move == nil {
-            if isBalancePending { rebalance() } else { placeOrphans() }
-            removeEmptiedGroups()
-        }
+        guard shards[shard].move == nil else { return }
+        // While moves are held the next ones wait, and only what is under way ends.
+        if isHeld { removeEmptiedGroups() } else { settle() }
+    }
+
+    /// Starts what waited for others to arrive.
+    mutating func settle() {
+        if isBalancePending { rebalance() } else { placeOrphans() }
+        removeEmptiedGroups()
     }
 }

@@ -42,6 +42,14 @@ extension ControllerMachine {
         batch.put(families[position], key: bigEndianBytes(map.number), value: map.encoded)
         header.stateRows.removeAll { $0.key == stateKey }
         header.stateRows.append(.init(key: stateKey, value: map.encoded))
+        // A backup is made under a hold, whose holder knows nothing of this cluster: what waited for it starts.
+        let key = [GroupLayout.statePrefix] + holdKey
+        if let row = header.stateRows.firstIndex(where: { $0.key == key }),
+            var hold = try? MoveHold(encoded: header.stateRows[row].value)
+        {
+            hold.until = 0
+            header.stateRows[row].value = hold.encoded
+        }
         return true
     }
 

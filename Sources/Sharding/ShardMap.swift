@@ -55,7 +55,7 @@ public struct ShardMap: Sendable, Equatable {
     public var shards: [Row]
     /// Shards that were on the move kept the last join or leave from balancing the groups; it goes on when they
     /// arrive. (Otherwise arrivals change nothing, so that a move by hand stays.)
-    var isBalancePending = false
+    public internal(set) var isBalancePending = false
 
     public init(number: UInt64, clusterID: [UInt8], groups: [UInt64: Group], shards: [Row]) {
         self.number = number

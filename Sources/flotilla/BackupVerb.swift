@@ -3,25 +3,53 @@ import CommandSupport
 import InspectCommands
 import Server
 
-struct BackupVerb: ParsableCommand {
+struct BackupVerb: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "backup", abstract: "Back up a stopped cluster.", subcommands: [Create.self])
+        commandName: "backup", abstract: "Back up a cluster.", subcommands: [Create.self])
 
-    struct Create: ParsableCommand {
+    struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Save the controller and every group from the directories of stopped nodes.",
+            abstract:
+                "Save the controller and every group, of a cluster that serves or from directories of stopped nodes.",
             discussion: """
-                Name one node of the controller and one of each group: of each the one that has applied most (`flotilla \
+                With --controllers the cluster goes on serving. Moves wait until the backup is done (`flotilla controller \
+                query` says so), and what has been acknowledged before it began is in it.
+
+                With --from name one node of the controller and one of each group: of each the one that has applied most (`flotilla \
                 snapshot inspect --quick`). What a node's log holds beyond that is not in the backup. The directories, \
                 or copies of them, must be of one moment, when no shard is on the move. Nothing in them changes.
                 """)
         @Option(help: "A stopped node's directory, or a copy of one; once for the controller and for each group.")
-        var from: [String]
+        var from: [String] = []
+        @Option(help: "The controllers' addresses of a running cluster, HOST:PORT,…") var controllers: String?
+        @Option(help: "An earlier backup of this cluster; what hasn't changed is taken from there.") var since: String?
+        @OptionGroup var live: LiveOptions
+        @Option(help: "Give up when moves that are under way take more seconds than this.") var moveTimeout = 300
         @Option(help: "The new directory; it must not exist, or be empty.") var out: String
         @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table or json.")
         var format: OutputFormat = .table
 
-        func run() throws {
+        func validate() throws {
+            guard from.isEmpty == (controllers != nil) else {
+                throw ValidationError(
+                    "Name a running cluster with --controllers, or stopped nodes' directories with --from.")
+            }
+            if !from.isEmpty, live.rate != nil || since != nil {
+                throw ValidationError("--rate and --since go with --controllers.")
+            }
+            guard let controllers else { return }
+            let addresses = commaList(controllers)
+            if addresses.isEmpty { throw ValidationError("--controllers takes HOST:PORT,HOST:PORT,….") }
+            for address in addresses { try requireAddress(address, "--controllers") }
+        }
+
+        func run() async throws {
+            if let controllers {
+                let backup = LiveBackup(
+                    controllers: commaList(controllers), out: out, since: since, rate: try live.transferRate,
+                    moveWait: .seconds(max(0, moveTimeout)), asJSON: format == .json)
+                return try await interruptible { try await backup.run() }
+            }
             try SaveStopped.backUp(
                 from: from, out: out, asJSON: format == .json, madeBy: "flotilla \(ServerVersion.current)")
         }

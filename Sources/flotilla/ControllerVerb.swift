@@ -92,6 +92,8 @@ struct ControllerVerb: AsyncParsableCommand {
         func run() async throws {
             let nodes = await nodeStatuses(cluster.addresses)
             if cluster.format == .json { try printJSON(nodes.map(NodeOutput.init)) } else { printNodes(nodes) }
+            // A hold is worth a word, and not worth waiting for.
+            if let config = try? await cluster.makeController().query(patience: .seconds(1)) { noteHold(config) }
             if nodes.allSatisfy({ $0.status == nil }) {
                 note("flotilla: no controller answers at \(cluster.addresses.joined(separator: ", "))")
                 throw Exit.unavailable
@@ -115,12 +117,44 @@ extension ControllerChange {
             try printJSON(ConfigOutput(config))
         } else {
             print("OK, config \(config.number)")
+            noteHold(config)
             if !config.moves.isEmpty { note("\(config.moves.count) shards are on the move; `query` shows them") }
         }
     }
 }
 
+/// Says that moves wait, if they do.
+func noteHold(_ config: Flotilla_V1_Config) {
+    guard config.hasHold else { return }
+    let waiting = config.hold.waiting.count
+    let what =
+        switch waiting {
+        case 0: "what is asked for meanwhile starts then"
+        case 1: "the move that was asked for starts then"
+        default: "the \(waiting) moves that were asked for start then"
+        }
+    let balance = config.hold.balanceWaits ? "; shards are spread over the groups then" : ""
+    note("waits: moves are held by \(config.hold.holder) until \(holdEnd(config.hold)); \(what)\(balance)")
+}
+
+/// A hold is prolonged again and again: the end is the one that is known now.
+private func holdEnd(_ hold: Flotilla_V1_MoveHold) -> String {
+    Date(timeIntervalSince1970: Double(hold.untilMs) / 1000).formatted(.iso8601)
+}
+
 struct ConfigOutput: Encodable {
+    struct Hold: Encodable {
+        struct Waiting: Encodable {
+            var shard: UInt32
+            var to: UInt64
+        }
+        var holder: String
+        var untilMs: UInt64
+        /// Moves that start at the end.
+        var waiting: [Waiting]
+        /// The balance of the groups is made up at the end.
+        var balanceWaits: Bool
+    }
     struct Move: Encodable {
         var shard: UInt32
         var from: UInt64
@@ -135,6 +169,8 @@ struct ConfigOutput: Encodable {
     var moves: [Move]
     /// Groups that leave as soon as their last shard has moved away.
     var leaving: [UInt64]
+    /// Moves are held.
+    var hold: Hold?
 
     init(_ wire: Flotilla_V1_Config) {
         config = wire.number
@@ -143,6 +179,12 @@ struct ConfigOutput: Encodable {
         for group in wire.groups { groups[String(group.gid)] = group.addresses }
         shards = wire.shards
         leaving = wire.groups.filter(\.leaving).map(\.gid)
+        if wire.hasHold {
+            hold = Hold(
+                holder: wire.hold.holder, untilMs: wire.hold.untilMs,
+                waiting: wire.hold.waiting.map { Hold.Waiting(shard: $0.shard, to: $0.to) },
+                balanceWaits: wire.hold.balanceWaits)
+        }
         moves = wire.moves.map {
             Move(shard: $0.shard, from: $0.from, to: $0.to, epoch: $0.epoch, phase: phaseName($0.phase))
         }
@@ -160,13 +202,16 @@ private func phaseName(_ phase: Flotilla_V1_MovePhase) -> String {
 
 private func printConfig(_ config: Flotilla_V1_Config) {
     print("config \(config.number), \(config.shardCount) shards, \(config.groups.count) groups")
+    noteHold(config)
     for group in config.groups {
         print("group \(group.gid): \(group.addresses.joined(separator: ", "))\(group.leaving ? "  (leaving)" : "")")
     }
     for (shard, gid) in config.shards.enumerated() {
         let move =
             config.moves.first { $0.shard == UInt32(shard) }
-            .map { "  (\(phaseName($0.phase)): \($0.from) -> \($0.to), epoch \($0.epoch))" } ?? ""
+            .map { "  (\(phaseName($0.phase)): \($0.from) -> \($0.to), epoch \($0.epoch))" }
+            ?? config.hold.waiting.first { $0.shard == UInt32(shard) }.map { "  (waits to move to group \($0.to))" }
+            ?? ""
         print("shard \(shard): \(gid == 0 ? "none" : "group \(gid)")\(move)")
     }
 }

@@ -48,6 +48,7 @@ struct GroupVerb: AsyncParsableCommand {
             } else {
                 let client = cluster.makeController()
                 let config = try await report { () throws(ClientError) in try await client.query() }
+                noteHold(config)
                 for group in config.groups where gid == nil || group.gid == gid {
                     nodes += await nodeStatuses(group.addresses, gid: group.gid, exact: exact)
                 }

@@ -7,26 +7,44 @@ import InspectCommands
 import RecoveryCommands
 import Server
 
-struct SnapshotVerb: ParsableCommand {
+struct SnapshotVerb: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "snapshot",
         abstract: "Look into snapshots, backups and stopped nodes; copy, convert and restore them.",
         subcommands: SnapshotCommands.all + [Save.self, Convert.self, Checkpoint.self, RestoreCommand.self])
 
-    struct Save: ParsableCommand {
+    struct Save: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Save a stopped node's groups in a form that needs no engine.",
+            abstract: "Save a group of a running or a stopped node in a form that needs no engine.",
             discussion: """
                 The snapshot is sealed with checksums over every byte, and its log, vote and staged shards stay behind. \
-                Nothing in the directory changes.
+                With --from nothing in the directory changes. With --endpoint the node goes on serving; of a leader the \
+                snapshot holds everything that was acknowledged before, of a follower what it has applied.
                 """)
-        @Option(help: "The stopped node's directory, or a copy of one.") var from: String
+        @Option(help: "The stopped node's directory, or a copy of one.") var from: String?
+        @Option(help: "A running node of the group or of the controller, HOST:PORT.") var endpoint: String?
+        @OptionGroup var live: LiveOptions
         @Option(help: "The new directory; it must not exist, or be empty.") var out: String
         @Option(help: "Only this group.") var group: UInt64?
         @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table or json.")
         var format: OutputFormat = .table
 
-        func run() throws {
+        func validate() throws {
+            guard (from == nil) != (endpoint == nil) else {
+                throw ValidationError("Name a stopped node's directory with --from, or a running node with --endpoint.")
+            }
+            if from != nil, live.rate != nil { throw ValidationError("--rate goes with --endpoint.") }
+            if let endpoint { try requireAddress(endpoint, "--endpoint") }
+        }
+
+        func run() async throws {
+            if let endpoint {
+                let (out, gid, rate, asJSON) = (out, group, try live.transferRate, format == .json)
+                return try await interruptible {
+                    try await LiveSave.run(endpoint, out: out, gid: gid, rate: rate, asJSON: asJSON)
+                }
+            }
+            guard let from else { return }
             try SaveStopped.run(
                 from: from, out: out, gid: group, asJSON: format == .json, madeBy: "flotilla \(ServerVersion.current)")
         }

@@ -35,7 +35,8 @@ import Testing
         .initialize(shardCount: 64, clusterID: [1, 2]), .join([1: ["a:1", "b:2"], .max: []]), .join([:]),
         .leave([1, .max]),
         .move(shard: 3, to: 4), .report(shard: 1, epoch: .max, event: .rejected),
-        .relocate(1, ["a:1"], membershipIndex: .max),
+        .relocate(1, ["a:1"], membershipIndex: .max), .hold(id: [1, 2], holder: "a backup", lasts: .max),
+        .prolong(id: [], lasts: 0), .release(id: [1]), .passTime,
     ]
 
     @Test(arguments: controllerCommands) func aControllerCommandIsReadBack(command: ControllerCommand) throws {
@@ -45,6 +46,12 @@ import Testing
             #expect(decoded.command == command && decoded.requestID == id)
             refusesDamage(encoded) { bytes throws(CodingError) in _ = try ControllerCommand.decode(bytes) }
         }
+    }
+
+    @Test func aHoldIsReadBack() throws {
+        let hold = MoveHold(id: [1, 2], holder: "a backup", until: .max, waiting: [0: 1, 63: .max])
+        #expect(try MoveHold(encoded: hold.encoded) == hold)
+        refusesDamage(hold.encoded) { bytes throws(CodingError) in _ = try MoveHold(encoded: bytes) }
     }
 
     @Test func aShardMapIsReadBack() throws {

@@ -46,12 +46,23 @@ public struct Archive: Sendable {
         guard let manifest = try? JSONDecoder().decode(ArchiveManifest.self, from: Data(bytes)) else {
             throw .corruption(place: "\(place): not a manifest in JSON")
         }
+        try Self.check(manifest, place)
+        self.manifest = manifest
+    }
+
+    /// What a writer has made so far, before its seal.
+    init(unsealed path: String, _ manifest: ArchiveManifest) throws(EngineError) {
+        try Self.check(manifest, path)
+        self.path = path
+        self.manifest = manifest
+    }
+
+    private static func check(_ manifest: ArchiveManifest, _ place: String) throws(EngineError) {
         for group in manifest.groups {
             guard group.header.name == Self.headerName,
                 group.families.allSatisfy({ UInt($0.path) != nil && $0.manifest.format == ChunkFormat.portable })
             else { throw .corruption(place: "\(place): \(group.title) names what no archive holds") }
         }
-        self.manifest = manifest
     }
 
     public func directory(of family: ArchiveManifest.Family, in group: ArchiveManifest.Group) -> String {

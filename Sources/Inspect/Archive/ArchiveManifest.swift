@@ -22,6 +22,8 @@ public struct ArchiveManifest: Codable, Sendable, Equatable {
         public var engine: EngineKind
         public var appliedIndex: UInt64
         public var appliedTerm: UInt64
+        /// Of a node that served: "leader", which had everything that was acknowledged before, or "follower".
+        public var servedAs: String?
         /// Unix milliseconds.
         public var logTimeMs: UInt64
         /// The snapshot header: position, membership and rows of the state machine.
@@ -30,8 +32,9 @@ public struct ArchiveManifest: Codable, Sendable, Equatable {
 
         public init(
             role: String, gid: UInt64, nodeId: UInt64, engine: EngineKind, appliedIndex: UInt64, appliedTerm: UInt64,
-            logTimeMs: UInt64, header: FamilyManifest.File, families: [Family]
+            logTimeMs: UInt64, header: FamilyManifest.File, families: [Family], servedAs: String? = nil
         ) {
+            self.servedAs = servedAs
             self.role = role
             self.gid = gid
             self.nodeId = nodeId
@@ -98,7 +101,7 @@ public struct ArchiveManifest: Codable, Sendable, Equatable {
     /// Bytes of all files.
     public var fileBytes: UInt64 {
         groups.reduce(0) { total, group in
-            group.families.reduce(total + group.header.bytes) { $0 + $1.manifest.files.reduce(0) { $0 + $1.bytes } }
+            group.families.reduce(total + group.header.bytes) { $0 + $1.manifest.fileBytes }
         }
     }
 }

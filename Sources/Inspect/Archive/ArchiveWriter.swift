@@ -9,12 +9,17 @@ public final class ArchiveWriter {
 
     /// Begins an archive in a directory that doesn't exist yet, or is empty.
     public init(_ path: String, _ manifest: ArchiveManifest) throws(EngineError) {
-        if let first = directoryEntries(path)?.first {
-            throw .mismatch("\(path) is not empty (it holds \(first)); choose another directory")
-        }
+        try Self.checkIsFree(path)
         self.path = path
         self.manifest = manifest
         try makeDirectories(path)
+    }
+
+    /// An archive can be made here.
+    public static func checkIsFree(_ path: String) throws(EngineError) {
+        if let first = directoryEntries(path)?.first {
+            throw .mismatch("\(path) is not empty (it holds \(first)); choose another directory")
+        }
     }
 
     /// A new directory for the files of one family.
@@ -25,10 +30,15 @@ public final class ArchiveWriter {
         return directory
     }
 
+    /// Removes what was written of a group that was not added.
+    func discardGroup(role: String, gid: UInt64) {
+        removeTree("\(path)/\(ArchiveManifest.Group.path(role: role, gid: gid))", itself: true)
+    }
+
     /// Adds a group whose families, in the order of the header, lie in the directories that `makeFamily` made.
     public func add(
         role: String, gid: UInt64, nodeId: UInt64, engine: EngineKind, header: SnapshotHeader,
-        families: [FamilyManifest]
+        families: [FamilyManifest], servedAs: String? = nil
     ) throws(EngineError) {
         precondition(header.families.count == families.count, "families don't match their header")
         let group = ArchiveManifest.Group.path(role: role, gid: gid)
@@ -43,12 +53,15 @@ public final class ArchiveWriter {
                 header: .init(name: Archive.headerName, bytes: UInt64(bytes.count), crc32c: crc32c(bytes)),
                 families: zip(header.families, families).enumerated().map { number, family in
                     ArchiveManifest.Family(name: family.0, path: "\(number)", manifest: family.1)
-                }))
+                }, servedAs: servedAs))
         manifest.groups.sort { $0.gid < $1.gid }
     }
 
     /// The shard map under which a backup is taken.
     public func set(configNumber: UInt64) { manifest.configNumber = configNumber }
+
+    /// Refuses to go on with a backup of which no cluster can be made.
+    public func checkBackup() throws(EngineError) { _ = try Backup(Archive(unsealed: path, manifest)) }
 
     /// Makes every file durable, then the manifest, and then the seal that says so.
     public func seal() throws(EngineError) {

@@ -147,6 +147,11 @@ public struct EntryReport: Encodable, Sendable {
                 }
         case .relocate(let gid, let addresses, let index):
             (action, detail) = ("relocate", "group \(gid) at \(addresses.joined(separator: ",")), membership \(index)")
+        case .hold(let id, let holder, let lasts):
+            (action, detail) = ("hold", "moves, \(BytesText.hex(id)) for \(holder), \(lasts) ms")
+        case .prolong(let id, let lasts): (action, detail) = ("prolong", "\(BytesText.hex(id)), \(lasts) ms")
+        case .release(let id): (action, detail) = ("release", BytesText.hex(id))
+        case .passTime: action = "passTime"
         }
     }
 }

@@ -63,6 +63,7 @@ extension StoreVerifier {
 
     private func verifyMaps(of group: InspectedGroup, _ rows: GroupStorageRows) throws(EngineError) {
         let current = try ControllerMachine.map(number: nil, layout: group.layout, in: group.view)
+        _ = try ControllerMachine.hold(layout: group.layout, in: group.view)
         guard let current else {
             if rows.families[ControllerMachine.configsFamily] != nil {
                 damage("controller", "versions of a shard map, and no current one")

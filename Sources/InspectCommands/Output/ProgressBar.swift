@@ -11,10 +11,15 @@ final class ProgressBar {
     private static let width = 24
 
     func show(_ progress: ReadProgress) {
+        show("\(humanBytes(progress.bytes)), \(progress.records) records  \(progress.stage)", done: progress.bytes)
+    }
+
+    /// - Parameter done: of `total`.
+    func show(_ text: String, done: UInt64) {
         guard isShown else { return }
-        var line = "\(humanBytes(progress.bytes)), \(progress.records) records  \(progress.stage)"
+        var line = text
         if total > 0 {
-            let share = min(1, Double(progress.bytes) / Double(total))
+            let share = min(1, Double(done) / Double(total))
             let full = Int(share * Double(Self.width))
             let bar = String(repeating: "#", count: full) + String(repeating: ".", count: Self.width - full)
             line = "[\(bar)] \(Int(share * 100)) %  " + line

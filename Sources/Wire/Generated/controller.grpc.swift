@@ -100,6 +100,32 @@ public enum Flotilla_V1_Controller: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "Hold" metadata.
+        public enum Hold: Sendable {
+            /// Request type for "Hold".
+            public typealias Input = Flotilla_V1_HoldRequest
+            /// Response type for "Hold".
+            public typealias Output = Flotilla_V1_ConfigResponse
+            /// Descriptor for "Hold".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "flotilla.v1.Controller"),
+                method: "Hold",
+                type: .unary
+            )
+        }
+        /// Namespace for "Release" metadata.
+        public enum Release: Sendable {
+            /// Request type for "Release".
+            public typealias Input = Flotilla_V1_ReleaseRequest
+            /// Response type for "Release".
+            public typealias Output = Flotilla_V1_ConfigResponse
+            /// Descriptor for "Release".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "flotilla.v1.Controller"),
+                method: "Release",
+                type: .unary
+            )
+        }
         /// Namespace for "Cluster" metadata.
         public enum Cluster: Sendable {
             /// Request type for "Cluster".
@@ -121,6 +147,8 @@ public enum Flotilla_V1_Controller: Sendable {
             Query.descriptor,
             ReportMove.descriptor,
             ReportGroup.descriptor,
+            Hold.descriptor,
+            Release.descriptor,
             Cluster.descriptor
         ]
     }
@@ -242,6 +270,38 @@ extension Flotilla_V1_Controller {
         /// - Returns: A streaming response of `Flotilla_V1_ConfigResponse` messages.
         func reportGroup(
             request: GRPCCore.StreamingServerRequest<Flotilla_V1_ReportGroupRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse>
+
+        /// Handle the "Hold" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Keeps moves from starting for a while: taken, prolonged and released by whoever makes a backup.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Flotilla_V1_HoldRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Flotilla_V1_ConfigResponse` messages.
+        func hold(
+            request: GRPCCore.StreamingServerRequest<Flotilla_V1_HoldRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse>
+
+        /// Handle the "Release" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Flotilla_V1_ReleaseRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Flotilla_V1_ConfigResponse` messages.
+        func release(
+            request: GRPCCore.StreamingServerRequest<Flotilla_V1_ReleaseRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse>
 
@@ -369,6 +429,38 @@ extension Flotilla_V1_Controller {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>
 
+        /// Handle the "Hold" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Keeps moves from starting for a while: taken, prolonged and released by whoever makes a backup.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_HoldRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Flotilla_V1_ConfigResponse` message.
+        func hold(
+            request: GRPCCore.ServerRequest<Flotilla_V1_HoldRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>
+
+        /// Handle the "Release" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ReleaseRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Flotilla_V1_ConfigResponse` message.
+        func release(
+            request: GRPCCore.ServerRequest<Flotilla_V1_ReleaseRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>
+
         /// Handle the "Cluster" method.
         ///
         /// > Source IDL Documentation:
@@ -491,6 +583,38 @@ extension Flotilla_V1_Controller {
             context: GRPCCore.ServerContext
         ) async throws -> Flotilla_V1_ConfigResponse
 
+        /// Handle the "Hold" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Keeps moves from starting for a while: taken, prolonged and released by whoever makes a backup.
+        ///
+        /// - Parameters:
+        ///   - request: A `Flotilla_V1_HoldRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Flotilla_V1_ConfigResponse` to respond with.
+        func hold(
+            request: Flotilla_V1_HoldRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Flotilla_V1_ConfigResponse
+
+        /// Handle the "Release" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Flotilla_V1_ReleaseRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Flotilla_V1_ConfigResponse` to respond with.
+        func release(
+            request: Flotilla_V1_ReleaseRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Flotilla_V1_ConfigResponse
+
         /// Handle the "Cluster" method.
         ///
         /// > Source IDL Documentation:
@@ -582,6 +706,28 @@ extension Flotilla_V1_Controller.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Flotilla_V1_Controller.Method.Hold.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_HoldRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ConfigResponse>(),
+            handler: { request, context in
+                try await self.hold(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Flotilla_V1_Controller.Method.Release.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ReleaseRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ConfigResponse>(),
+            handler: { request, context in
+                try await self.release(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Flotilla_V1_Controller.Method.Cluster.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ClusterRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ClusterResponse>(),
@@ -658,6 +804,28 @@ extension Flotilla_V1_Controller.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse> {
         let response = try await self.reportGroup(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func hold(
+        request: GRPCCore.StreamingServerRequest<Flotilla_V1_HoldRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse> {
+        let response = try await self.hold(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func release(
+        request: GRPCCore.StreamingServerRequest<Flotilla_V1_ReleaseRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse> {
+        let response = try await self.release(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -750,6 +918,32 @@ extension Flotilla_V1_Controller.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse> {
         return GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>(
             message: try await self.reportGroup(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func hold(
+        request: GRPCCore.ServerRequest<Flotilla_V1_HoldRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse> {
+        return GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>(
+            message: try await self.hold(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func release(
+        request: GRPCCore.ServerRequest<Flotilla_V1_ReleaseRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse> {
+        return GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>(
+            message: try await self.release(
                 request: request.message,
                 context: context
             ),
@@ -902,6 +1096,48 @@ extension Flotilla_V1_Controller {
         func reportGroup<Result>(
             request: GRPCCore.ClientRequest<Flotilla_V1_ReportGroupRequest>,
             serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ReportGroupRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ConfigResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Hold" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Keeps moves from starting for a while: taken, prolonged and released by whoever makes a backup.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_HoldRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_HoldRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ConfigResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func hold<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_HoldRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_HoldRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ConfigResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Release" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ReleaseRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_ReleaseRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ConfigResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func release<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_ReleaseRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ReleaseRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ConfigResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result
@@ -1140,6 +1376,70 @@ extension Flotilla_V1_Controller {
             )
         }
 
+        /// Call the "Hold" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Keeps moves from starting for a while: taken, prolonged and released by whoever makes a backup.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_HoldRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_HoldRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ConfigResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func hold<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_HoldRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_HoldRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ConfigResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Flotilla_V1_Controller.Method.Hold.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "Release" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ReleaseRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_ReleaseRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ConfigResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func release<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_ReleaseRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ReleaseRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ConfigResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Flotilla_V1_Controller.Method.Release.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Cluster" method.
         ///
         /// > Source IDL Documentation:
@@ -1332,6 +1632,60 @@ extension Flotilla_V1_Controller.ClientProtocol {
         try await self.reportGroup(
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ReportGroupRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ConfigResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Hold" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Keeps moves from starting for a while: taken, prolonged and released by whoever makes a backup.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Flotilla_V1_HoldRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func hold<Result>(
+        request: GRPCCore.ClientRequest<Flotilla_V1_HoldRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.hold(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_HoldRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ConfigResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Release" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Flotilla_V1_ReleaseRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func release<Result>(
+        request: GRPCCore.ClientRequest<Flotilla_V1_ReleaseRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.release(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ReleaseRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ConfigResponse>(),
             options: options,
             onResponse: handleResponse
@@ -1548,6 +1902,68 @@ extension Flotilla_V1_Controller.ClientProtocol {
             metadata: metadata
         )
         return try await self.reportGroup(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Hold" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Keeps moves from starting for a while: taken, prolonged and released by whoever makes a backup.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func hold<Result>(
+        _ message: Flotilla_V1_HoldRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Flotilla_V1_HoldRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.hold(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Release" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func release<Result>(
+        _ message: Flotilla_V1_ReleaseRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Flotilla_V1_ReleaseRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.release(
             request: request,
             options: options,
             onResponse: handleResponse

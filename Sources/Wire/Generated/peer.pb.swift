@@ -182,6 +182,15 @@ public nonisolated struct Flotilla_V1_OpenExportRequest: Sendable {
     set {what = .shard(newValue)}
   }
 
+  /// The whole group, for a tool that is no member. Always in portable chunks.
+  public var copy: Flotilla_V1_GroupCopy {
+    get {
+      if case .copy(let v)? = what {return v}
+      return Flotilla_V1_GroupCopy()
+    }
+    set {what = .copy(newValue)}
+  }
+
   /// Forms in which the receiver takes families (docs/formats.md, "Exported families").
   public var formats: [String] = []
 
@@ -192,8 +201,24 @@ public nonisolated struct Flotilla_V1_OpenExportRequest: Sendable {
     case snapshotFor(Data)
     /// One frozen shard.
     case shard(Flotilla_V1_ShardEpoch)
+    /// The whole group, for a tool that is no member. Always in portable chunks.
+    case copy(Flotilla_V1_GroupCopy)
 
   }
+
+  public init() {}
+}
+
+public nonisolated struct Flotilla_V1_GroupCopy: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Refuse unless this node leads. A leader confirms its office first, so that everything that was acknowledged before
+  /// the request is in; any other node gives what it has applied.
+  public var fromLeader: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
@@ -211,6 +236,35 @@ public nonisolated struct Flotilla_V1_Export: Sendable {
 
   /// One for each family: its manifest as JSON (docs/formats.md).
   public var manifests: [Data] = []
+
+  /// Of a copy: whose state it is.
+  public var source: Flotilla_V1_ExportSource {
+    get {_source ?? Flotilla_V1_ExportSource()}
+    set {_source = newValue}
+  }
+  /// Returns true if `source` has been explicitly set.
+  public var hasSource: Bool {self._source != nil}
+  /// Clears the value of `source`. Subsequent reads from it will return its default value.
+  public mutating func clearSource() {self._source = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _source: Flotilla_V1_ExportSource? = nil
+}
+
+public nonisolated struct Flotilla_V1_ExportSource: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var id: UInt64 = 0
+
+  public var engine: String = String()
+
+  /// It led, and had confirmed that: everything acknowledged before the request is in.
+  public var leads: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -232,6 +286,9 @@ public nonisolated struct Flotilla_V1_ReadExportRequest: Sendable {
 
   /// Bytes of the file that the receiver has.
   public var offset: UInt64 = 0
+
+  /// Send so many bytes at most; 0: the rest of the file. Whoever reads slowly on purpose asks for little at a time.
+  public var length: UInt64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -640,7 +697,7 @@ nonisolated extension Flotilla_V1_TakeSnapshotResponse: SwiftProtobuf.Message, S
 
 nonisolated extension Flotilla_V1_OpenExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".OpenExportRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}snapshot_for\0\u{1}shard\0\u{1}formats\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}snapshot_for\0\u{1}shard\0\u{1}formats\0\u{1}copy\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -672,6 +729,19 @@ nonisolated extension Flotilla_V1_OpenExportRequest: SwiftProtobuf.Message, Swif
         }
       }()
       case 5: try { try decoder.decodeRepeatedStringField(value: &self.formats) }()
+      case 6: try {
+        var v: Flotilla_V1_GroupCopy?
+        var hadOneofValue = false
+        if let current = self.what {
+          hadOneofValue = true
+          if case .copy(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.what = .copy(v)
+        }
+      }()
       default: break
       }
     }
@@ -697,11 +767,14 @@ nonisolated extension Flotilla_V1_OpenExportRequest: SwiftProtobuf.Message, Swif
       guard case .shard(let v)? = self.what else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     }()
-    case nil: break
+    default: break
     }
     if !self.formats.isEmpty {
       try visitor.visitRepeatedStringField(value: self.formats, fieldNumber: 5)
     }
+    try { if case .copy(let v)? = self.what {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -715,9 +788,39 @@ nonisolated extension Flotilla_V1_OpenExportRequest: SwiftProtobuf.Message, Swif
   }
 }
 
+nonisolated extension Flotilla_V1_GroupCopy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".GroupCopy"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}from_leader\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.fromLeader) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.fromLeader != false {
+      try visitor.visitSingularBoolField(value: self.fromLeader, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_GroupCopy, rhs: Flotilla_V1_GroupCopy) -> Bool {
+    if lhs.fromLeader != rhs.fromLeader {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Flotilla_V1_Export: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Export"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}header\0\u{1}manifests\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}header\0\u{1}manifests\0\u{1}source\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -728,12 +831,17 @@ nonisolated extension Flotilla_V1_Export: SwiftProtobuf.Message, SwiftProtobuf._
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.id) }()
       case 2: try { try decoder.decodeSingularBytesField(value: &self.header) }()
       case 3: try { try decoder.decodeRepeatedBytesField(value: &self.manifests) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._source) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.id != 0 {
       try visitor.visitSingularUInt64Field(value: self.id, fieldNumber: 1)
     }
@@ -743,6 +851,9 @@ nonisolated extension Flotilla_V1_Export: SwiftProtobuf.Message, SwiftProtobuf._
     if !self.manifests.isEmpty {
       try visitor.visitRepeatedBytesField(value: self.manifests, fieldNumber: 3)
     }
+    try { if let v = self._source {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -750,6 +861,47 @@ nonisolated extension Flotilla_V1_Export: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs.id != rhs.id {return false}
     if lhs.header != rhs.header {return false}
     if lhs.manifests != rhs.manifests {return false}
+    if lhs._source != rhs._source {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_ExportSource: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ExportSource"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}engine\0\u{1}leads\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.engine) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.leads) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.id != 0 {
+      try visitor.visitSingularUInt64Field(value: self.id, fieldNumber: 1)
+    }
+    if !self.engine.isEmpty {
+      try visitor.visitSingularStringField(value: self.engine, fieldNumber: 2)
+    }
+    if self.leads != false {
+      try visitor.visitSingularBoolField(value: self.leads, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_ExportSource, rhs: Flotilla_V1_ExportSource) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.engine != rhs.engine {return false}
+    if lhs.leads != rhs.leads {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -757,7 +909,7 @@ nonisolated extension Flotilla_V1_Export: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Flotilla_V1_ReadExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ReadExportRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}id\0\u{1}family\0\u{1}file\0\u{1}offset\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}id\0\u{1}family\0\u{1}file\0\u{1}offset\0\u{1}length\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -770,6 +922,7 @@ nonisolated extension Flotilla_V1_ReadExportRequest: SwiftProtobuf.Message, Swif
       case 3: try { try decoder.decodeSingularUInt32Field(value: &self.family) }()
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self.file) }()
       case 5: try { try decoder.decodeSingularUInt64Field(value: &self.offset) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.length) }()
       default: break
       }
     }
@@ -791,6 +944,9 @@ nonisolated extension Flotilla_V1_ReadExportRequest: SwiftProtobuf.Message, Swif
     if self.offset != 0 {
       try visitor.visitSingularUInt64Field(value: self.offset, fieldNumber: 5)
     }
+    if self.length != 0 {
+      try visitor.visitSingularUInt64Field(value: self.length, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -800,6 +956,7 @@ nonisolated extension Flotilla_V1_ReadExportRequest: SwiftProtobuf.Message, Swif
     if lhs.family != rhs.family {return false}
     if lhs.file != rhs.file {return false}
     if lhs.offset != rhs.offset {return false}
+    if lhs.length != rhs.length {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -84,6 +84,13 @@ enum RecordSamples {
         ("move-out-of-range", .move(shard: 99, to: 101)),
     ]
 
+    /// Not in the log of the nodes that are kept as fixtures: these are older.
+    static let holdCommands: [Named<ControllerCommand>] = [
+        ("hold", .hold(id: [UInt8](0..<16), holder: "a backup", lasts: 60_000)),
+        ("prolong", .prolong(id: [UInt8](0..<16), lasts: 60_000)), ("release", .release(id: [UInt8](0..<16))),
+        ("pass-time", .passTime),
+    ]
+
     static let memberships: [Named<Membership>] = [
         (
             "every-standing",
@@ -159,6 +166,14 @@ enum RecordSamples {
         map.isBalancePending = true
         return [("every-phase", map)]
     }
+
+    static let holds: [Named<MoveHold>] = [
+        (
+            "moves-wait",
+            MoveHold(id: [UInt8](0..<16), holder: "a backup", until: 1_700_000_060_000, waiting: [6: 100, 0: 101])
+        ),
+        ("over", MoveHold(id: [UInt8](0..<16), holder: "", until: 0)),
+    ]
 
     static var shardRecords: [Named<ShardRecord>] {
         var serving = ShardRecord(state: .serving, epoch: 300)
