@@ -77,7 +77,7 @@ struct LiveBackup: Sendable {
             }
             if left != announced {
                 announced = left
-                note("waiting for \(left) shards that are on the move")
+                note("waiting for moves to end; under way: \(left)")
             }
             try await Task.sleep(for: Self.pollPause)
         }
