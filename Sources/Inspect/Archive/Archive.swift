@@ -16,6 +16,8 @@ public struct Archive: Sendable {
 
     public let path: String
     public let manifest: ArchiveManifest
+    /// The line that was put on the manifest: no other archive has it.
+    public let seal: String
 
     /// Is this directory an archive, whole or begun?
     public static func isArchive(_ path: String) -> Bool { fileExists("\(path)/\(manifestName)") }
@@ -31,7 +33,8 @@ public struct Archive: Sendable {
         guard fileExists("\(path)/\(Self.sealName)") else {
             throw .corruption(place: "\(path) has no \(Self.sealName): it was never finished; make it again")
         }
-        guard try readFile("\(path)/\(Self.sealName)", limit: 4096) == ArchiveSeal(of: bytes).bytes else {
+        let seal = ArchiveSeal(of: bytes)
+        guard try readFile("\(path)/\(Self.sealName)", limit: 4096) == seal.bytes else {
             throw .corruption(place: "\(place) is not what \(Self.sealName) was put on")
         }
         struct Format: Decodable { var format: Int }
@@ -52,6 +55,7 @@ public struct Archive: Sendable {
             else { throw .corruption(place: "\(place): \(group.title) names what no archive holds") }
         }
         self.manifest = manifest
+        self.seal = seal.line.trimmingCharacters(in: .newlines)
     }
 
     public func directory(of family: ArchiveManifest.Family, in group: ArchiveManifest.Group) -> String {
