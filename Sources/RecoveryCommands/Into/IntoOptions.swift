@@ -32,7 +32,8 @@ package struct IntoOptions: ParsableArguments {
         if onlyPrefix != nil { return "--only-prefix" }
         if rate != nil { return "--rate" }
         if progress != nil { return "--progress" }
-        return existing == .overwrite ? nil : "--existing"
+        if existing != .overwrite { return "--existing" }
+        return format == .table ? nil : "-w"
     }
 
     package func validate() throws {

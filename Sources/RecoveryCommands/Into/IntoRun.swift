@@ -184,6 +184,7 @@ struct IntoRun {
             while !isRead, window.hasRoom, pacer.isOpen(at: clock()) {
                 let record: ArchiveKeys.Record?
                 do throws(EngineError) { record = try keys.next() } catch {
+                    bar.clear()
                     try keepProgress(&progress, window)
                     throw IntoError(error)
                 }
@@ -201,16 +202,16 @@ struct IntoRun {
             switch event {
             case .answered(let number, let wasWritten):
                 window.finish(number, wasWritten: wasWritten)
-                if patience.answered(at: clock()) { say("the cluster answers again") }
+                if patience.answered(at: clock()) { tell("the cluster answers again") }
             case .failed(let error):
                 let advice = error.mayPass ? patience.failed(at: clock()) : .giveUp
                 if advice == .tryAgainAndSay {
-                    bar.clear()
-                    say(
+                    tell(
                         "flotilla: \(error.sentence); trying again, for \(Self.seconds(request.patience)) seconds at most "
                             + "(--timeout)")
                 }
                 guard advice == .giveUp else { break }
+                bar.clear()
                 try keepProgress(&progress, window)
                 throw IntoError(Self.exitCode(error), "\(error.sentence); \(resumeHint(window))")
             case .tick:
@@ -220,6 +221,7 @@ struct IntoRun {
                 savedAt = now
                 try keepProgress(&progress, window)
             case .interrupted(let signal):
+                bar.clear()
                 try keepProgress(&progress, window)
                 throw IntoError(128 + signal, "interrupted; \(resumeHint(window))")
             }
@@ -248,6 +250,12 @@ struct IntoRun {
                 }
             }
         }
+    }
+
+    /// Says something where the bar may be.
+    private func tell(_ sentence: String) {
+        bar.clear()
+        say(sentence)
     }
 
     private func keepProgress(_ progress: inout IntoProgress, _ window: PutWindow) throws(IntoError) {
