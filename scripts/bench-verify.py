@@ -1,6 +1,7 @@
 """The part of scripts/bench-verify that measures."""
 
 import argparse
+import glob
 import json
 import os
 import shutil
@@ -21,11 +22,15 @@ def anonymous_kib(process):
 
 
 def children(process):
-    try:
-        with open(f"/proc/{process}/task/{process}/children") as listed:
-            return [int(word) for word in listed.read().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    """Of all its threads."""
+    found = []
+    for listed in glob.glob(f"/proc/{process}/task/*/children"):
+        try:
+            with open(listed) as words:
+                found += [int(word) for word in words.read().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
 
 
 def verify(tool, path, sealed):

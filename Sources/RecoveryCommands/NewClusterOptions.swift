@@ -23,8 +23,6 @@ package struct NewClusterOptions: ParsableArguments {
         return group.isEmpty ? nil : "--group"
     }
 
-    package func validate() throws { if out != nil { _ = try target() } }
-
     /// What the options say, read but not compared with the backup.
     func target() throws -> RestoreTarget {
         guard let controllers else {

@@ -29,6 +29,7 @@ package struct RestoreOptions: ParsableArguments {
         case (_?, _?): throw ValidationError("Give --out or --into, not both.")
         case (_?, nil):
             if let stray = into.stray { throw ValidationError("\(stray) goes with --into, not with --out.") }
+            _ = try new.target()
         case (nil, _?):
             if let stray = new.stray { throw ValidationError("\(stray) goes with --out, not with --into.") }
         }

@@ -338,6 +338,9 @@ private final class StandIn: KeyDestination {
         #expect(throws: (any Error).self) { try parse("--out", "o", "--controllers", "h:1", "--prefix", "p") }
         #expect(throws: (any Error).self) { try parse("--into", "h:1", "--prefix", "p", "--engine", "lmdb") }
         #expect(throws: (any Error).self) { try parse("--out", "o") }
+        #expect(throws: (any Error).self) { try parse("--out", "o", "--controllers", "h:1", "-w", "json") }
+        #expect(throws: (any Error).self) { try parse("--out", "o", "--controllers", "h:1", "--engine", "memory") }
+        #expect(throws: Never.self) { try parse("--out", "o", "--controllers", "h:1", "--group", "100=h:2") }
     }
 
     @Test func keysGoBackUnderTheirOwnNamesOnlyWhenThatIsSaid() throws {
