@@ -181,6 +181,7 @@ private final class StandIn: KeyDestination {
             let cluster = StandIn()
             let error = await failure(of: request, cluster)
             #expect(error?.exitCode == 2 && error?.sentence.contains("group-101/2/0.chunk") == true, "\(error as Any)")
+            #expect(error?.sentence.hasSuffix("; nothing was written") == true)
             #expect(cluster.puts == 0)
         }
     }

@@ -113,7 +113,11 @@ struct IntoRun {
         let reading = ReadProgress { progress in
             bar.show(progress.bytes, of: total, "verified, \(progress.stage)")
         }
-        let measure = try engine { () throws(EngineError) in try keys.measure(keyBytesMax: room, reading) }
+        let measure: ArchiveKeys.Measure
+        do throws(EngineError) { measure = try keys.measure(keyBytesMax: room, reading) } catch {
+            bar.clear()
+            throw IntoError(error.exitCode.rawValue, "\(error.sentence); nothing was written")
+        }
         bar.clear()
         if let long = measure.firstLong {
             throw IntoError(
@@ -186,7 +190,7 @@ struct IntoRun {
                 do throws(EngineError) { record = try keys.next() } catch {
                     bar.clear()
                     try keepProgress(&progress, window)
-                    throw IntoError(error)
+                    throw IntoError(error.exitCode.rawValue, "\(error.sentence); \(resumeHint(window))")
                 }
                 guard let record else {
                     isRead = true
