@@ -46,7 +46,13 @@ extension EngineError {
 
     /// One line that names the thing and the remedy, from a command that works on stopped nodes.
     package var sentence: String {
-        if case .locked = self { "\(self); stop it first" } else { description }
+        guard case .locked(let path, _) = self else { return description }
+        let sentence = "\(self); stop it first"
+        guard let identity = try? NodeDirectory.identity(at: path) else { return sentence }
+        let command =
+            identity.role == "controller"
+            ? "flotilla controller query" : "flotilla group status --exact --gid \(identity.groupId)"
+        return "\(sentence), or ask it while it runs (\(command))"
     }
 }
 

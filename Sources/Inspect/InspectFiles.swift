@@ -2,9 +2,9 @@ internal import Engines
 internal import Foundation
 
 /// What the offline tools do with whole directories, with errors that name them.
-enum InspectFiles {
+package enum InspectFiles {
     /// Does a path, which need not exist, lead to a place below a directory, or to the directory itself?
-    static func isInside(_ path: String, _ directory: String) -> Bool {
+    package static func isInside(_ path: String, _ directory: String) -> Bool {
         let (inner, outer) = (resolved(path), resolved(directory))
         return inner == outer || inner.hasPrefix(outer + "/")
     }

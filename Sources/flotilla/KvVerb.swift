@@ -110,19 +110,22 @@ struct KvVerb: AsyncParsableCommand {
         @Option(help: "Pairs to print, at most.") var limit = 1_000
         @Flag(help: "Print keys only.") var keysOnly = false
 
+        /// The first key behind all that begin so; empty for the end of all keys.
+        static func end(ofPrefix prefix: [UInt8]) -> [UInt8] {
+            var end = prefix
+            while let last = end.popLast() {
+                if last < 0xff { return end + [last + 1] }
+            }
+            return []
+        }
+
         func run() async throws {
             let client = cluster.makeClient()
             var lower = Array(start.utf8)
             var upper = Array(end.utf8)
             if let prefix {
                 lower = Array(prefix.utf8)
-                upper = lower
-                while let last = upper.popLast() {
-                    if last < 0xff {
-                        upper.append(last + 1)
-                        break
-                    }
-                }
+                upper = Self.end(ofPrefix: lower)
             }
             let (from, to) = (lower, upper)
             let pairs = try await report { () throws(ClientError) in

@@ -4,14 +4,13 @@ import Engines
 import Foundation
 import Inspect
 import InspectCommands
-import RecoveryCommands
 import Server
 
 struct SnapshotVerb: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "snapshot",
         abstract: "Look into snapshots, backups and stopped nodes; copy, convert and restore them.",
-        subcommands: SnapshotCommands.all + [Save.self, Convert.self, Checkpoint.self, RestoreCommand.self])
+        subcommands: SnapshotCommands.all + [Save.self, Convert.self, Checkpoint.self, RestoreVerb.self])
 
     struct Save: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

@@ -7,6 +7,7 @@ import traceback
 
 import checks
 import engine_checks  # noqa: F401 (registers its checks)
+import into_checks  # noqa: F401
 import live_backup_checks  # noqa: F401
 import restore_checks  # noqa: F401
 from harness import Failure, Skipped

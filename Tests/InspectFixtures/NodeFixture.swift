@@ -19,6 +19,10 @@ public enum NodeFixture {
         public var valueBytes = 20
         /// One large value in each served shard.
         public var largeValueBytes = 9_000
+        /// Commands that are applied at once.
+        public var batch = 50
+        /// Whether the log is compacted after each batch: a node that has run for long holds little of it.
+        public var compacts = false
 
         public init(keys: Int = 60, valueBytes: Int = 20, largeValueBytes: Int = 9_000) {
             self.keys = keys
@@ -43,7 +47,8 @@ public enum NodeFixture {
         var number = 0
         while number < size.keys {
             // Batches as a node writes them: it applies at most 4 MiB at a time.
-            let last = min(size.keys, number + min(50, max(1, (4 << 20) / max(1, size.valueBytes))))
+            let last = min(size.keys, number + min(size.batch, max(1, (4 << 20) / max(1, size.valueBytes))))
+            if size.compacts { try node.compact() }
             try node.apply((number..<last).map { put("key \($0)", value($0, size.valueBytes)) })
             number = last
         }

@@ -43,6 +43,15 @@ import Testing
         }
     }
 
+    @Test func aShardThatIsNotHereIsSaidToBeMissing() throws {
+        try Stores.with(.lmdb) { stores in
+            for verb in ["keys", "scan", "dump", "histogram"] {
+                let outcome = try SnapshotProgram.run(verb, stores.node, "--shard", "3")
+                #expect(outcome.code == 0 && outcome.notes.contains("doesn't hold shard 3"), "\(outcome)")
+            }
+        }
+    }
+
     @Test(arguments: EngineKind.durable) func nothingIsOpenedBesideARunningServer(kind: EngineKind) throws {
         try Stores.with(kind) { stores in
             let server = try NodeDirectory.open(
@@ -53,7 +62,9 @@ import Testing
                 let outcome = try SnapshotProgram.run(verb, stores.node)
                 #expect(outcome.code == 69)
                 #expect(outcome.output == "")
-                #expect(outcome.notes.contains("is in use by process \(getpid()); stop it first"))
+                #expect(
+                    outcome.notes.contains("is in use by process \(getpid()); stop it first, or ask it while it runs"))
+                #expect(outcome.notes.contains("(flotilla group status --exact --gid 7)"))
             }
         }
     }

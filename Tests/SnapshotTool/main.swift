@@ -29,20 +29,25 @@ extension SnapshotTool {
         @Flag var controller = false
         @Option var keys = 60
         @Option var valueBytes = 20
+        @Option var batch = 50
+        @Flag var compacts = false
 
         func run() throws {
             guard let kind = EngineKind(rawValue: engine) else { throw ValidationError("--engine \(engine)?") }
             if controller {
                 try NodeFixture.makeController(path, kind)
             } else {
-                try NodeFixture.makeGroup(path, kind, .init(keys: keys, valueBytes: valueBytes))
+                var size = NodeFixture.Size(keys: keys, valueBytes: valueBytes)
+                size.batch = batch
+                size.compacts = compacts
+                try NodeFixture.makeGroup(path, kind, size)
             }
         }
     }
 }
 
 extension SnapshotTool {
-    /// What `verify` is measured by: the engine's own scan of all families.
+    /// What `verify` is measured by: the engine's own scan of all families. Prints bytes and seconds.
     struct Speed: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Scan all families and do nothing with them.")
         @Argument var path: String
@@ -63,7 +68,7 @@ extension SnapshotTool {
                     }
                 }
             }
-            print("\(bytes) bytes in \(time)")
+            print("\(bytes) \(time / .seconds(1))")
             view.close()
             try engine.close()
         }

@@ -16,6 +16,8 @@ public struct Archive: Sendable {
 
     public let path: String
     public let manifest: ArchiveManifest
+    /// The line that was put on the manifest: no other archive has it.
+    public let seal: String
 
     /// Is this directory an archive, whole or begun?
     public static func isArchive(_ path: String) -> Bool { fileExists("\(path)/\(manifestName)") }
@@ -31,7 +33,8 @@ public struct Archive: Sendable {
         guard fileExists("\(path)/\(Self.sealName)") else {
             throw .corruption(place: "\(path) has no \(Self.sealName): it was never finished; make it again")
         }
-        guard try readFile("\(path)/\(Self.sealName)", limit: 4096) == ArchiveSeal(of: bytes).bytes else {
+        let seal = ArchiveSeal(of: bytes)
+        guard try readFile("\(path)/\(Self.sealName)", limit: 4096) == seal.bytes else {
             throw .corruption(place: "\(place) is not what \(Self.sealName) was put on")
         }
         struct Format: Decodable { var format: Int }
@@ -48,6 +51,7 @@ public struct Archive: Sendable {
         }
         try Self.check(manifest, place)
         self.manifest = manifest
+        self.seal = seal.line.trimmingCharacters(in: .newlines)
     }
 
     /// What a writer has made so far, before its seal.
@@ -55,6 +59,7 @@ public struct Archive: Sendable {
         try Self.check(manifest, path)
         self.path = path
         self.manifest = manifest
+        seal = ""
     }
 
     private static func check(_ manifest: ArchiveManifest, _ place: String) throws(EngineError) {

@@ -30,7 +30,7 @@ public struct DumpCommand: ReadingCommand {
         let selection = try selected.selection(hex)
         let store = try worker.open(place.path)
         if format == .csv { try worker.output.write("key,value,shard\n") }
-        for shard in try store.userShards(selection) {
+        for shard in try worker.shards(of: store, selection) {
             try shard.show(selection.prefix, worker) { key, value, buffer in
                 switch format {
                 case .json:

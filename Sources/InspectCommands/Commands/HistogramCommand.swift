@@ -26,7 +26,7 @@ public struct HistogramCommand: ReadingCommand {
         let selection = try selected.selection(hex)
         let store = try worker.open(place.path)
         var report = Report()
-        for shard in try store.userShards(selection) {
+        for shard in try worker.shards(of: store, selection) {
             try shard.scan(prefix: selection.prefix, worker.progress) { key, value in
                 report.keys.add(key.count)
                 report.values.add(value.count)

@@ -67,7 +67,7 @@ private struct RecordPrinter {
     func show(_ path: String, _ selection: RecordSelection, limit: Int?) throws {
         let store = try worker.open(path)
         var left = limit ?? .max
-        for shard in try store.userShards(selection) where left > 0 {
+        for shard in try worker.shards(of: store, selection) where left > 0 {
             try shard.show(selection.prefix, worker) { key, value, buffer in
                 if isJSON {
                     buffer.append(contentsOf: "{\"group\":\(shard.group.gid),".utf8)

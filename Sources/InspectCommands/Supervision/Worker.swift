@@ -90,4 +90,13 @@ final class Worker {
         expect(bytes: store.bytesEstimate)
         return store
     }
+
+    /// The shards of a store that a user asks for; a note if it lacks the one.
+    func shards(of store: InspectedStore, _ selection: RecordSelection) throws(EngineError) -> [UserShard] {
+        let shards = try store.userShards(selection)
+        if let shard = selection.shard, shards.isEmpty {
+            note("flotilla: \(store.path) doesn't hold shard \(shard); `inspect` shows those that it holds")
+        }
+        return shards
+    }
 }

@@ -1,39 +1,34 @@
-public import ArgumentParser
+package import ArgumentParser
 internal import CommandSupport
 internal import Engines
 internal import Foundation
 internal import Inspect
 internal import Sharding
 
-/// `flotilla snapshot restore`.
-public struct RestoreCommand: ParsableCommand {
-    public static let configuration = CommandConfiguration(
-        commandName: "restore",
-        abstract: "Make the data directories of a new cluster from a backup.",
-        discussion: """
-            One directory for each address: DIR/controller-0, DIR/group-100-0, …, all of them or none. Bring each to its \
-            machine and start it with the command that is printed. As many nodes as there are addresses, on any \
-            engines, whatever the backed-up cluster had.
-
-            The new cluster has an identity of its own. Keys, sessions and the history of the shard map are the \
-            backup's: a write that its client repeats in its session still executes once.
-            """)
-
-    @Option(help: "The backup.") var from: String
-    @Option(help: "The new directory; it must not exist, or be empty.") var out: String
-    @Option(help: "rocksdb, lmdb or sqlite; several in a list are taken in turn by each group's nodes.")
-    var engine = "rocksdb"
-    @Option(help: "Addresses of the new controller nodes, HOST:PORT,…") var controllers: String
+/// `flotilla snapshot restore --out`: a backup becomes the directories of a new cluster.
+package struct NewClusterOptions: ParsableArguments {
+    @Option(help: "The new directory; it must not exist, or be empty.") var out: String?
+    @Option(help: "rocksdb (the default), lmdb or sqlite; several in a list are taken in turn by each group's nodes.")
+    var engine: String?
+    @Option(help: "Addresses of the new controller nodes, HOST:PORT,…") var controllers: String?
     @Option(help: "Addresses of a group's new nodes, GID=HOST:PORT,…; once for each group of the backup.")
     var group: [String] = []
 
-    public init() {}
+    package init() {}
 
-    public func validate() throws { _ = try target() }
+    /// The first option that was given though `--out` wasn't.
+    var stray: String? {
+        if engine != nil { return "--engine" }
+        if controllers != nil { return "--controllers" }
+        return group.isEmpty ? nil : "--group"
+    }
 
     /// What the options say, read but not compared with the backup.
     func target() throws -> RestoreTarget {
-        let engines = try engine.split(separator: ",").map { name in
+        guard let controllers else {
+            throw ValidationError("Give --controllers HOST:PORT,…, the addresses of the new controller nodes.")
+        }
+        let engines = try (engine ?? "rocksdb").split(separator: ",").map { name in
             guard let kind = EngineKind(rawValue: String(name)), EngineKind.durable.contains(kind) else {
                 throw ValidationError("--engine takes rocksdb, lmdb or sqlite, not \(name).")
             }
@@ -52,11 +47,11 @@ public struct RestoreCommand: ParsableCommand {
         return RestoreTarget(controllers: commaList(controllers), groups: groups, engines: engines)
     }
 
-    public func run() throws {
+    func run(from path: String, to out: String) throws {
         let target = try target()
         let isTerminal = isatty(2) == 1
         let (plan, done) = try reportEngine { () throws(EngineError) in
-            let backup = try Backup(Archive(from))
+            let backup = try Backup(Archive(path))
             var random = SystemRandomNumberGenerator()
             let plan = try RestorePlan(backup, target, random: &random)
             for text in plan.notes { note("note: \(text)") }
