@@ -49,10 +49,9 @@ extension EngineError {
         guard case .locked(let path, _) = self else { return description }
         let sentence = "\(self); stop it first"
         guard let identity = try? NodeDirectory.identity(at: path) else { return sentence }
-        let command =
-            identity.role == "controller"
-            ? "flotilla controller query" : "flotilla group status --exact --gid \(identity.groupId)"
-        return "\(sentence), or ask it while it runs (\(command))"
+        let server = identity.role == "controller" ? "the controller" : "a node of group \(identity.groupId)"
+        return "\(sentence), or ask it for a snapshot while it runs (flotilla snapshot save --endpoint HOST:PORT --out "
+            + "SNAPSHOT, with the address of \(server))"
     }
 }
 

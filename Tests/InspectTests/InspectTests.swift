@@ -63,8 +63,12 @@ import Testing
                 #expect(outcome.code == 69)
                 #expect(outcome.output == "")
                 #expect(
-                    outcome.notes.contains("is in use by process \(getpid()); stop it first, or ask it while it runs"))
-                #expect(outcome.notes.contains("(flotilla group status --exact --gid 7)"))
+                    outcome.notes.contains(
+                        "is in use by process \(getpid()); stop it first, or ask it for a snapshot while it runs"))
+                #expect(
+                    outcome.notes.contains(
+                        "(flotilla snapshot save --endpoint HOST:PORT --out SNAPSHOT, with the address of a node of "
+                            + "group 7)"))
             }
         }
     }
