@@ -204,9 +204,7 @@ if !coreOnly {
             name: "flotilla",
             dependencies: [
                 "Bench", "Client", "CommandSupport", "EngineBench", "Inspect", "InspectCommands", "RecoveryCommands",
-                "Server",
-                "Sharding",
-                "Engines", "Keyspace", "Wire", argumentParser, logging,
+                "Server", "Sharding", "RaftLog", "Engines", "Keyspace", "Wire", argumentParser, logging,
             ],
             swiftSettings: settings),
         .testTarget(name: "CommandTests", dependencies: ["flotilla", argumentParser], swiftSettings: settings),

@@ -20,6 +20,18 @@ package enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
 /// A note for people, on standard error.
 package func note(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
 
+/// JSON as the commands print it: an object over several lines, or on one.
+package func jsonText(_ value: some Encodable, isPretty: Bool = true) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    if isPretty { encoder.outputFormatting.insert(.prettyPrinted) }
+    return String(decoding: try encoder.encode(value), as: UTF8.self) + "\n"
+}
+
+package func printJSON(_ value: some Encodable, isPretty: Bool = true) throws {
+    FileHandle.standardOutput.write(Data(try jsonText(value, isPretty: isPretty).utf8))
+}
+
 /// Numbers with a unit that people read.
 package func humanBytes(_ bytes: UInt64) -> String {
     var value = Double(bytes)

@@ -29,6 +29,11 @@
         var isEmpty: Bool { families.isEmpty }
         subscript(family: FamilyID) -> RowOverlay? { families[family] }
 
+        func find(_ family: FamilyID, _ key: [UInt8]) -> RowOverlay.Found {
+            guard !families.isEmpty, let rows = families[family] else { return .absent }
+            return rows.find(key)
+        }
+
         func course(of batch: WriteBatch, _ durability: Durability) -> Course {
             // What a range deletes in the file isn't known here.
             guard durability != .synced, batch.isPointwise else { return .write }

@@ -66,11 +66,9 @@ package struct NewClusterOptions: ParsableArguments {
         }
         if isTerminal { note("") }
         print(
-            "\(out): \(done.nodes) nodes of cluster \(plan.clusterID.map { hexadecimal($0) }.joined()), config "
+            "\(out): \(done.nodes) nodes of cluster \(BytesText.hex(plan.clusterID)), config "
                 + "\(plan.map.number); \(done.keys) keys, \(humanBytes(done.bytes)); content hashes agree")
         print("Start them with:")
         for node in plan.nodes { print("  \(plan.command(node, in: out))") }
     }
-
-    private func hexadecimal(_ byte: UInt8) -> String { (byte < 16 ? "0" : "") + String(byte, radix: 16) }
 }

@@ -34,10 +34,8 @@ struct ExportFetch {
         var failure: (any Error)?
         do {
             // The files, and what is made of them.
-            let needed = manifests.reduce(UInt64(0)) { sum, manifest in
-                manifest.files.reduce(sum) { $0.addingReportingOverflow($1.bytes).partialValue }
-            }
-            guard needed < 1 << 60, needed * 2 <= room else {
+            let needed = manifests.reduce(UInt64(0)) { $0 + min($1.fileBytes, 1 << 40) }
+            guard needed * 2 <= room else {
                 throw MoveObstacle(
                     text: "\(needed >> 20) MiB are to come, twice that is needed, and \(room >> 20) MiB are free")
             }

@@ -101,7 +101,6 @@ extension Node: ReplicaTransport {
             throw Flotilla_V1_Error(.failedPrecondition, "this node is of another group or cluster").status
         }
         let formats = request.formats
-        if case .copy(let asked) = request.what { return try await openCopy(asked, of: host) }
         switch request.what {
         case .snapshotFor(let bytes):
             let status = host.status
@@ -120,7 +119,8 @@ extension Node: ReplicaTransport {
             return try await exports.open(in: host) { directory in
                 ([], try shards.export(asked, formats: formats, to: directory))
             }
-        case .copy, nil: throw Flotilla_V1_Error(.invalidArgument, "the request names nothing to export").status
+        case .copy(let asked): return try await openCopy(asked, of: host)
+        case nil: throw Flotilla_V1_Error(.invalidArgument, "the request names nothing to export").status
         }
     }
 

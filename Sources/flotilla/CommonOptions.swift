@@ -80,19 +80,6 @@ struct JSONObject: Encodable {
     }
 }
 
-func printJSON(_ value: some Encodable) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    FileHandle.standardOutput.write(try encoder.encode(value) + Data("\n".utf8))
-}
-
-/// One object on one line.
-func printJSONLine(_ value: some Encodable) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    FileHandle.standardOutput.write(try encoder.encode(value) + Data("\n".utf8))
-}
-
 /// Bytes as they are, then a newline.
 func printBytes(_ bytes: [UInt8]) { FileHandle.standardOutput.write(Data(bytes + [10])) }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Client
 import CommandSupport
 import Foundation
+import RaftLog
 
 struct KvVerb: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -110,22 +111,13 @@ struct KvVerb: AsyncParsableCommand {
         @Option(help: "Pairs to print, at most.") var limit = 1_000
         @Flag(help: "Print keys only.") var keysOnly = false
 
-        /// The first key behind all that begin so; empty for the end of all keys.
-        static func end(ofPrefix prefix: [UInt8]) -> [UInt8] {
-            var end = prefix
-            while let last = end.popLast() {
-                if last < 0xff { return end + [last + 1] }
-            }
-            return []
-        }
-
         func run() async throws {
             let client = cluster.makeClient()
             var lower = Array(start.utf8)
             var upper = Array(end.utf8)
             if let prefix {
                 lower = Array(prefix.utf8)
-                upper = Self.end(ofPrefix: lower)
+                upper = successor(ofPrefix: lower) ?? []
             }
             let (from, to) = (lower, upper)
             let pairs = try await report { () throws(ClientError) in
@@ -180,7 +172,7 @@ struct KvVerb: AsyncParsableCommand {
             for await result in results {
                 let (text, code) = await result.value
                 if cluster.format == .json {
-                    try printJSONLine(Self.object(text, code))
+                    try printJSON(Self.object(text, code), isPretty: false)
                 } else {
                     printBytes(Self.line(text, code))
                 }

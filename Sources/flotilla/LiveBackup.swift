@@ -33,7 +33,7 @@ struct LiveBackup: Sendable {
             try ArchiveWriter.checkIsFree(out)
             let client = ControllerClient(endpoints: controllers)
             let clusterID = Array(try await client.query().clusterID)
-            let clusterId = hexadecimal(clusterID)
+            let clusterId = BytesText.hex(clusterID)
             let earlier = try since.map { (path) throws(EngineError) in try EarlierArchive(path, clusterId: clusterId) }
             let hold = try await HeldMoves(client)
             do {
@@ -165,9 +165,4 @@ final class HeldMoves: Sendable {
         prolonging.cancel()
         _ = try await client.release(id)
     }
-}
-
-/// Two digits for each byte.
-func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
-    bytes.map { String(UInt16($0) + 256, radix: 16).dropFirst() }.joined()
 }

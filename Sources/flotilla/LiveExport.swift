@@ -6,6 +6,7 @@ import Foundation
 import Inspect
 import InspectCommands
 import Server
+import Synchronization
 import Wire
 
 /// A group's copy on a node, as the archive's writer reads it.
@@ -85,25 +86,27 @@ struct LiveOptions: ParsableArguments {
     func validate() throws { _ = try transferRate }
 }
 
-/// Runs what leaves something behind if it is killed: SIGINT and SIGTERM end it like a failure, so that it tidies up.
+/// Runs what leaves something behind if it is killed. A signal that asks to end cancels it, so that it tidies up, and then
+/// gives the exit code.
 func interruptible(_ body: @escaping @Sendable () async throws -> Void) async throws {
     let task = Task { try await body() }
-    let sources = [SIGINT, SIGTERM].map { number in
-        signal(number, SIG_IGN)
-        let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-        source.setEventHandler { task.cancel() }
-        source.resume()
-        return source
+    let heard = Atomic<Int32>(0)
+    let signals = SignalWatch { number in
+        heard.store(number, ordering: .relaxed)
+        task.cancel()
     }
-    defer { for source in sources { source.cancel() } }
-    try await task.value
+    defer { signals.end() }
+    do { try await task.value } catch {
+        let number = heard.load(ordering: .relaxed)
+        throw number == 0 ? error : ExitCode(128 + number)
+    }
 }
 
 /// Prints a failure of a live save and gives its exit code.
 func noteLive(_ error: any Error) -> any Error {
     if Task.isCancelled {
         note("flotilla: interrupted; nothing was kept")
-        return Exit.failed
+        return error
     }
     switch error {
     case let error as ClientError:
@@ -146,7 +149,7 @@ enum LiveSave {
             let copy = try await client.open(
                 at: endpoint, gid: status.gid, clusterID: Array(status.clusterID))
             let save = try SaveLive(
-                .snapshot, out: out, clusterId: hexadecimal(status.clusterID), rate: rate,
+                .snapshot, out: out, clusterId: BytesText.hex(status.clusterID), rate: rate,
                 madeBy: "flotilla \(ServerVersion.current)")
             do {
                 try await save.add(copy, from: client)

@@ -2,6 +2,7 @@ import ArgumentParser
 import Client
 import CommandSupport
 import Inspect
+import RaftLog
 import RecoveryCommands
 import Wire
 
@@ -50,7 +51,7 @@ private struct LiveCluster: KeyDestination {
 
     func firstKey(withPrefix prefix: [UInt8]) async throws(DestinationError) -> [UInt8]? {
         do throws(ClientError) {
-            let end = KvVerb.Scan.end(ofPrefix: prefix)
+            let end = successor(ofPrefix: prefix) ?? []
             return try await client.scan(start: prefix, end: end, limit: 1, keysOnly: true).first?.key
         } catch { throw DestinationError(error) }
     }

@@ -292,7 +292,7 @@ def a_killed_backup_leaves_nothing_that_looks_good_and_moves_go_on(engine):
         wait_for("its files", lambda: os.path.isdir(os.path.join(out, "group-100")))
         tool.send_signal(signal.SIGINT)
         err = tool.communicate(timeout=30)[1].decode()
-        require(tool.returncode == 1 and "interrupted" in err, f"interrupted: exit {tool.returncode}: {err}")
+        require(tool.returncode == 130 and "interrupted" in err, f"interrupted: exit {tool.returncode}: {err}")
         require(not os.path.exists(out), "an interrupted backup left something")
         require("hold" not in cluster.query(), "an interrupted backup left its hold")
 

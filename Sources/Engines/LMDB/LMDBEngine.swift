@@ -86,12 +86,17 @@
                 }
                 mark.note(UInt64(environment.lastTransaction))
             } catch {
-                switch error {
-                case .noSpace, .tooLarge, .unsupported, .familyMissing: break
-                default: state.withLock { $0.poison = error.description }
-                }
-                throw error
+                throw noted(error)
             }
+        }
+
+        /// An error of a transaction; after most of them nothing is promised any more.
+        private func noted(_ error: EngineError) -> EngineError {
+            switch error {
+            case .noSpace, .tooLarge, .unsupported, .familyMissing: break
+            default: state.withLock { $0.poison = error.description }
+            }
+            return error
         }
 
         // MARK: - Families
@@ -211,24 +216,28 @@
                     state.withLock { $0.overlay.add(batch, durability) }
                     return
                 }
-                var last: (family: FamilyID, dbi: MDB_dbi)?
-                func database(_ family: FamilyID) -> MDB_dbi? {
-                    if let last, last.family == family { return last.dbi }
-                    guard let dbi = families[family] else { return nil }
-                    last = (family, dbi)
-                    return dbi
-                }
                 try commit(environment) { (transaction) throws(EngineError) in
-                    try batch.forEach { (operation) throws(EngineError) in
-                        switch operation {
-                        case .put(let family, let key, let value):
-                            if let dbi = database(family) { try transaction.put(dbi, key, value) }
-                        case .delete(let family, let key):
-                            if let dbi = database(family) { try transaction.delete(dbi, key) }
-                        case .deleteRange(let family, let lower, let upper):
-                            if let dbi = database(family) { try transaction.deleteRange(dbi, lower, upper) }
-                        }
-                    }
+                    try Self.apply(batch, transaction, families) { _ in true }
+                }
+            }
+        }
+
+        private static func apply(
+            _ batch: WriteBatch, _ transaction: LMDBTransaction, _ families: FamilyMap<MDB_dbi>,
+            _ isWanted: (WriteBatch.Operation) -> Bool
+        ) throws(EngineError) {
+            var last: (family: FamilyID, dbi: MDB_dbi)?
+            try batch.forEachOperation { (operation, key, value) throws(EngineError) in
+                guard isWanted(operation) else { return }
+                if last?.family != operation.family {
+                    last = families[operation.family].map { (operation.family, $0) }
+                }
+                guard let dbi = last?.dbi else { return }
+                switch operation.kind {
+                case .put: try transaction.put(dbi, key, value)
+                case .delete: try transaction.delete(dbi, key)
+                case .deleteRange: try transaction.deleteRange(dbi, key, value)
+                case .deleteToEnd: try transaction.deleteRange(dbi, key, nil)
                 }
             }
         }
@@ -243,28 +252,13 @@
             }
             do throws(EngineError) {
                 try environment.write { (transaction) throws(EngineError) in
-                    var last: (family: FamilyID, dbi: MDB_dbi)?
-                    try batch.forEachOperation { (operation, key, value) throws(EngineError) in
-                        guard !operation.mayLag else { return }
-                        if last?.family != operation.family {
-                            last = families[operation.family].map { (operation.family, $0) }
-                        }
-                        guard let dbi = last?.dbi else { return }
-                        if operation.kind == .put {
-                            try transaction.put(dbi, key, value)
-                        } else {
-                            try transaction.delete(dbi, key)
-                        }
-                    }
+                    try Self.apply(batch, transaction, families) { !$0.mayLag }
                 }
                 state.withLock { $0.base = environment.lastTransaction }
                 mark.note(UInt64(environment.lastTransaction))
             } catch {
-                switch error {
-                case .noSpace, .tooLarge, .unsupported, .familyMissing: state.withLock { $0.base = before }
-                default: state.withLock { $0.poison = error.description }
-                }
-                throw error
+                state.withLock { $0.base = before }
+                throw noted(error)
             }
         }
 

@@ -8,7 +8,7 @@
         fileprivate let transaction: OpaquePointer
         private let serial: UInt64
         private let families: FamilyMap<MDB_dbi>
-        private let overlay: Overlay
+        private var overlay: Overlay
         private let isClosed = Atomic<Bool>(false)
 
         init(
@@ -27,6 +27,8 @@
 
         func close() {
             guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+            // Whoever writes next would have to copy what is still looked at.
+            overlay = Overlay()
             environment.endReading(transaction, serial: serial)
         }
 
@@ -38,12 +40,10 @@
 
         func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
             let dbi = try database(family)
-            if !overlay.isEmpty, let rows = overlay[family] {
-                switch rows.find(key) {
-                case .value(let value): return value
-                case .deleted: return nil
-                case .absent: break
-                }
+            switch overlay.find(family, key) {
+            case .value(let value): return value
+            case .deleted: return nil
+            case .absent: break
             }
             // LMDB refuses a key that it could never hold; such a key is simply absent.
             guard !key.isEmpty, key.count <= EngineLimits.keyBytesMax else { return nil }
@@ -109,20 +109,17 @@
         private let owner: LMDBSnapshot
         private let cursor: OpaquePointer
         private let place: UnsafeMutablePointer<Place>
-        private let overlay: RowOverlay
-        private let hasOverlay: Bool
+        private var walk: OverlayWalk
         private let lower: [UInt8]
         private let upper: [UInt8]?
         private let reverse: Bool
-        private var overlayPosition: RowOverlay.Position?
 
         init(
             _ owner: LMDBSnapshot, _ dbi: MDB_dbi, _ overlay: RowOverlay, lower: [UInt8], upper: [UInt8]?,
             reverse: Bool
         ) throws(EngineError) {
             self.owner = owner
-            self.overlay = overlay
-            hasOverlay = !overlay.isEmpty
+            walk = OverlayWalk(overlay, lower: lower, upper: upper, reverse: reverse)
             self.lower = lower
             self.upper = upper
             self.reverse = reverse
@@ -132,8 +129,6 @@
             cursor = opened
             place = .allocate(capacity: 1)
             place.initialize(to: Place())
-            let overlayEnd = upper.map { overlay.lowerBound($0) } ?? overlay.end
-            overlayPosition = reverse ? overlay.position(before: overlayEnd) : overlay.lowerBound(lower)
             try seek()
         }
 
@@ -185,12 +180,6 @@
             if code != MDB_SUCCESS, code != MDB_NOTFOUND { try lmdbCheck(code, "cursor") }
         }
 
-        private func isOver(_ key: UnsafeRawBufferPointer) -> Bool {
-            if reverse { return compareKeys(lower, key) > 0 }
-            guard let upper else { return false }
-            return compareKeys(upper, key) <= 0
-        }
-
         private func checkedValue() throws(EngineError) -> UnsafeRawBufferPointer {
             let key = place.pointee.key.buffer
             guard let checked = RecordCheck.open(key, place.pointee.value.buffer) else {
@@ -202,20 +191,15 @@
         func next<Result>(
             _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
         ) throws(EngineError) -> Result? {
-            guard hasOverlay else { return try nextInFile(body) }
+            if walk.isEmpty { return try nextInFile(body) }
             while true {
-                guard let waiting = overlayPosition, overlay.holds(waiting) else { return try nextInFile(body) }
-                let isInFile = place.pointee.isInFile
-                let (order, isPast) = overlay.show(waiting) { key, _ -> (Int, Bool) in
-                    (isInFile ? compareKeys(key, place.pointee.key.buffer) : (reverse ? 1 : -1), self.isOver(key))
+                switch walk.turn(place.pointee.isInFile ? place.pointee.key.buffer : nil) {
+                case .file: return try nextInFile(body)
+                case .end: return nil
+                case .overlay(let hidesFile):
+                    if hidesFile { try step(reverse ? MDB_PREV : MDB_NEXT) }
+                    if let shown = walk.take(body) { return shown }
                 }
-                if order != 0, (order > 0) != reverse { return try nextInFile(body) }
-                if isPast { return nil }
-                overlayPosition = reverse ? overlay.position(before: waiting) : overlay.position(after: waiting)
-                // The file's row is older.
-                if order == 0 { try step(reverse ? MDB_PREV : MDB_NEXT) }
-                let shown: Result? = overlay.show(waiting) { key, value in value.map { body(key, $0) } }
-                if let shown { return shown }
             }
         }
 
@@ -223,7 +207,7 @@
         private func nextInFile<Result>(
             _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
         ) throws(EngineError) -> Result? {
-            guard place.pointee.isInFile, !isOver(place.pointee.key.buffer) else { return nil }
+            guard place.pointee.isInFile, !walk.isOver(place.pointee.key.buffer) else { return nil }
             let result = body(place.pointee.key.buffer, try checkedValue())
             try step(reverse ? MDB_PREV : MDB_NEXT)
             return result

@@ -6,7 +6,7 @@
     final class SQLiteSnapshot: ReadSnapshot, @unchecked Sendable {
         private let connection: SQLiteConnection
         private let readers: SQLiteReaders
-        private let overlay: Overlay
+        private var overlay: Overlay
         private let isClosed = Atomic<Bool>(false)
 
         init(_ connection: SQLiteConnection, _ readers: SQLiteReaders, _ overlay: Overlay) {
@@ -19,6 +19,8 @@
 
         func close() {
             guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
+            // Whoever writes next would have to copy what is still looked at.
+            overlay = Overlay()
             readers.give(connection)
         }
 
@@ -30,12 +32,10 @@
 
         func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
             if isClosed.load(ordering: .relaxed) { throw .closed }
-            if !overlay.isEmpty, let rows = overlay[family] {
-                switch rows.find(key) {
-                case .value(let value): return value
-                case .deleted: return nil
-                case .absent: break
-                }
+            switch overlay.find(family, key) {
+            case .value(let value): return value
+            case .deleted: return nil
+            case .absent: break
             }
             let statement: OpaquePointer
             do throws(EngineError) {
@@ -82,12 +82,7 @@
         /// Bound without a copy: must live as long as the statement.
         private let bounds: UnsafeMutableRawBufferPointer
         private var isDone = false
-        private let overlay: RowOverlay
-        private let hasOverlay: Bool
-        private let lower: [UInt8]
-        private let upper: [UInt8]?
-        private let reverse: Bool
-        private var overlayPosition: RowOverlay.Position?
+        private var walk: OverlayWalk
         /// With an overlay: the statement stands on a row that has not been shown.
         private var isOnRow = false
 
@@ -96,13 +91,7 @@
             lower: [UInt8], upper: [UInt8]?, reverse: Bool
         ) throws(EngineError) {
             self.owner = owner
-            self.overlay = overlay
-            hasOverlay = !overlay.isEmpty
-            self.lower = lower
-            self.upper = upper
-            self.reverse = reverse
-            let overlayEnd = upper.map { overlay.lowerBound($0) } ?? overlay.end
-            overlayPosition = reverse ? overlay.position(before: overlayEnd) : overlay.lowerBound(lower)
+            walk = OverlayWalk(overlay, lower: lower, upper: upper, reverse: reverse)
             self.connection = connection
             let end = upper == nil ? "" : " AND k < ?2"
             statement = try connection.prepare(
@@ -125,31 +114,17 @@
         func next<Result>(
             _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
         ) throws(EngineError) -> Result? {
-            guard hasOverlay else { return try step() ? try show(body) : nil }
+            if walk.isEmpty { return try step() ? try show(body) : nil }
             while true {
                 if !isOnRow { isOnRow = try step() }
-                guard let waiting = overlayPosition, overlay.holds(waiting) else { return try takeRow(body) }
-                let (order, isPast) = overlay.show(waiting) { key, _ -> (Int, Bool) in
-                    (
-                        isOnRow ? compareKeys(key, SQLiteConnection.column(statement, 0)) : (reverse ? 1 : -1),
-                        isOver(key)
-                    )
+                switch walk.turn(isOnRow ? SQLiteConnection.column(statement, 0) : nil) {
+                case .file: return try takeRow(body)
+                case .end: return nil
+                case .overlay(let hidesFile):
+                    if hidesFile { isOnRow = false }
+                    if let shown = walk.take(body) { return shown }
                 }
-                if order != 0, (order > 0) != reverse { return try takeRow(body) }
-                // Behind the bounds, and no row of the table is before it.
-                if isPast { return nil }
-                overlayPosition = reverse ? overlay.position(before: waiting) : overlay.position(after: waiting)
-                // The table's row is older.
-                if order == 0 { isOnRow = false }
-                let shown: Result? = overlay.show(waiting) { key, value in value.map { body(key, $0) } }
-                if let shown { return shown }
             }
-        }
-
-        private func isOver(_ key: UnsafeRawBufferPointer) -> Bool {
-            if reverse { return compareKeys(lower, key) > 0 }
-            guard let upper else { return false }
-            return compareKeys(upper, key) <= 0
         }
 
         private func takeRow<Result>(

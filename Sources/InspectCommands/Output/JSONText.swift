@@ -5,18 +5,16 @@ internal import Foundation
 enum JSONText {
     /// An object over several lines.
     static func pretty(_ value: some Encodable) throws -> String {
-        try encode(value, [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]) + "\n"
+        try encode(value, isPretty: true)
     }
 
     /// An object on one line.
     static func line(_ value: some Encodable) throws -> String {
-        try encode(value, [.sortedKeys, .withoutEscapingSlashes]) + "\n"
+        try encode(value, isPretty: false)
     }
 
-    private static func encode(_ value: some Encodable, _ formatting: JSONEncoder.OutputFormatting) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = formatting
-        do { return String(decoding: try encoder.encode(value), as: UTF8.self) } catch {
+    private static func encode(_ value: some Encodable, isPretty: Bool) throws -> String {
+        do { return try jsonText(value, isPretty: isPretty) } catch {
             throw Failure("encoding JSON: \(error)")
         }
     }

@@ -73,9 +73,7 @@ package struct IntoOptions: ParsableArguments {
             throw ExitCode(error.exitCode)
         }
         if format == .json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            FileHandle.standardOutput.write(try encoder.encode(summary) + Data("\n".utf8))
+            try printJSON(summary)
         } else {
             print(Self.text(summary, request, (ContinuousClock.now - start) / .seconds(1)))
         }

@@ -171,7 +171,7 @@ struct IntoRun {
             }
         }
         defer { ticker.cancel() }
-        let signals = Signals { feed.yield(.interrupted(signal: $0)) }
+        let signals = SignalWatch { feed.yield(.interrupted(signal: $0)) }
         defer { signals.end() }
 
         try engine { () throws(EngineError) in try keys.goOn(after: progress.answered.last) }
@@ -323,25 +323,4 @@ private final class Flag: Sendable {
     private let value = Atomic<Bool>(false)
     var isSet: Bool { value.load(ordering: .relaxed) }
     func set() { value.store(true, ordering: .relaxed) }
-}
-
-/// What asks this process to end, heard so that it can say first how far it has come.
-private final class Signals {
-    private static let numbers: [Int32] = [SIGINT, SIGTERM, SIGHUP]
-    private var sources: [any DispatchSourceSignal] = []
-
-    init(_ heard: @escaping @Sendable (Int32) -> Void) {
-        for number in Self.numbers {
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number)
-            source.setEventHandler { heard(number) }
-            source.resume()
-            sources.append(source)
-        }
-    }
-
-    func end() {
-        for source in sources { source.cancel() }
-        for number in Self.numbers { signal(number, SIG_DFL) }
-    }
 }
