@@ -51,6 +51,10 @@ var targets: [Target] = [
     .target(name: "Keyspace", swiftSettings: settings),
     .testTarget(name: "KeyspaceTests", dependencies: ["Keyspace"], swiftSettings: settings),
 
+    // Durations and counts, and how Prometheus reads them.
+    .target(name: "Telemetry", swiftSettings: settings),
+    .testTarget(name: "TelemetryTests", dependencies: ["Telemetry"], swiftSettings: settings),
+
     // One protocol, four engines.
     .target(
         name: "Engines",
