@@ -125,7 +125,8 @@ public struct ClusterModel: Sendable {
     private mutating func observed(
         _ gid: UInt64, _ addresses: [String], _ answers: [String: NodeObservation.Result], at now: UInt64
     ) -> GroupState {
-        let before = group(gid)
+        // Before its nodes have been asked, the controller is not one without a leader.
+        let before = group(gid).flatMap { $0.nodes.isEmpty ? nil : $0 }
         var known: [String: NodeTrack] = [:]
         for node in before?.nodes ?? [] { known[node.address] = node }
         let presumed = before?.memberIDs ?? [:]
