@@ -108,6 +108,13 @@ var targets: [Target] = [
     .testTarget(
         name: "ShardingTests", dependencies: ["Sharding", "RaftLog", "Engines"], swiftSettings: settings),
 
+    // What the dashboard makes of what the cluster's nodes say, pure.
+    .target(
+        name: "DashboardModel", dependencies: ["Keyspace", "Sharding", "Telemetry"], swiftSettings: settings),
+    .testTarget(
+        name: "DashboardModelTests", dependencies: ["DashboardModel", "Sharding", "Telemetry"],
+        swiftSettings: settings),
+
     // A seeded cluster of replica drivers under virtual time.
     .target(
         name: "Simulator", dependencies: ["RaftLog", "Sharding", "Engines"], swiftSettings: settings),

@@ -32,6 +32,13 @@ public struct ShardMap: Sendable, Equatable {
         public var to: UInt64
         public var epoch: UInt64
         public var phase: Phase
+
+        public init(from: UInt64, to: UInt64, epoch: UInt64, phase: Phase) {
+            self.from = from
+            self.to = to
+            self.epoch = epoch
+            self.phase = phase
+        }
     }
 
     /// A group's nodes, and whether it is on its way out.

@@ -1,0 +1,170 @@
+/// Moves that are under way, and those that have ended while the dashboard looked.
+struct MoveLog: Sendable, Equatable {
+    static let historyMax = 500
+    /// More changes at a time than this are one event: a join moves hundreds of shards.
+    static let eventsAtOnceMax = 10
+
+    struct Key: Sendable, Hashable, Comparable {
+        var shard: Int
+        var epoch: UInt64
+
+        static func < (a: Key, b: Key) -> Bool { (a.shard, a.epoch) < (b.shard, b.epoch) }
+    }
+
+    struct Entry: Sendable, Equatable {
+        var key: Key
+        var from: UInt64
+        var to: UInt64
+        var phase: Answer.MovePhase
+        /// Unix milliseconds at which it was first seen; of a move that began and ended between two observations, the
+        /// earlier one.
+        var startedAt: UInt64
+        var endedAt: UInt64?
+        var copied: UInt64?
+        var total: UInt64?
+
+        var answer: Answer.Move {
+            Answer.Move(
+                shardId: key.shard, epoch: key.epoch, from: from, to: to, phase: phase,
+                startedAt: Timestamp.text(unixMilliseconds: startedAt),
+                endedAt: endedAt.map { Timestamp.text(unixMilliseconds: $0) }, copiedBytes: copied, totalBytes: total)
+        }
+    }
+
+    private var live: [Key: Entry] = [:]
+    /// Oldest first.
+    private var history: [Entry] = []
+
+    init() {}
+
+    var liveAnswers: [Answer.Move] { live.values.sorted { $0.key < $1.key }.map(\.answer) }
+    var historyAnswers: [Answer.Move] { history.suffix(Self.historyMax).reversed().map(\.answer) }
+
+    /// Another cluster's moves are nobody's.
+    mutating func forgetLive() { live = [:] }
+
+    // MARK: - Configs
+
+    /// Takes over a config of the same cluster.
+    ///
+    /// - Parameters:
+    ///   - before: the one before; `nil` for the first, whose moves have begun at some earlier time.
+    ///   - lastAt: when `before` was seen.
+    mutating func observe(
+        _ config: ConfigReport, after before: ConfigReport?, lastAt: UInt64, at now: UInt64, _ events: inout EventLog
+    ) {
+        var changed: [Entry] = []
+        var present: Set<Key> = []
+        for move in config.moves {
+            let key = Key(shard: move.shard, epoch: move.epoch)
+            present.insert(key)
+            let phase = Answer.MovePhase(move.phase)
+            guard var entry = live[key] else {
+                let entry = Entry(key: key, from: move.from, to: move.to, phase: phase, startedAt: now)
+                live[key] = entry
+                if before != nil { changed.append(entry) }
+                continue
+            }
+            guard entry.phase != phase else { continue }
+            entry.phase = phase
+            if phase == .collecting { entry.copied = entry.total }
+            live[key] = entry
+            changed.append(entry)
+        }
+        let sources = Dictionary(config.moves.map { ($0.shard, $0.from) }, uniquingKeysWith: { first, _ in first })
+        var ended: [Entry] = []
+        for (key, var entry) in live where !present.contains(key) {
+            live[key] = nil
+            let wasRejected = entry.phase == .rejected
+            entry.phase = Self.isDone(entry, in: config, movesOnFrom: sources[key.shard]) ? .done : .rejected
+            if entry.phase == .done { entry.copied = entry.total }
+            entry.endedAt = now
+            ended.append(entry)
+            // A rejection has been told already.
+            if !(wasRejected && entry.phase == .rejected) { changed.append(entry) }
+        }
+        if let before {
+            let unseen = Self.unseen(in: config, after: before, ended: ended, startedAt: lastAt, endedAt: now)
+            ended += unseen
+            changed += unseen
+        }
+        history += ended.sorted { $0.key < $1.key }
+        if history.count > Self.historyMax { history.removeFirst(history.count - Self.historyMax) }
+        Self.tell(changed, &events)
+    }
+
+    /// A move that the config has no more is done if the target serves the shard, or did and hands it on; else it was
+    /// rejected.
+    private static func isDone(_ entry: Entry, in config: ConfigReport, movesOnFrom source: UInt64?) -> Bool {
+        let shard = entry.key.shard
+        switch entry.phase {
+        case .collecting, .done: return true
+        case .rejected: return false
+        case .moving:
+            if source == entry.to { return true }
+            return config.shards.indices.contains(shard) && config.shards[shard] == entry.to
+        }
+    }
+
+    /// Moves that no config of ours had: the shard is with another group than before.
+    private static func unseen(
+        in config: ConfigReport, after before: ConfigReport, ended: [Entry], startedAt: UInt64, endedAt: UInt64
+    ) -> [Entry] {
+        let known = Set(before.moves.map(\.shard)).union(config.moves.map(\.shard)).union(ended.map(\.key.shard))
+        return zip(before.shards, config.shards).enumerated().compactMap { shard, gids in
+            guard gids.0 != 0, gids.1 != 0, gids.0 != gids.1, !known.contains(shard) else { return nil }
+            return Entry(
+                key: Key(shard: shard, epoch: config.epochs[shard]), from: gids.0, to: gids.1, phase: .done,
+                startedAt: startedAt, endedAt: endedAt)
+        }
+    }
+
+    // MARK: - Progress
+
+    /// Takes over what nodes of the target say of their copies. Every member of the target copies for itself; the bar is
+    /// that of the one that has got farthest, for with it the target's leader may stage, and the others follow soon.
+    mutating func observe(_ transfers: [NodeReport.Transfer], of gid: UInt64) {
+        for transfer in transfers {
+            let key = Key(shard: transfer.shard, epoch: transfer.epoch)
+            guard var entry = live[key], entry.to == gid, entry.phase == .moving else { continue }
+            entry.copied = max(entry.copied ?? 0, transfer.copiedBytes)
+            if transfer.totalBytes > 0 { entry.total = max(entry.total ?? 0, transfer.totalBytes) }
+            live[key] = entry
+        }
+    }
+
+    // MARK: - Events
+
+    private static func tell(_ changed: [Entry], _ events: inout EventLog) {
+        for phase in [Answer.MovePhase.moving, .collecting, .done, .rejected] {
+            let moves = changed.filter { $0.phase == phase }.sorted { $0.key < $1.key }
+            let severity: Answer.Event.Severity = phase == .rejected ? .warning : .info
+            guard moves.count <= eventsAtOnceMax else {
+                events.add(.move, severity, "\(moves.count) shards \(many(phase))")
+                continue
+            }
+            for move in moves {
+                events.add(.move, severity, group: move.to, shard: move.key.shard, sentence(move))
+            }
+        }
+    }
+
+    private static func many(_ phase: Answer.MovePhase) -> String {
+        switch phase {
+        case .moving: "start to move"
+        case .collecting: "are served by their targets"
+        case .done: "have moved"
+        case .rejected: "stay where they were: the targets rejected them"
+        }
+    }
+
+    private static func sentence(_ move: Entry) -> String {
+        let shard = "shard \(move.key.shard)"
+        return switch move.phase {
+        case .moving: "\(shard) starts to move from group \(move.from) to group \(move.to)"
+        case .collecting: "group \(move.to) serves \(shard); group \(move.from) still has its copy"
+        case .done: "\(shard) has moved from group \(move.from) to group \(move.to)"
+        case .rejected: "group \(move.to) rejected \(shard); it stays with group \(move.from)"
+        }
+    }
+}

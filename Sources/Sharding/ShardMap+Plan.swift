@@ -1,0 +1,50 @@
+/// One shard that a change of groups would move.
+public struct PlannedMove: Sendable, Equatable {
+    public var shard: Int
+    /// Where it is, or will be once what is on the move has arrived; 0: nobody has it yet, so nothing is copied.
+    public var from: UInt64
+    public var to: UInt64
+
+    public init(shard: Int, from: UInt64, to: UInt64) {
+        self.shard = shard
+        self.from = from
+        self.to = to
+    }
+}
+
+extension ShardMap {
+    /// What groups that join and groups that leave would move, shard by shard, as if moves weren't held. The map stays as
+    /// it is.
+    ///
+    /// It is what the controller itself would do, on a copy: first the joins, then the leaves, then, since shards that are
+    /// on the move can't be sent elsewhere before they arrive, all arrivals and what follows from them.
+    public func plan(
+        joining: [UInt64: [String]], leaving: [UInt64]
+    ) throws(ControllerRefusal) -> [PlannedMove] {
+        var next = self
+        if !joining.isEmpty || leaving.isEmpty { try next.join(joining, isHeld: false) }
+        if !leaving.isEmpty { try next.leave(leaving, isHeld: false) }
+        next.arrive()
+        return shards.indices.compactMap { shard in
+            let (from, to) = (destination(shard), next.shards[shard].gid)
+            return from == to ? nil : PlannedMove(shard: shard, from: from, to: to)
+        }
+    }
+
+    /// Ends every move, and those that begin thereby, as reports of the groups would.
+    private mutating func arrive() {
+        // The second round ends what the last arrivals of the first began, and so on; each evens out what is left. A map
+        // that never comes to rest would be a fault; nobody should wait for it.
+        for _ in 0..<Self.roundsMax {
+            let moving = shards.indices.filter { shards[$0].move != nil }
+            if moving.isEmpty { return }
+            for shard in moving {
+                guard let move = shards[shard].move else { continue }
+                report(shard, epoch: move.epoch, .activated, isHeld: false)
+                report(shard, epoch: move.epoch, .collected, isHeld: false)
+            }
+        }
+    }
+
+    private static let roundsMax = 16
+}
