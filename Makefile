@@ -1,6 +1,7 @@
 # Flotilla: every target only calls a script or swift.
 #
 #   make build      the programs, release, into output/
+#   make builddashboard  the same, by the name that eRaft has for it
 #   make test       installs what is missing, runs every test and scripts/accept
 #   make demo       a cluster on this machine, with a short tour
 #   make bench      measures one group on each engine (five minutes)
@@ -9,14 +10,17 @@
 #   make format     formats the sources
 #   make clean      removes build output (not data/)
 
-.PHONY: help build test demo bench sim protos format clean
+.PHONY: help build builddashboard test demo bench sim protos format clean
 
 help:
-	@sed -n '3,11s/^# \{0,1\}//p' Makefile
+	@sed -n '3,12s/^# \{0,1\}//p' Makefile
 
 build:
 	@scripts/bootstrap
 	@scripts/build
+
+# One program with several names: output/dashboard-server is a link to it.
+builddashboard: build
 
 test:
 	@scripts/test

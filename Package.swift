@@ -1,4 +1,4 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 //
 // The rooms of the house, from the ground up. Arrows point down only:
 //
@@ -180,6 +180,9 @@ if !coreOnly {
         .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     ]
     let grpcCore: Target.Dependency = .product(name: "GRPCCore", package: "grpc-swift-2")
     let grpcTransport: Target.Dependency = .product(
@@ -191,7 +194,7 @@ if !coreOnly {
     targets += [
         // Generated protobuf and gRPC code (scripts/generate-protos), committed.
         .target(
-            name: "Wire", dependencies: [grpcCore, grpcProtobuf, grpcTransport, protobuf],
+            name: "Wire", dependencies: ["Telemetry", grpcCore, grpcProtobuf, grpcTransport, protobuf],
             swiftSettings: [.swiftLanguageMode(.v6)]),
         .target(
             name: "Client", dependencies: ["Keyspace", "Wire", grpcCore, grpcTransport, grpcProtobuf, protobuf],
@@ -199,22 +202,47 @@ if !coreOnly {
         .testTarget(
             name: "ClientTests", dependencies: ["Client", "Wire", "Keyspace", grpcCore, grpcTransport],
             swiftSettings: settings),
+        // HTTP for people, browsers and Prometheus.
+        .target(
+            name: "HTTPService",
+            dependencies: [
+                "Wire", .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                logging,
+            ],
+            swiftSettings: settings),
         .target(
             name: "Server",
             dependencies: [
-                "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", grpcCore, grpcTransport, grpcProtobuf,
-                protobuf, logging, deque,
+                "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", "HTTPService", "Telemetry", grpcCore,
+                grpcTransport, grpcProtobuf, protobuf, logging, deque,
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "ServerTests", dependencies: ["Server", "Client", "Wire", "Sharding", "Engines"],
+            name: "ServerTests",
+            dependencies: ["Server", "Client", "HTTPService", "Telemetry", "Wire", "Sharding", "Engines"],
+            swiftSettings: settings),
+        // The pages, as bytes of the program.
+        .target(name: "CDashboardPages", exclude: ["pages"]),
+        // The dashboard: a client that watches, and serves what it sees to browsers.
+        .target(
+            name: "Dashboard",
+            dependencies: [
+                "CDashboardPages", "Client", "DashboardModel", "HTTPService", "Keyspace", "RaftLog", "Sharding",
+                "Telemetry", "Wire", logging,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "DashboardTests", dependencies: ["Dashboard", "DashboardModel", "HTTPService", "Wire"],
             swiftSettings: settings),
         .target(
             name: "Bench", dependencies: ["Client", "Keyspace", histogram], swiftSettings: settings),
         .executableTarget(
             name: "flotilla",
             dependencies: [
-                "Bench", "Client", "CommandSupport", "EngineBench", "Inspect", "InspectCommands", "RecoveryCommands",
+                "Bench", "Client", "CommandSupport", "Dashboard", "EngineBench", "Inspect", "InspectCommands",
+                "RecoveryCommands",
                 "Server", "Sharding", "RaftLog", "Engines", "Keyspace", "Wire", argumentParser, logging,
             ],
             swiftSettings: settings),

@@ -1,5 +1,7 @@
 #include "CDashboardPages.h"
 
+#include <string.h>
+
 // #embed is C23; clang has it in every language mode, and warns.
 #pragma clang diagnostic ignored "-Wc23-extensions"
 
@@ -90,7 +92,7 @@ static const unsigned char topology_js[] = {
 
 #define PAGE(name, type, bytes) {name, type, bytes, sizeof bytes}
 
-const flotilla_page flotilla_pages[] = {
+static const flotilla_page flotilla_pages[] = {
     PAGE("api.js", "text/javascript; charset=utf-8", api_js),
     PAGE("app.css", "text/css; charset=utf-8", app_css),
     PAGE("app.js", "text/javascript; charset=utf-8", app_js),
@@ -121,4 +123,9 @@ const flotilla_page flotilla_pages[] = {
     PAGE("topology.js", "text/javascript; charset=utf-8", topology_js),
 };
 
-const unsigned long flotilla_pages_count = sizeof flotilla_pages / sizeof flotilla_pages[0];
+const flotilla_page *flotilla_page_named(const char *name) {
+  for (unsigned long index = 0; index < sizeof flotilla_pages / sizeof flotilla_pages[0]; index++) {
+    if (strcmp(flotilla_pages[index].name, name) == 0) return &flotilla_pages[index];
+  }
+  return NULL;
+}

@@ -168,10 +168,17 @@ public final class StatusClient: Sendable {
         }
     }
 
-    public func node(_ address: String, exact: Bool = false) async throws(ClientError) -> Flotilla_V1_NodeStatus {
+    /// - Parameters:
+    ///   - exact: have the node count keys and hash what it holds, by scanning.
+    ///   - exactShards: the same for these alone.
+    public func node(
+        _ address: String, exact: Bool = false, exactShards: [UInt32] = []
+    ) async throws(ClientError) -> Flotilla_V1_NodeStatus {
         var request = Flotilla_V1_NodeStatusRequest()
         request.exact = exact
-        return try await call(address, timeout: exact ? .seconds(120) : timeout) { [request] in
+        request.exactShards = exactShards
+        let scans = exact || !exactShards.isEmpty
+        return try await call(address, timeout: scans ? .seconds(120) : timeout) { [request] in
             try await $0.node(request, options: $1)
         }
     }

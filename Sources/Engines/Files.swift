@@ -92,6 +92,26 @@ package func diskFreeBytes(_ path: String) -> UInt64? {
     return UInt64(status.f_bavail) * UInt64(status.f_frsize)
 }
 
+/// The file system that a directory is on.
+public struct FileSystemSpace: Sendable {
+    /// Equal for directories on the same file system of the same machine.
+    public var name: String
+    public var capacityBytes: UInt64
+    /// What this process may still use.
+    public var freeBytes: UInt64
+}
+
+package func fileSystemSpace(_ path: String) -> FileSystemSpace? {
+    var space = statvfs()
+    var entry = stat()
+    guard statvfs(path, &space) == 0, stat(path, &entry) == 0 else { return nil }
+    let boot =
+        (try? readFile("/proc/sys/kernel/random/boot_id", limit: 64)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    return FileSystemSpace(
+        name: "\(boot.prefix(36))/\(entry.st_dev)", capacityBytes: UInt64(space.f_blocks) * UInt64(space.f_frsize),
+        freeBytes: UInt64(space.f_bavail) * UInt64(space.f_frsize))
+}
+
 /// Makes a directory, and those above it that are missing, for the owner alone.
 package func makeDirectories(_ path: String) throws(EngineError) {
     var partial = path.hasPrefix("/") ? "/" : ""

@@ -209,6 +209,8 @@ public final class NodeDirectory: Sendable {
     /// Bytes that this process may still use on the directory's disk; `nil` if the system doesn't say.
     public var freeBytes: UInt64? { diskFreeBytes(path) }
 
+    public var fileSystem: FileSystemSpace? { fileSystemSpace(path) }
+
     public var hasReserve: Bool { fileBytes(reservePath) == Self.reserveBytes }
 
     /// Sets the reserve aside, if that leaves room for work. It is no loss if it can't be had.

@@ -87,10 +87,21 @@ public enum HostClock {
     /// Unix milliseconds, for log time.
     public static func wall() -> UInt64 { read(CLOCK_REALTIME) }
 
+    /// Monotonic nanoseconds, for measurements.
+    public static func nanoseconds() -> UInt64 {
+        let time = time(CLOCK_MONOTONIC)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+
     private static func read(_ clock: clockid_t) -> UInt64 {
+        let time = time(clock)
+        return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
+    }
+
+    private static func time(_ clock: clockid_t) -> timespec {
         var time = timespec()
         clock_gettime(clock, &time)
-        return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
+        return time
     }
 }
 

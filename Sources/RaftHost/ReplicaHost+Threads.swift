@@ -162,7 +162,11 @@ extension ReplicaHost {
 
     private func writeWhenThereIsRoom(_ batch: StorageBatch) throws(EngineError) {
         try whenThereIsRoom { () throws(EngineError) in
+            let start = HostClock.nanoseconds()
             try engine.write(batch.batch, durability: batch.durability)
+            if batch.durability != .buffered {
+                observe(.synced(nanoseconds: HostClock.nanoseconds() - start))
+            }
         }
     }
 

@@ -26,6 +26,8 @@ public enum ReplicaEvent: Sendable {
     /// A committed entry waits for this to be staged here; `nil`: no longer.
     case waits(forStaged: String?)
     case membershipChanged(Membership)
+    /// A batch whose log had to be on disk is there.
+    case synced(nanoseconds: UInt64)
     /// The disk is full; the replica keeps trying.
     case noSpace(String)
     /// The replica has stopped for good: what it promised may not be on disk.
@@ -229,6 +231,9 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
     public func receive(_ messages: [Message]) { inbox.post(messages.map { Input.message($0) }) }
 
     public var status: ReplicaStatus { published.withLock { $0 } }
+
+    /// Proposals and reads that have no answer yet.
+    public var pendingRequests: Int { waiters.withLock { $0.waiting.count } }
 
     private func register(_ waiter: Waiter) -> UInt64? {
         waiters.withLock { table in

@@ -1,6 +1,7 @@
 public import Engines
 internal import Foundation
 internal import GRPCCore
+internal import HTTPService
 public import Logging
 internal import RaftHost
 internal import RaftLog
@@ -11,21 +12,24 @@ internal import Wire
 public final class ControllerNode: Sendable {
     private let node: Node<ControllerMachine>
     private let listener: GRPCListener
+    private let http: HTTPListener?
     private let tasks: [Task<Void, Never>]
 
     /// Opens the directory, listens, and comes to life in the background.
     public init(_ options: ServeOptions, log: Logger) async throws {
         let endpoint = try options.validated()
         // A new directory isn't made for a node that can't listen.
-        if try NodeDirectory.identity(at: options.directory) == nil { try GRPCListener.check(endpoint) }
+        if try NodeDirectory.identity(at: options.directory) == nil { try endpoint.checkIsFree() }
         let node = try Node(options, log: log) { ControllerMachine() }
         self.node = node
+        let status = StatusService(node: node) { _, _ in }
         listener = try await GRPCListener(
             endpoint,
             services: [
                 PeerService(node: node, shards: nil), ControllerService(node: node),
-                StatusService(node: node) { _, _ in },
+                status,
             ])
+        http = try await NodeHTTP.serve(options, node, status)
         node.log.info("controller node \(options.id) listens on \(listener.endpoint), data in \(options.directory)")
         tasks = [
             Task {
@@ -82,6 +86,7 @@ public final class ControllerNode: Sendable {
     /// Hands leadership over, ends what waits and closes the engine; see `Node.stop`.
     public func stop(closesConnections: Bool = true) async {
         for task in tasks { task.cancel() }
+        http?.stop()
         await node.stop(closesConnections ? listener : nil)
     }
 }

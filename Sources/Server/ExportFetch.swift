@@ -4,6 +4,7 @@ internal import GRPCCore
 internal import Logging
 internal import RaftHost
 internal import RaftLog
+internal import Synchronization
 internal import Wire
 
 /// The receiver's side of families in motion: asks for an export, and reads its files over a connection of its own, so
@@ -23,7 +24,8 @@ struct ExportFetch {
     /// Fetches into `directory`, family `n` into `n/`, unless it needs more than `room` bytes. `isWanted` is asked now and then, and ends the fetch.
     init(
         _ request: Flotilla_V1_OpenExportRequest, from address: String, into directory: String,
-        room: UInt64, isWanted: @escaping @Sendable () -> Bool = { true }
+        room: UInt64, progress: TransferProgress = TransferProgress(),
+        isWanted: @escaping @Sendable () -> Bool = { true }
     ) async throws {
         guard let endpoint = Address(address) else { throw MoveObstacle(text: "\(address) is not an address") }
         let connection = try Connection(endpoint)
@@ -35,6 +37,7 @@ struct ExportFetch {
         do {
             // The files, and what is made of them.
             let needed = manifests.reduce(UInt64(0)) { $0 + min($1.fileBytes, 1 << 40) }
+            progress.begin(needed)
             guard needed * 2 <= room else {
                 throw MoveObstacle(
                     text: "\(needed >> 20) MiB are to come, twice that is needed, and \(room >> 20) MiB are free")
@@ -52,7 +55,7 @@ struct ExportFetch {
                     part.id = export.id
                     part.family = UInt32(family)
                     part.file = UInt32(number)
-                    try await Self.fetch(part, peer, to: "\(path)/\(file.name)", bytes: file.bytes, isWanted)
+                    try await Self.fetch(part, peer, to: "\(path)/\(file.name)", bytes: file.bytes, progress, isWanted)
                 }
             }
         } catch {
@@ -68,7 +71,7 @@ struct ExportFetch {
 
     private static func fetch(
         _ request: Flotilla_V1_ReadExportRequest, _ peer: Flotilla_V1_Peer.Client<Connection.Transport>,
-        to path: String, bytes: UInt64, _ isWanted: @escaping @Sendable () -> Bool
+        to path: String, bytes: UInt64, _ progress: TransferProgress, _ isWanted: @escaping @Sendable () -> Bool
     ) async throws {
         guard FileManager.default.createFile(atPath: path, contents: nil) else {
             throw MoveObstacle(text: "can't create \(path)")
@@ -90,6 +93,7 @@ struct ExportFetch {
                             at += UInt64(piece.data.count)
                             guard at <= bytes else { throw MoveObstacle(text: "\(path): more bytes than announced") }
                             try handle.write(contentsOf: piece.data)
+                            progress.add(UInt64(piece.data.count))
                             guard isWanted() else { throw MoveObstacle(text: "another transfer took its place") }
                         }
                         return at
@@ -108,6 +112,19 @@ struct ExportFetch {
             }
         }
     }
+}
+
+/// How far a fetch has come, for those who watch.
+final class TransferProgress: Sendable {
+    private let bytes = Mutex((copied: UInt64(0), total: UInt64(0)))
+
+    /// From a (next) source: what came from another counts no more.
+    func begin(_ total: UInt64) { bytes.withLock { $0 = (0, total) } }
+
+    func add(_ count: UInt64) { bytes.withLock { $0.copied += count } }
+
+    var copied: UInt64 { bytes.withLock { $0.copied } }
+    var total: UInt64 { bytes.withLock { $0.total } }
 }
 
 /// Runs what blocks on a thread of its own, off the cooperative pool.

@@ -1,5 +1,6 @@
 public import Engines
 internal import Foundation
+internal import HTTPService
 internal import Keyspace
 public import Logging
 internal import RaftHost
@@ -12,13 +13,14 @@ internal import Wire
 public final class GroupNode: Sendable {
     let node: Node<GroupMachine>
     private let listener: GRPCListener
+    private let http: HTTPListener?
     private let tasks: [Task<Void, Never>]
 
     /// Opens the directory, listens, and comes to life in the background.
     public init(_ options: ServeOptions, log: Logger) async throws {
         let endpoint = try options.validated()
         // A new directory isn't made for a node that can't listen.
-        if try NodeDirectory.identity(at: options.directory) == nil { try GRPCListener.check(endpoint) }
+        if try NodeDirectory.identity(at: options.directory) == nil { try endpoint.checkIsFree() }
         let controllers = ControllerLink(options.controllers)
         try await Self.checkCluster(options, controllers)
         let node = try Node(options, log: log) { GroupMachine() }
@@ -26,12 +28,14 @@ public final class GroupNode: Sendable {
         let target = MoveTarget(node: node)
         let front = GroupFront(node: node, target: target)
         let source = MoveSource(node: node, target: target)
+        let status = StatusService(node: node) { status, request in try front.complete(&status, request) }
         listener = try await GRPCListener(
             endpoint,
             services: [
                 PeerService(node: node, shards: source), KvService(handler: front),
-                StatusService(node: node) { status, exact in try front.complete(&status, exact: exact) },
+                status,
             ])
+        http = try await NodeHTTP.serve(options, node, status)
         node.log.info(
             "node \(options.id) of group \(options.gid) listens on \(listener.endpoint), data in \(options.directory)")
         tasks = [
@@ -58,7 +62,7 @@ public final class GroupNode: Sendable {
         guard let identity = try NodeDirectory.identity(at: options.directory), let own = identity.clusterId,
             let theirs = await controllers.clusterIDNow()
         else { return }
-        let answered = hexadecimal(theirs)
+        let answered = theirs.hexadecimal
         guard answered != own else { return }
         throw EngineError.mismatch(
             "\(options.directory) belongs to cluster \(own), and the controllers at "
@@ -72,6 +76,7 @@ public final class GroupNode: Sendable {
     /// Hands leadership over, ends what waits and closes the engine; see `Node.stop`.
     public func stop(closesConnections: Bool = true) async {
         for task in tasks { task.cancel() }
+        http?.stop()
         await node.stop(closesConnections ? listener : nil)
     }
 }
@@ -99,6 +104,8 @@ final class GroupFront: KvHandler {
 
     func note(_ config: Flotilla_V1_Config) {
         newestConfig.withLock { $0 = max($0, config.number) }
+        // Fixed when a cluster begins.
+        if config.shardCount > 0 { shardCount.withLock { $0 = $0 ?? Int(config.shardCount) } }
         let own = config.moves.filter { $0.to == node.options.gid && $0.phase == .collecting }
         collecting.withLock { $0 = Set(own.map { Int($0.shard) }) }
     }
@@ -109,32 +116,65 @@ final class GroupFront: KvHandler {
         }
         var proposals: [([UInt8], @Sendable (ProposalResult<GroupReply>) -> Void)] = []
         var reads: [@Sendable (ReadResult) -> Void] = []
+        let now = HostClock.nanoseconds()
         for request in requests {
             let id = request.id
+            guard let operation = NodeMetrics.Operation(request) else {
+                reply.send([Self.failure(id, Flotilla_V1_Error(.invalidArgument, "the request names no operation"))])
+                continue
+            }
+            let pending = NodeMetrics.Pending(operation: operation, shard: shard(of: request), start: now)
             switch request.op {
             case .get(let get):
                 let key = get.key.array
                 if let error = Self.invalid(key: key) {
-                    reply.send([Self.failure(id, error)])
+                    finish(pending, Self.failure(id, error), reply)
                     continue
                 }
-                reads.append { result in reply.send([reply.isFull ? Self.crowded(id) : self.answer(id, key, result)]) }
+                reads.append { result in
+                    self.finish(pending, reply.isFull ? Self.crowded(id) : self.answer(id, key, result), reply)
+                }
             case .scan(let scan):
-                reads.append { result in reply.send([reply.isFull ? Self.crowded(id) : self.answer(id, scan, result)]) }
-            case nil:
-                reply.send([Self.failure(id, Flotilla_V1_Error(.invalidArgument, "the request names no operation"))])
+                reads.append { result in
+                    self.finish(pending, reply.isFull ? Self.crowded(id) : self.answer(id, scan, result), reply)
+                }
             default:
                 switch Self.command(request) {
-                case .failure(let error): reply.send([Self.failure(id, error)])
+                case .failure(let error): finish(pending, Self.failure(id, error), reply)
                 case .success(let command)
                 where command.addsData && node.space.isShort && host.status.role == .leader:
-                    reply.send([Self.failure(id, Self.noSpace)])
+                    finish(pending, Self.failure(id, Self.noSpace), reply)
                 case .success(let command):
-                    proposals.append((command.encoded, { result in reply.send([self.answer(id, result)]) }))
+                    proposals.append(
+                        (command.encoded, { result in self.finish(pending, self.answer(id, result), reply) }))
                 }
             }
         }
         host.submit(proposals: proposals, reads: reads)
+    }
+
+    private func finish(
+        _ pending: NodeMetrics.Pending, _ response: Flotilla_V1_Response, _ reply: any ResponseSink
+    ) {
+        // Counted before it is sent: who has an answer finds it in the counts.
+        node.metrics.answered(pending, response, at: HostClock.nanoseconds())
+        reply.send([response])
+    }
+
+    /// Whose load a request is; `nil` before the group has learned how many shards there are.
+    private func shard(of request: Flotilla_V1_Request) -> Int? {
+        let key: Data
+        switch request.op {
+        case .get(let get): key = get.key
+        case .put(let put): key = put.key
+        case .append(let append): key = append.key
+        case .delete(let delete): key = delete.key
+        case .compareAndSet(let swap): key = swap.key
+        case .scan(let scan): return Int(scan.shard)
+        case nil: return nil
+        }
+        guard let count = shardCount.withLock({ $0 }) else { return nil }
+        return key.withUnsafeBytes { Slot.shard(of: $0, shardCount: count) }
     }
 
     static func failure(_ id: UInt64, _ error: Flotilla_V1_Error) -> Flotilla_V1_Response {
@@ -309,17 +349,24 @@ final class GroupFront: KvHandler {
 
     // MARK: - Status
 
-    func complete(_ status: inout Flotilla_V1_NodeStatus, exact: Bool) throws {
+    func complete(_ status: inout Flotilla_V1_NodeStatus, _ request: Flotilla_V1_NodeStatusRequest) throws {
         status.config = newestConfig.withLock { $0 }
         let snapshot = try node.engine.snapshot()
         defer { snapshot.close() }
         let reader = GroupReader(node.layout, in: snapshot)
         status.logTimeMs = try reader.logTime()
+        status.transfers = target.transfers
+        let exactShards = Set(request.exactShards)
+        let index = try reader.applied().position.index
         for (shard, record) in try reader.records().sorted(by: { $0.key < $1.key }) where record.state != .gone {
             var row = Flotilla_V1_ShardStatus()
             row.shard = UInt32(shard)
             row.group = node.options.gid
             row.epoch = record.epoch
+            let exact = request.exact || exactShards.contains(row.shard)
+            let load = node.metrics.load(of: shard)
+            (row.reads, row.writes) = (load.reads, load.writes)
+            if exact { row.appliedIndex = index }
             if case .frozen = record.state {
                 row.state = .bePulling
             } else {

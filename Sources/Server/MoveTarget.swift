@@ -12,13 +12,24 @@ internal import Wire
 final class MoveTarget: Sendable {
     private let node: Node<GroupMachine>
     /// Shards that are being fetched.
-    private let fetching = Mutex<Set<ShardEpoch>>([])
+    private let fetching = Mutex<[ShardEpoch: TransferProgress]>([:])
 
     init(node: Node<GroupMachine>) { self.node = node }
 
     /// Shards that are being fetched or lie ready.
     func pulling(_ reader: GroupReader) throws(EngineError) -> Set<Int> {
-        Set(try reader.stagedShards().map(\.shard)).union(fetching.withLock { $0.map(\.shard) })
+        Set(try reader.stagedShards().map(\.shard)).union(fetching.withLock { $0.keys.map(\.shard) })
+    }
+
+    var transfers: [Flotilla_V1_Transfer] {
+        fetching.withLock { $0 }.sorted { $0.key.shard < $1.key.shard }.map { shard, progress in
+            var row = Flotilla_V1_Transfer()
+            row.shard = UInt32(shard.shard)
+            row.epoch = shard.epoch
+            row.totalBytes = progress.total
+            row.copiedBytes = min(progress.copied, progress.total)
+            return row
+        }
     }
 
     func stage(_ request: Flotilla_V1_StageShardRequest) async throws -> Flotilla_V1_StageShardResponse {
@@ -73,10 +84,16 @@ final class MoveTarget: Sendable {
             return false
         case .absent: break
         }
-        guard fetching.withLock({ $0.insert(shard).inserted }) else {
+        let progress = TransferProgress()
+        let isFree = fetching.withLock { fetching -> Bool in
+            guard fetching[shard] == nil else { return false }
+            fetching[shard] = progress
+            return true
+        }
+        guard isFree else {
             throw Flotilla_V1_Error(.busy, "shard \(shard.shard) is being fetched", retryAfterMilliseconds: 100).status
         }
-        defer { _ = fetching.withLock { $0.remove(shard) } }
+        defer { _ = fetching.withLock { $0.removeValue(forKey: shard) } }
         // It may have come between the look and the turn.
         switch try await known(shard, hashes) {
         case .activated: return true
@@ -85,7 +102,7 @@ final class MoveTarget: Sendable {
         }
         let directory = try host.makeStaging("in")
         defer { host.removeStaging(directory) }
-        let fetched = try await fetch(shard, from: gid, at: addresses, host, into: directory)
+        let fetched = try await fetch(shard, from: gid, at: addresses, host, into: directory, progress)
         let node = node
         try await offload {
             var staged = StagedFamily(family: nil, note: StagedShard(hashes: hashes, sessions: 0).encoded)
@@ -134,7 +151,7 @@ final class MoveTarget: Sendable {
     /// From the first member of the source that has the shard frozen.
     private func fetch(
         _ shard: ShardEpoch, from gid: UInt64, at addresses: [String], _ host: ReplicaHost<GroupMachine>,
-        into directory: String
+        into directory: String, _ progress: TransferProgress
     ) async throws -> Fetched {
         var request = Flotilla_V1_OpenExportRequest()
         request.clusterID = Data(node.clusterID)
@@ -148,7 +165,8 @@ final class MoveTarget: Sendable {
             let place = "\(directory)/\(number)"
             do {
                 try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: false)
-                let fetched = try await ExportFetch(request, from: address, into: place, room: node.space.room)
+                let fetched = try await ExportFetch(
+                    request, from: address, into: place, room: node.space.room, progress: progress)
                 return Fetched(manifest: fetched.manifests.first, directory: place)
             } catch {
                 if Task.isCancelled { throw error }
@@ -162,7 +180,7 @@ final class MoveTarget: Sendable {
     func sweep() async {
         let node = node
         guard let host = node.host else { return }
-        let fetching = fetching.withLock { $0 }
+        let fetching = fetching.withLock { Set($0.keys) }
         do {
             try await offload {
                 let snapshot = try node.engine.snapshot()

@@ -5,15 +5,8 @@ internal import Logging
 internal import RaftHost
 internal import RaftLog
 internal import Synchronization
+internal import Telemetry
 internal import Wire
-
-/// Two digits for each byte.
-func hexadecimal(_ bytes: [UInt8]) -> String {
-    bytes.map { byte in
-        let digits = String(byte, radix: 16)
-        return digits.count == 1 ? "0" + digits : digits
-    }.joined()
-}
 
 /// What controller and group nodes have in common: a directory, an engine, one replica, and how it comes to
 /// take part. See `docs/architecture.md`, "Life of a node".
@@ -34,7 +27,10 @@ final class Node<Machine: StateMachine>: Sendable {
     let connections = ConnectionPool()
     let exports = ExportDesk()
     let space: SpaceGuard
+    let metrics = NodeMetrics()
+    let probe = PeerProbe()
     private let spaceTask: Task<Void, Never>
+    private let probeTask = Mutex<Task<Void, Never>?>(nil)
 
     private struct State {
         var host: ReplicaHost<Machine>?
@@ -45,6 +41,7 @@ final class Node<Machine: StateMachine>: Sendable {
         var receiving: (turn: UInt64, heardAt: UInt64)?
         var turns: UInt64 = 0
         var failure: EngineError?
+        var httpAddress = ""
     }
 
     init(_ options: ServeOptions, log: Logger, makeMachine: @escaping @Sendable () -> Machine) throws(EngineError) {
@@ -78,6 +75,11 @@ final class Node<Machine: StateMachine>: Sendable {
     var condition: String? { state.withLock { $0.condition } ?? host?.status.condition }
     /// Set when the replica has stopped for good.
     var failure: EngineError? { state.withLock { $0.failure } }
+
+    /// Where `/metrics` is served; empty if nowhere.
+    var httpAddress: String { state.withLock { $0.httpAddress } }
+
+    func servesHTTP(at address: Address) { state.withLock { $0.httpAddress = "\(address)" } }
 
     // MARK: - Coming to life
 
@@ -161,7 +163,7 @@ final class Node<Machine: StateMachine>: Sendable {
 
     private func setCluster(_ id: [UInt8]) throws(EngineError) {
         guard !id.isEmpty else { return }
-        try directory.record(clusterId: hexadecimal(id))
+        try directory.record(clusterId: id.hexadecimal)
         adoptCluster(id)
     }
 
@@ -274,11 +276,21 @@ final class Node<Machine: StateMachine>: Sendable {
             machine: makeMachine(), id: id, incarnation: incarnation, seed: random.next(), transport: self,
             observe: { [weak self] event in self?.observe(event) })
         state.withLock { $0.host = host }
+        let task = Task { [probe] in
+            await probe.run { [weak self] in
+                guard let status = self?.host?.status else { return [] }
+                return status.membership.members.filter { $0.id != status.id }
+            } ask: { [weak self] member in
+                await self?.identify(member.address)?.id == member.id
+            }
+        }
+        probeTask.withLock { $0 = task }
     }
 
     private func observe(_ event: ReplicaEvent) {
         switch event {
         case .roleChanged(let role, let term, let leader):
+            metrics.led(by: leader)
             log.info("\(role) in term \(term)", metadata: ["leader": "\(leader.map { "\($0)" } ?? "none")"])
         case .snapshotSending(let peer, let position): log.info("sending a snapshot at \(position) to node \(peer)")
         case .snapshotInstalled(let position):
@@ -292,6 +304,7 @@ final class Node<Machine: StateMachine>: Sendable {
             if membership[id]?.incarnation == incarnation { state.withLock { $0.condition = nil } }
         case .waits(let name?): log.warning("applies nothing more until \(name) is here; fetching it")
         case .waits(nil): log.info("goes on applying")
+        case .synced(let nanoseconds): metrics.diskSync.record(nanoseconds)
         case .noSpace(let place):
             log.error("no space left: \(place); writes wait until there is room")
             space.noteFull()
@@ -320,6 +333,7 @@ final class Node<Machine: StateMachine>: Sendable {
         host?.stop()
         links.stop()
         spaceTask.cancel()
+        probeTask.withLock { $0 }?.cancel()
         do throws(EngineError) { try engine.close() } catch { log.error("closing the engine: \(error)") }
     }
 

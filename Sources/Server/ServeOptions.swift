@@ -19,10 +19,12 @@ public struct ServeOptions: Sendable {
     /// Shards of a new cluster (controller only).
     public var shardCount: Int
     public var retainedEntries: UInt64
+    /// Where to serve metrics and health over HTTP, on the address of `listen`; 0: the system chooses; `nil`: nowhere.
+    public var httpPort: Int?
 
     public init(
         id: UInt64, gid: UInt64, cluster: [String], controllers: [String], directory: String, engine: EngineKind,
-        listen: String? = nil, shardCount: Int = 64, retainedEntries: UInt64 = 10_000
+        listen: String? = nil, shardCount: Int = 64, retainedEntries: UInt64 = 10_000, httpPort: Int? = nil
     ) {
         self.id = id
         self.gid = gid
@@ -33,6 +35,7 @@ public struct ServeOptions: Sendable {
         self.listen = listen
         self.shardCount = shardCount
         self.retainedEntries = retainedEntries
+        self.httpPort = httpPort
     }
 
     public var isController: Bool { gid == 0 }
@@ -73,6 +76,9 @@ extension ServeOptions {
         if directory.isEmpty { throw ServeError("-db names no directory", exitCode: 64) }
         if !(1...1024).contains(shardCount) {
             throw ServeError("--shards \(shardCount) is out of range; give 1 to 1024", exitCode: 64)
+        }
+        if let httpPort, !(0...65_535).contains(httpPort) {
+            throw ServeError("--http-port \(httpPort) is out of range; give 0 to 65535", exitCode: 64)
         }
         let text = listen ?? address
         guard let endpoint = Address(text) else {

@@ -77,7 +77,7 @@ final class ShardMover: Sendable {
                 // Controllers that know nothing of this cluster have nothing to say here.
                 guard next.clusterID.array == node.clusterID else {
                     node.log.error(
-                        "the controllers answer for cluster \(hexadecimal(next.clusterID.array)), and this node belongs to \(hexadecimal(node.clusterID)); start it with the right ones"
+                        "the controllers answer for cluster \(next.clusterID.hexadecimal), and this node belongs to \(node.clusterID.hexadecimal); start it with the right ones"
                     )
                     try? await Task.sleep(for: .seconds(10))
                     continue

@@ -11,9 +11,15 @@ internal import Wire
 struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServiceProtocol {
     let node: Node<Machine>
     /// Adds what only this kind of node knows.
-    let complete: @Sendable (inout Flotilla_V1_NodeStatus, _ exact: Bool) throws -> Void
+    let complete: @Sendable (inout Flotilla_V1_NodeStatus, Flotilla_V1_NodeStatusRequest) throws -> Void
 
     func node(request: Flotilla_V1_NodeStatusRequest, context: ServerContext) async throws -> Flotilla_V1_NodeStatus {
+        try await status(request)
+    }
+
+    func status(
+        _ request: Flotilla_V1_NodeStatusRequest = Flotilla_V1_NodeStatusRequest()
+    ) async throws -> Flotilla_V1_NodeStatus {
         var status = Flotilla_V1_NodeStatus()
         status.gid = node.options.gid
         status.id = node.options.id
@@ -22,7 +28,19 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
         status.version = ServerVersion.current
         status.clusterID = Data(node.clusterID)
         status.condition = node.condition ?? ""
-        status.storageBytes = (try? node.engine.statistics().storageBytes) ?? 0
+        if let statistics = try? node.engine.statistics() {
+            status.storageBytes = statistics.storageBytes
+            status.reusableBytes = statistics.reusableBytes
+        }
+        if let space = node.directory.fileSystem {
+            status.storageCapacity = space.capacityBytes
+            status.storageFree = space.freeBytes
+            status.fileSystem = space.name
+        }
+        status.shortOfSpace = node.space.isShort
+        status.startedMs = node.metrics.startedAt
+        status.httpAddress = node.httpAddress
+        status.metrics = node.metrics.wire(pending: node.host?.pendingRequests ?? 0, peers: node.probe.wire)
         guard let host = node.host else { return status }
         let replica = host.status
         status.role =
@@ -44,11 +62,10 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
         status.snapshotsSent = replica.snapshotsSent
         status.members = members(replica)
         var filled = status
-        let exact = request.exact
         let complete = complete
         filled = try await offload { [filled] in
             var status = filled
-            try complete(&status, exact)
+            try complete(&status, request)
             return status
         }
         return filled

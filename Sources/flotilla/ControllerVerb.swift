@@ -19,7 +19,8 @@ struct ControllerVerb: AsyncParsableCommand {
         func run() async throws {
             let options = ServeOptions(
                 id: serve.id, gid: 0, cluster: serve.addresses, controllers: [], directory: serve.db,
-                engine: serve.engine, listen: serve.listen, shardCount: shards, retainedEntries: serve.retain)
+                engine: serve.engine, listen: serve.listen, shardCount: shards, retainedEntries: serve.retain,
+                httpPort: serve.httpPort)
             try await serve.run {
                 let node = try await ControllerNode(options, log: serve.logger)
                 return ServeArguments.Running(

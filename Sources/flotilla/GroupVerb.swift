@@ -25,7 +25,7 @@ struct GroupVerb: AsyncParsableCommand {
             let options = ServeOptions(
                 id: serve.id, gid: gid, cluster: serve.addresses,
                 controllers: controllers.split(separator: ",").map(String.init), directory: serve.db,
-                engine: serve.engine, listen: serve.listen, retainedEntries: serve.retain)
+                engine: serve.engine, listen: serve.listen, retainedEntries: serve.retain, httpPort: serve.httpPort)
             try await serve.run {
                 let node = try await GroupNode(options, log: serve.logger)
                 return ServeArguments.Running(

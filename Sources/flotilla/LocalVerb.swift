@@ -1,8 +1,10 @@
 import ArgumentParser
 import Client
 import CommandSupport
+import Dashboard
 import Engines
 import Foundation
+import Logging
 import Server
 import Wire
 
@@ -26,12 +28,20 @@ struct LocalVerb: AsyncParsableCommand {
     @Option(help: "Where data and logs go.") var dataDir = "data/local"
     @Option(help: "The controllers' first port; groups follow at +100, +200, …") var basePort = 50_051
     @Option(help: "Applied log entries kept for followers that are behind.") var retain: UInt64 = 10_000
+    @Option(help: "Also serve the dashboard on this port; 0: the system chooses.") var dashboardPort: Int?
+    @OptionGroup var actions: DashboardActions
 
     func validate() throws {
         if !(1...32).contains(groups) { throw ValidationError("--groups takes 1 to 32.") }
         if !(1...9).contains(replicas) { throw ValidationError("--replicas takes 1 to 9.") }
         if !(1...9).contains(controllers) { throw ValidationError("--controllers takes 1 to 9.") }
         if !(1...1024).contains(shards) { throw ValidationError("--shards takes 1 to 1024.") }
+        if let dashboardPort, !(0...65_535).contains(dashboardPort) {
+            throw ValidationError("--dashboard-port takes 0 to 65535, not \(dashboardPort).")
+        }
+        if dashboardPort == nil, actions.allowActions || !actions.allowHost.isEmpty {
+            throw ValidationError("--allow-actions and --allow-host are for the dashboard; give --dashboard-port.")
+        }
         if basePort < 1 || basePort + 100 * groups + replicas > 65_535 {
             throw ValidationError("--base-port is out of range.")
         }
@@ -52,10 +62,19 @@ struct LocalVerb: AsyncParsableCommand {
         defer { Self.stop(children) }
         for address in controllerAddresses + (1...groups).flatMap({ addresses($0, replicas) }) {
             guard let endpoint = Address(address) else { continue }
-            do throws(ListenError) { try GRPCListener.check(endpoint) } catch {
+            do throws(ListenError) { try endpoint.checkIsFree() } catch {
                 note("flotilla: \(error.description), for example with --base-port")
                 throw Exit.unavailable
             }
+        }
+        // Before anything else: a port that is taken is known at once, and the page shows how the cluster comes up.
+        var dashboard: DashboardServer?
+        if let dashboardPort {
+            dashboard = try await startDashboard(
+                DashboardOptions(
+                    listen: Address(host: "127.0.0.1", port: dashboardPort), controllers: controllerAddresses,
+                    interval: .seconds(1), allowActions: actions.allowActions, hosts: actions.allowHost),
+                logLevel: .warning)
         }
         try FileManager.default.createDirectory(atPath: dataDir, withIntermediateDirectories: true)
         for node in 0..<controllers {
@@ -91,6 +110,7 @@ struct LocalVerb: AsyncParsableCommand {
             )
             print("use it: export FLOTILLA_ENDPOINTS=\(controllerAddresses.joined(separator: ","))")
             print("        flotilla kv put hello world; flotilla kv get hello; flotilla group status")
+            if let dashboard { print("dashboard: http://\(dashboard.endpoint)") }
             // Whoever waits for this line may read it from a pipe.
             fflush(nil)
         }
@@ -105,6 +125,7 @@ struct LocalVerb: AsyncParsableCommand {
             }
         }
         note("stopping")
+        dashboard?.stop()
     }
 
     private func launch(_ name: String, _ arguments: [String]) throws -> Process {

@@ -41,6 +41,6 @@ struct Flotilla: AsyncParsableCommand {
         version: "flotilla \(ServerVersion.current)",
         subcommands: [
             KvVerb.self, ControllerVerb.self, GroupVerb.self, LocalVerb.self, BenchVerb.self, SnapshotVerb.self,
-            BackupVerb.self,
+            BackupVerb.self, DashboardVerb.self,
         ])
 }

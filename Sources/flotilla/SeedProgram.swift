@@ -5,6 +5,7 @@ enum SeedProgram: String, CaseIterable {
     case controllerClient = "shardctrlerclient"
     case groupServer = "shardkvserver"
     case groupClient = "shardkvclient"
+    case dashboardServer = "dashboard-server"
 
     struct UsageError: Error, CustomStringConvertible {
         var description: String
@@ -16,15 +17,20 @@ enum SeedProgram: String, CaseIterable {
         case .controllerServer:
             [
                 "id": "--id", "cluster": "--cluster", "db": "--db", "engine": "--engine", "listen": "--listen",
-                "shards": "--shards", "retain": "--retain",
+                "shards": "--shards", "retain": "--retain", "http-port": "--http-port",
             ]
         case .groupServer:
             [
                 "id": "--id", "gid": "--gid", "cluster": "--cluster", "ctrlers": "--controllers", "db": "--db",
-                "engine": "--engine", "listen": "--listen", "retain": "--retain",
+                "engine": "--engine", "listen": "--listen", "retain": "--retain", "http-port": "--http-port",
             ]
         case .controllerClient, .groupClient:
             ["addrs": "--endpoints", "ctrlers": "--endpoints", "endpoints": "--endpoints", "w": "-w"]
+        case .dashboardServer:
+            [
+                "port": "--port", "config-addrs": "--controllers", "update-interval": "--update-interval",
+                "listen": "--listen", "allow-host": "--allow-host",
+            ]
         }
     }
 
@@ -41,6 +47,9 @@ enum SeedProgram: String, CaseIterable {
         case .groupClient:
             "usage: \(program) [-ctrlers HOST:PORT,…] get KEY | put KEY VALUE | append KEY VALUE | delete KEY | "
                 + "bench N [CLIENTS] | status"
+        case .dashboardServer:
+            "usage: \(program) [-port 8080] [-config-addrs HOST:PORT,…] [-update-interval 5s] [-listen IP] "
+                + "[-allow-actions] [-allow-host NAME]"
         }
     }
 
@@ -55,6 +64,9 @@ enum SeedProgram: String, CaseIterable {
         case .groupServer:
             try none(rest)
             return ["group", "serve"] + options
+        case .dashboardServer:
+            try none(rest)
+            return ["dashboard"] + options
         case .controllerClient:
             guard let verb = rest.first else { throw UsageError(description: "a command is missing") }
             guard ["join", "leave", "move", "query", "status"].contains(verb) else {
@@ -90,6 +102,11 @@ enum SeedProgram: String, CaseIterable {
             }
             if name == "h" || name == "help" { return (nil, []) }
             if name == "version" { return (["--version"], []) }
+            // The one flag without an argument.
+            if self == .dashboardServer, name == "allow-actions", value == nil || value == "true" {
+                options.append("--allow-actions")
+                continue
+            }
             guard let option = flags[String(name)] else {
                 throw UsageError(description: "flag provided but not defined: -\(name)")
             }

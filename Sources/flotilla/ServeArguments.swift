@@ -6,6 +6,7 @@ import Foundation
 import Logging
 import Server
 import Synchronization
+import Wire
 
 extension EngineKind: ExpressibleByArgument {}
 
@@ -17,6 +18,8 @@ struct ServeArguments: ParsableArguments {
     @Option(help: "rocksdb, lmdb or sqlite.") var engine: EngineKind = .rocksdb
     @Option(help: "Where to listen, IP:PORT (default: the node's address in --cluster).") var listen: String?
     @Option(help: "Applied log entries kept for followers that are behind.") var retain: UInt64 = 10_000
+    @Option(help: "Serve /metrics, /healthz and /readyz on this port of the same address; 0: the system chooses.")
+    var httpPort: Int?
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel = "info"
     @Flag(help: .hidden) var exitWithParent = false
 

@@ -6,7 +6,8 @@ import time
 import traceback
 
 import checks
-import engine_checks  # noqa: F401 (registers its checks)
+import dashboard_checks  # noqa: F401 (registers its checks)
+import engine_checks  # noqa: F401
 import into_checks  # noqa: F401
 import live_backup_checks  # noqa: F401
 import restore_checks  # noqa: F401

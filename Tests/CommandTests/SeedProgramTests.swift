@@ -34,6 +34,28 @@ import Testing
                 == ["controller", "join", "--", "100=a:1,b:1"])
     }
 
+    @Test func theDashboardTakesEraftsFlags() throws {
+        #expect(
+            try SeedProgram.dashboardServer.translate([
+                "-port=8080", "-config-addrs=localhost:50051,localhost:50052", "-update-interval=5s", "-allow-actions",
+            ]) == [
+                "dashboard", "--port=8080", "--controllers=localhost:50051,localhost:50052", "--update-interval=5s",
+                "--allow-actions",
+            ])
+        #expect(throws: SeedProgram.UsageError.self) {
+            try SeedProgram.dashboardServer.translate(["-allow-actions=maybe"])
+        }
+    }
+
+    @Test func durationsAreGos() {
+        for (text, expected): (String, Duration?) in [
+            ("5s", .seconds(5)), ("250ms", .milliseconds(250)), ("1m30s", .seconds(90)), ("1.5s", .milliseconds(1500)),
+            ("5", nil), ("s", nil), ("", nil), ("5s ", nil), ("-5s", nil), ("5x", nil), ("1e9s", nil),
+        ] {
+            #expect(GoDuration(argument: text)?.value == expected, "\(text)")
+        }
+    }
+
     @Test func helpIsNoError() throws {
         for program in SeedProgram.allCases { #expect(try program.translate(["-h"]) == nil) }
     }

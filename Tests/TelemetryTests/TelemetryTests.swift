@@ -77,7 +77,8 @@ import Testing
         var text = MetricsText()
         text.histogram("wait_seconds", "Wait.", histogram)
         #expect(text.text.contains("wait_seconds_bucket{le=\"1e-05\"} 1\nwait_seconds_bucket{le=\"2e-05\"} 2\n"))
-        #expect(text.text.contains("wait_seconds_bucket{le=\"+Inf\"} 2\nwait_seconds_sum 2.4e-05\nwait_seconds_count 2\n"))
+        #expect(
+            text.text.contains("wait_seconds_bucket{le=\"+Inf\"} 2\nwait_seconds_sum 2.4e-05\nwait_seconds_count 2\n"))
     }
 
     @Test func metersAndCountersTakeManyThreads() async {

@@ -9,7 +9,7 @@ typedef struct {
   unsigned long size;
 } flotilla_page;
 
-extern const flotilla_page flotilla_pages[];
-extern const unsigned long flotilla_pages_count;
+// NULL: there is no such page.
+const flotilla_page *flotilla_page_named(const char *name);
 
 #endif

@@ -9,6 +9,8 @@ public struct ErrorReport: Encodable, Sendable, Equatable {
         case misdirected
         case unavailable
         case outcomeUnknown = "outcome-unknown"
+        /// A defect, or damaged data.
+        case `internal`
 
         /// Of HTTP.
         public var status: Int {
@@ -21,6 +23,7 @@ public struct ErrorReport: Encodable, Sendable, Equatable {
             case .misdirected: 421
             case .unavailable: 503
             case .outcomeUnknown: 504
+            case .internal: 500
             }
         }
     }

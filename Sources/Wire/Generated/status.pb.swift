@@ -127,6 +127,9 @@ public nonisolated struct Flotilla_V1_NodeStatusRequest: Sendable {
   /// Count keys and compute content hashes by scanning (slower, exact).
   public var exact: Bool = false
 
+  /// The same for these shards alone.
+  public var exactShards: [UInt32] = []
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -253,11 +256,192 @@ public nonisolated struct Flotilla_V1_NodeStatus: @unchecked Sendable {
     set {_uniqueStorage()._logTimeMs = newValue}
   }
 
+  public var metrics: Flotilla_V1_NodeMetrics {
+    get {_storage._metrics ?? Flotilla_V1_NodeMetrics()}
+    set {_uniqueStorage()._metrics = newValue}
+  }
+  /// Returns true if `metrics` has been explicitly set.
+  public var hasMetrics: Bool {_storage._metrics != nil}
+  /// Clears the value of `metrics`. Subsequent reads from it will return its default value.
+  public mutating func clearMetrics() {_uniqueStorage()._metrics = nil}
+
+  /// Where it serves /metrics, /healthz and /readyz; empty if it doesn't.
+  public var httpAddress: String {
+    get {_storage._httpAddress}
+    set {_uniqueStorage()._httpAddress = newValue}
+  }
+
+  /// Of the file system that the directory is on, and its name: equal for nodes that share one.
+  public var storageCapacity: UInt64 {
+    get {_storage._storageCapacity}
+    set {_uniqueStorage()._storageCapacity = newValue}
+  }
+
+  public var storageFree: UInt64 {
+    get {_storage._storageFree}
+    set {_uniqueStorage()._storageFree = newValue}
+  }
+
+  public var fileSystem: String {
+    get {_storage._fileSystem}
+    set {_uniqueStorage()._fileSystem = newValue}
+  }
+
+  /// Free inside the engine's files.
+  public var reusableBytes: UInt64 {
+    get {_storage._reusableBytes}
+    set {_uniqueStorage()._reusableBytes = newValue}
+  }
+
+  /// New values are refused until there is room.
+  public var shortOfSpace: Bool {
+    get {_storage._shortOfSpace}
+    set {_uniqueStorage()._shortOfSpace = newValue}
+  }
+
+  /// Unix milliseconds at which the process began.
+  public var startedMs: UInt64 {
+    get {_storage._startedMs}
+    set {_uniqueStorage()._startedMs = newValue}
+  }
+
+  /// Shards that are being fetched from other groups.
+  public var transfers: [Flotilla_V1_Transfer] {
+    get {_storage._transfers}
+    set {_uniqueStorage()._transfers = newValue}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+public nonisolated struct Flotilla_V1_Transfer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var shard: UInt32 = 0
+
+  public var epoch: UInt64 = 0
+
+  public var copiedBytes: UInt64 = 0
+
+  /// 0 until the source has said.
+  public var totalBytes: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// Counted since the process began, except for what is pending.
+public nonisolated struct Flotilla_V1_NodeMetrics: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var operations: [Flotilla_V1_OperationMetrics] = []
+
+  /// Batches that were synced to the disk: log entries, votes, and what was applied with them.
+  public var diskSync: Flotilla_V1_DurationHistogram {
+    get {_diskSync ?? Flotilla_V1_DurationHistogram()}
+    set {_diskSync = newValue}
+  }
+  /// Returns true if `diskSync` has been explicitly set.
+  public var hasDiskSync: Bool {self._diskSync != nil}
+  /// Clears the value of `diskSync`. Subsequent reads from it will return its default value.
+  public mutating func clearDiskSync() {self._diskSync = nil}
+
+  public var leaderChanges: UInt64 = 0
+
+  public var proposalsPending: UInt64 = 0
+
+  public var proposalsFailed: UInt64 = 0
+
+  public var peers: [Flotilla_V1_PeerRoundTrip] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _diskSync: Flotilla_V1_DurationHistogram? = nil
+}
+
+/// What clients asked of this node: from the arrival of a request to its answer.
+public nonisolated struct Flotilla_V1_OperationMetrics: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// get, scan, put, append, delete, compareAndSet
+  public var operation: String = String()
+
+  /// Answered with an error that isn't "ask somebody else".
+  public var errors: UInt64 = 0
+
+  public var latency: Flotilla_V1_DurationHistogram {
+    get {_latency ?? Flotilla_V1_DurationHistogram()}
+    set {_latency = newValue}
+  }
+  /// Returns true if `latency` has been explicitly set.
+  public var hasLatency: Bool {self._latency != nil}
+  /// Clears the value of `latency`. Subsequent reads from it will return its default value.
+  public mutating func clearLatency() {self._latency = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _latency: Flotilla_V1_DurationHistogram? = nil
+}
+
+/// Buckets whose bounds grow by the square root of 2, from 10 microseconds; the 49th counts what took longer than all.
+public nonisolated struct Flotilla_V1_DurationHistogram: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var counts: [UInt64] = []
+
+  public var sumNs: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Flotilla_V1_PeerRoundTrip: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var id: UInt64 = 0
+
+  public var address: String = String()
+
+  /// Of the last call that was answered; 0 if none was.
+  public var lastNs: UInt64 = 0
+
+  /// Since that answer.
+  public var heardAgoMs: UInt64 = 0
+
+  public var roundTrips: Flotilla_V1_DurationHistogram {
+    get {_roundTrips ?? Flotilla_V1_DurationHistogram()}
+    set {_roundTrips = newValue}
+  }
+  /// Returns true if `roundTrips` has been explicitly set.
+  public var hasRoundTrips: Bool {self._roundTrips != nil}
+  /// Clears the value of `roundTrips`. Subsequent reads from it will return its default value.
+  public mutating func clearRoundTrips() {self._roundTrips = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _roundTrips: Flotilla_V1_DurationHistogram? = nil
 }
 
 public nonisolated struct Flotilla_V1_ShardStatus: Sendable {
@@ -281,6 +465,14 @@ public nonisolated struct Flotilla_V1_ShardStatus: Sendable {
   public var userHash: String = String()
 
   public var sessionHash: String = String()
+
+  /// Of the state that was scanned; only in an exact answer.
+  public var appliedIndex: UInt64 = 0
+
+  /// Requests for its keys that this node has answered since it began.
+  public var reads: UInt64 = 0
+
+  public var writes: UInt64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -437,7 +629,7 @@ nonisolated extension Flotilla_V1_ShardState: SwiftProtobuf._ProtoNameProviding 
 
 nonisolated extension Flotilla_V1_NodeStatusRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".NodeStatusRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}exact\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}exact\0\u{3}exact_shards\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -446,6 +638,7 @@ nonisolated extension Flotilla_V1_NodeStatusRequest: SwiftProtobuf.Message, Swif
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBoolField(value: &self.exact) }()
+      case 2: try { try decoder.decodeRepeatedUInt32Field(value: &self.exactShards) }()
       default: break
       }
     }
@@ -455,11 +648,15 @@ nonisolated extension Flotilla_V1_NodeStatusRequest: SwiftProtobuf.Message, Swif
     if self.exact != false {
       try visitor.visitSingularBoolField(value: self.exact, fieldNumber: 1)
     }
+    if !self.exactShards.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.exactShards, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Flotilla_V1_NodeStatusRequest, rhs: Flotilla_V1_NodeStatusRequest) -> Bool {
     if lhs.exact != rhs.exact {return false}
+    if lhs.exactShards != rhs.exactShards {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -467,7 +664,7 @@ nonisolated extension Flotilla_V1_NodeStatusRequest: SwiftProtobuf.Message, Swif
 
 nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}id\0\u{1}address\0\u{1}role\0\u{1}term\0\u{3}commit_index\0\u{3}last_applied\0\u{3}first_index\0\u{3}last_index\0\u{3}leader_id\0\u{3}leader_address\0\u{3}storage_bytes\0\u{1}engine\0\u{1}version\0\u{1}config\0\u{3}snapshots_installed\0\u{3}snapshots_sent\0\u{1}shards\0\u{1}members\0\u{3}cluster_id\0\u{1}condition\0\u{3}log_time_ms\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}id\0\u{1}address\0\u{1}role\0\u{1}term\0\u{3}commit_index\0\u{3}last_applied\0\u{3}first_index\0\u{3}last_index\0\u{3}leader_id\0\u{3}leader_address\0\u{3}storage_bytes\0\u{1}engine\0\u{1}version\0\u{1}config\0\u{3}snapshots_installed\0\u{3}snapshots_sent\0\u{1}shards\0\u{1}members\0\u{3}cluster_id\0\u{1}condition\0\u{3}log_time_ms\0\u{1}metrics\0\u{3}http_address\0\u{3}storage_capacity\0\u{3}storage_free\0\u{3}file_system\0\u{3}reusable_bytes\0\u{3}short_of_space\0\u{3}started_ms\0\u{1}transfers\0")
 
   fileprivate class _StorageClass {
     var _gid: UInt64 = 0
@@ -492,6 +689,15 @@ nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtob
     var _clusterID: Data = Data()
     var _condition: String = String()
     var _logTimeMs: UInt64 = 0
+    var _metrics: Flotilla_V1_NodeMetrics? = nil
+    var _httpAddress: String = String()
+    var _storageCapacity: UInt64 = 0
+    var _storageFree: UInt64 = 0
+    var _fileSystem: String = String()
+    var _reusableBytes: UInt64 = 0
+    var _shortOfSpace: Bool = false
+    var _startedMs: UInt64 = 0
+    var _transfers: [Flotilla_V1_Transfer] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -524,6 +730,15 @@ nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtob
       _clusterID = source._clusterID
       _condition = source._condition
       _logTimeMs = source._logTimeMs
+      _metrics = source._metrics
+      _httpAddress = source._httpAddress
+      _storageCapacity = source._storageCapacity
+      _storageFree = source._storageFree
+      _fileSystem = source._fileSystem
+      _reusableBytes = source._reusableBytes
+      _shortOfSpace = source._shortOfSpace
+      _startedMs = source._startedMs
+      _transfers = source._transfers
     }
   }
 
@@ -564,6 +779,15 @@ nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtob
         case 20: try { try decoder.decodeSingularBytesField(value: &_storage._clusterID) }()
         case 21: try { try decoder.decodeSingularStringField(value: &_storage._condition) }()
         case 22: try { try decoder.decodeSingularUInt64Field(value: &_storage._logTimeMs) }()
+        case 23: try { try decoder.decodeSingularMessageField(value: &_storage._metrics) }()
+        case 24: try { try decoder.decodeSingularStringField(value: &_storage._httpAddress) }()
+        case 25: try { try decoder.decodeSingularUInt64Field(value: &_storage._storageCapacity) }()
+        case 26: try { try decoder.decodeSingularUInt64Field(value: &_storage._storageFree) }()
+        case 27: try { try decoder.decodeSingularStringField(value: &_storage._fileSystem) }()
+        case 28: try { try decoder.decodeSingularUInt64Field(value: &_storage._reusableBytes) }()
+        case 29: try { try decoder.decodeSingularBoolField(value: &_storage._shortOfSpace) }()
+        case 30: try { try decoder.decodeSingularUInt64Field(value: &_storage._startedMs) }()
+        case 31: try { try decoder.decodeRepeatedMessageField(value: &_storage._transfers) }()
         default: break
         }
       }
@@ -642,6 +866,33 @@ nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtob
       if _storage._logTimeMs != 0 {
         try visitor.visitSingularUInt64Field(value: _storage._logTimeMs, fieldNumber: 22)
       }
+      try { if let v = _storage._metrics {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 23)
+      } }()
+      if !_storage._httpAddress.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._httpAddress, fieldNumber: 24)
+      }
+      if _storage._storageCapacity != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._storageCapacity, fieldNumber: 25)
+      }
+      if _storage._storageFree != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._storageFree, fieldNumber: 26)
+      }
+      if !_storage._fileSystem.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._fileSystem, fieldNumber: 27)
+      }
+      if _storage._reusableBytes != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._reusableBytes, fieldNumber: 28)
+      }
+      if _storage._shortOfSpace != false {
+        try visitor.visitSingularBoolField(value: _storage._shortOfSpace, fieldNumber: 29)
+      }
+      if _storage._startedMs != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._startedMs, fieldNumber: 30)
+      }
+      if !_storage._transfers.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._transfers, fieldNumber: 31)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -673,6 +924,15 @@ nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtob
         if _storage._clusterID != rhs_storage._clusterID {return false}
         if _storage._condition != rhs_storage._condition {return false}
         if _storage._logTimeMs != rhs_storage._logTimeMs {return false}
+        if _storage._metrics != rhs_storage._metrics {return false}
+        if _storage._httpAddress != rhs_storage._httpAddress {return false}
+        if _storage._storageCapacity != rhs_storage._storageCapacity {return false}
+        if _storage._storageFree != rhs_storage._storageFree {return false}
+        if _storage._fileSystem != rhs_storage._fileSystem {return false}
+        if _storage._reusableBytes != rhs_storage._reusableBytes {return false}
+        if _storage._shortOfSpace != rhs_storage._shortOfSpace {return false}
+        if _storage._startedMs != rhs_storage._startedMs {return false}
+        if _storage._transfers != rhs_storage._transfers {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -682,9 +942,246 @@ nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtob
   }
 }
 
+nonisolated extension Flotilla_V1_Transfer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Transfer"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}shard\0\u{1}epoch\0\u{3}copied_bytes\0\u{3}total_bytes\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.shard) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.copiedBytes) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.totalBytes) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.shard != 0 {
+      try visitor.visitSingularUInt32Field(value: self.shard, fieldNumber: 1)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 2)
+    }
+    if self.copiedBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.copiedBytes, fieldNumber: 3)
+    }
+    if self.totalBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.totalBytes, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_Transfer, rhs: Flotilla_V1_Transfer) -> Bool {
+    if lhs.shard != rhs.shard {return false}
+    if lhs.epoch != rhs.epoch {return false}
+    if lhs.copiedBytes != rhs.copiedBytes {return false}
+    if lhs.totalBytes != rhs.totalBytes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_NodeMetrics: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".NodeMetrics"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}operations\0\u{3}disk_sync\0\u{3}leader_changes\0\u{3}proposals_pending\0\u{3}proposals_failed\0\u{1}peers\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.operations) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._diskSync) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.leaderChanges) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.proposalsPending) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.proposalsFailed) }()
+      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.peers) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.operations.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.operations, fieldNumber: 1)
+    }
+    try { if let v = self._diskSync {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if self.leaderChanges != 0 {
+      try visitor.visitSingularUInt64Field(value: self.leaderChanges, fieldNumber: 3)
+    }
+    if self.proposalsPending != 0 {
+      try visitor.visitSingularUInt64Field(value: self.proposalsPending, fieldNumber: 4)
+    }
+    if self.proposalsFailed != 0 {
+      try visitor.visitSingularUInt64Field(value: self.proposalsFailed, fieldNumber: 5)
+    }
+    if !self.peers.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.peers, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_NodeMetrics, rhs: Flotilla_V1_NodeMetrics) -> Bool {
+    if lhs.operations != rhs.operations {return false}
+    if lhs._diskSync != rhs._diskSync {return false}
+    if lhs.leaderChanges != rhs.leaderChanges {return false}
+    if lhs.proposalsPending != rhs.proposalsPending {return false}
+    if lhs.proposalsFailed != rhs.proposalsFailed {return false}
+    if lhs.peers != rhs.peers {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_OperationMetrics: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".OperationMetrics"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}operation\0\u{1}errors\0\u{1}latency\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.operation) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.errors) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._latency) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.operation.isEmpty {
+      try visitor.visitSingularStringField(value: self.operation, fieldNumber: 1)
+    }
+    if self.errors != 0 {
+      try visitor.visitSingularUInt64Field(value: self.errors, fieldNumber: 2)
+    }
+    try { if let v = self._latency {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_OperationMetrics, rhs: Flotilla_V1_OperationMetrics) -> Bool {
+    if lhs.operation != rhs.operation {return false}
+    if lhs.errors != rhs.errors {return false}
+    if lhs._latency != rhs._latency {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_DurationHistogram: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".DurationHistogram"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counts\0\u{3}sum_ns\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedUInt64Field(value: &self.counts) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.sumNs) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.counts.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.counts, fieldNumber: 1)
+    }
+    if self.sumNs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sumNs, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_DurationHistogram, rhs: Flotilla_V1_DurationHistogram) -> Bool {
+    if lhs.counts != rhs.counts {return false}
+    if lhs.sumNs != rhs.sumNs {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_PeerRoundTrip: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".PeerRoundTrip"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}address\0\u{3}last_ns\0\u{3}heard_ago_ms\0\u{3}round_trips\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.address) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.lastNs) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.heardAgoMs) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._roundTrips) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.id != 0 {
+      try visitor.visitSingularUInt64Field(value: self.id, fieldNumber: 1)
+    }
+    if !self.address.isEmpty {
+      try visitor.visitSingularStringField(value: self.address, fieldNumber: 2)
+    }
+    if self.lastNs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.lastNs, fieldNumber: 3)
+    }
+    if self.heardAgoMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.heardAgoMs, fieldNumber: 4)
+    }
+    try { if let v = self._roundTrips {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_PeerRoundTrip, rhs: Flotilla_V1_PeerRoundTrip) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.address != rhs.address {return false}
+    if lhs.lastNs != rhs.lastNs {return false}
+    if lhs.heardAgoMs != rhs.heardAgoMs {return false}
+    if lhs._roundTrips != rhs._roundTrips {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Flotilla_V1_ShardStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ShardStatus"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}shard\0\u{1}group\0\u{1}state\0\u{1}epoch\0\u{1}keys\0\u{1}bytes\0\u{3}user_hash\0\u{3}session_hash\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}shard\0\u{1}group\0\u{1}state\0\u{1}epoch\0\u{1}keys\0\u{1}bytes\0\u{3}user_hash\0\u{3}session_hash\0\u{3}applied_index\0\u{1}reads\0\u{1}writes\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -700,6 +1197,9 @@ nonisolated extension Flotilla_V1_ShardStatus: SwiftProtobuf.Message, SwiftProto
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
       case 7: try { try decoder.decodeSingularStringField(value: &self.userHash) }()
       case 8: try { try decoder.decodeSingularStringField(value: &self.sessionHash) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.appliedIndex) }()
+      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.reads) }()
+      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.writes) }()
       default: break
       }
     }
@@ -730,6 +1230,15 @@ nonisolated extension Flotilla_V1_ShardStatus: SwiftProtobuf.Message, SwiftProto
     if !self.sessionHash.isEmpty {
       try visitor.visitSingularStringField(value: self.sessionHash, fieldNumber: 8)
     }
+    if self.appliedIndex != 0 {
+      try visitor.visitSingularUInt64Field(value: self.appliedIndex, fieldNumber: 9)
+    }
+    if self.reads != 0 {
+      try visitor.visitSingularUInt64Field(value: self.reads, fieldNumber: 10)
+    }
+    if self.writes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.writes, fieldNumber: 11)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -742,6 +1251,9 @@ nonisolated extension Flotilla_V1_ShardStatus: SwiftProtobuf.Message, SwiftProto
     if lhs.bytes != rhs.bytes {return false}
     if lhs.userHash != rhs.userHash {return false}
     if lhs.sessionHash != rhs.sessionHash {return false}
+    if lhs.appliedIndex != rhs.appliedIndex {return false}
+    if lhs.reads != rhs.reads {return false}
+    if lhs.writes != rhs.writes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,49 @@
+internal import Synchronization
+
+/// Hands the newest piece to everyone who listens. Who is slow misses pieces, never a newer one for an older.
+final class Broadcast: Sendable {
+    /// More listeners than that are an accident.
+    static let listenersMax = 256
+
+    private struct State {
+        var listeners: [UInt64: AsyncStream<[UInt8]>.Continuation] = [:]
+        var next: UInt64 = 0
+        var newest: [UInt8]?
+    }
+
+    private let state = Mutex(State())
+
+    /// A stream that begins with the newest piece; `nil` if too many listen.
+    func listen() -> AsyncStream<[UInt8]>? {
+        let (stream, continuation) = AsyncStream<[UInt8]>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let id = state.withLock { state -> UInt64? in
+            guard state.listeners.count < Self.listenersMax else { return nil }
+            state.next += 1
+            state.listeners[state.next] = continuation
+            if let newest = state.newest { continuation.yield(newest) }
+            return state.next
+        }
+        guard let id else { return nil }
+        continuation.onTermination = { [weak self] _ in
+            self?.state.withLock { _ = $0.listeners.removeValue(forKey: id) }
+        }
+        return stream
+    }
+
+    func send(_ piece: [UInt8]) {
+        let listeners = state.withLock { state in
+            state.newest = piece
+            return Array(state.listeners.values)
+        }
+        for listener in listeners { listener.yield(piece) }
+    }
+
+    /// For connections to stay open, and for ones that are gone to be noticed. Nobody's newest.
+    func keepAlive(_ piece: [UInt8]) {
+        for listener in state.withLock({ Array($0.listeners.values) }) { listener.yield(piece) }
+    }
+
+    func finish() {
+        for listener in state.withLock({ Array($0.listeners.values) }) { listener.finish() }
+    }
+}

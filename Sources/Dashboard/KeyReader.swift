@@ -1,0 +1,82 @@
+internal import Client
+internal import DashboardModel
+internal import Foundation
+internal import HTTPService
+internal import Keyspace
+internal import RaftLog
+
+/// Reads keys for people, as a client of the cluster.
+struct KeyReader: Sendable {
+    /// Of a scan, values that are read at once: each may be long.
+    private static let concurrencyMax = 16
+
+    private let client: FlotillaClient
+    private let view: ClusterView
+
+    init(controllers: [String], view: ClusterView) {
+        var options = FlotillaClient.Options()
+        options.deadline = .seconds(5)
+        client = FlotillaClient(endpoints: controllers, options: options)
+        self.view = view
+    }
+
+    func get(_ question: HTTPQuestion) async throws -> Answer.KeyValue {
+        guard let key = try bytes(question, "key") else { throw APIError(.badRequest, "give key= or keyBase64=") }
+        let value = try await client.get(key)
+        guard let config = view.current.config, config.shardCount > 0 else {
+            throw APIError(.unavailable, "no controller has answered yet, so the shard map isn't known")
+        }
+        let shard = Slot.shard(of: key, shardCount: config.shardCount)
+        let group = config.shards.indices.contains(shard) ? config.shards[shard] : 0
+        return Answer.KeyValue(key: key, value: value, shardId: shard, groupId: group)
+    }
+
+    func scan(_ question: HTTPQuestion) async throws -> Answer.KeyPage {
+        let prefix = try bytes(question, "prefix") ?? []
+        let limit: Int
+        if let text = question.parameter("limit") {
+            guard let number = Int(text), (1...1_000).contains(number) else {
+                throw APIError(.badRequest, "limit=\(text): give a number from 1 to 1000")
+            }
+            limit = number
+        } else {
+            limit = 100
+        }
+        var start = prefix
+        // The next key after `after` is that with a zero byte added.
+        if let after = try bytes(question, "after"), !after.lexicographicallyPrecedes(prefix) { start = after + [0] }
+        // Keys first: a page of long values from every shard at once would be too much.
+        let found = try await client.scan(
+            start: start, end: successor(ofPrefix: prefix) ?? [], limit: limit + 1, keysOnly: true)
+        let keys = found.prefix(limit).map(\.key)
+        let client = client
+        let pairs = try await withThrowingTaskGroup(of: (Int, Answer.KeyPage.Pair?).self) { group in
+            var waiting = Array(keys.enumerated())[...]
+            func start() {
+                guard let (number, key) = waiting.popFirst() else { return }
+                group.addTask {
+                    // Deleted since: not there any more.
+                    (number, try await client.get(key).map { Answer.KeyPage.Pair(key: key, value: $0) })
+                }
+            }
+            for _ in 0..<Self.concurrencyMax { start() }
+            var pairs: [(Int, Answer.KeyPage.Pair)] = []
+            for try await (number, pair) in group {
+                if let pair { pairs.append((number, pair)) }
+                start()
+            }
+            return pairs.sorted { $0.0 < $1.0 }.map(\.1)
+        }
+        return Answer.KeyPage(pairs: pairs, after: found.count > limit ? keys.last : nil)
+    }
+
+    private func bytes(_ question: HTTPQuestion, _ name: String) throws(APIError) -> [UInt8]? {
+        if let text = question.parameter("\(name)Base64") {
+            guard let data = Data(base64Encoded: text) else {
+                throw APIError(.badRequest, "\(name)Base64=\(text) is not Base64")
+            }
+            return Array(data)
+        }
+        return question.parameter(name).map { Array($0.utf8) }
+    }
+}

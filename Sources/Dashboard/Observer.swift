@@ -1,0 +1,102 @@
+internal import Client
+internal import DashboardModel
+internal import Foundation
+internal import Synchronization
+internal import Wire
+
+/// Looks at the whole cluster once: the map, then every node.
+final class Observer: Sendable {
+    /// A node that takes longer is shown as one that doesn't answer.
+    private static let patience: Duration = .seconds(2)
+    /// Nodes that are asked at once.
+    private static let concurrencyMax = 64
+
+    let controllers: [String]
+    let controller: ControllerClient
+    let status = StatusClient(timeout: patience)
+    /// Where the controller's members say that they are.
+    private let known: Mutex<[String]>
+    private let lastConfig = Mutex<Flotilla_V1_Config?>(nil)
+
+    init(_ controllers: [String]) {
+        self.controllers = controllers
+        controller = ControllerClient(endpoints: controllers, deadline: Self.patience)
+        known = Mutex(controllers)
+    }
+
+    private struct Target: Sendable {
+        var gid: UInt64
+        /// Its place among the group's addresses.
+        var place: Int
+        var address: String
+    }
+
+    func observe() async -> Observation {
+        async let answer = query()
+        // The controllers are asked while the map is awaited: each may be all that is left to see.
+        let controllers = known.withLock { $0 }
+        async let seen = ask(controllers.enumerated().map { Target(gid: 0, place: $0.offset, address: $0.element) })
+        let config = await answer
+        let result: Observation.ConfigResult
+        switch config {
+        case .success(let config):
+            lastConfig.withLock { $0 = config }
+            result = .answered(ConfigReport(config))
+        case .failure(let error): result = .failed(error.message)
+        }
+        let groups = lastConfig.withLock { $0 }?.groups ?? []
+        let targets = groups.flatMap { group in
+            group.addresses.enumerated().map { Target(gid: group.gid, place: $0.offset, address: $0.element) }
+        }
+        let nodes = await seen + ask(targets)
+        learnControllers(nodes)
+        return Observation(
+            at: UInt64(max(0, Date().timeIntervalSince1970 * 1000)), config: result, nodes: nodes)
+    }
+
+    private func query() async -> Result<Flotilla_V1_Config, ClientError> {
+        do throws(ClientError) { return .success(try await controller.query()) } catch { return .failure(error) }
+    }
+
+    private func ask(_ targets: [Target]) async -> [NodeObservation] {
+        await withTaskGroup(of: (Int, NodeObservation).self) { group in
+            var waiting = Array(targets.enumerated())[...]
+            var nodes: [(Int, NodeObservation)] = []
+            func start() {
+                guard let (number, target) = waiting.popFirst() else { return }
+                group.addTask { (number, await self.ask(target)) }
+            }
+            for _ in 0..<Self.concurrencyMax { start() }
+            for await node in group {
+                nodes.append(node)
+                start()
+            }
+            return nodes.sorted { $0.0 < $1.0 }.map(\.1)
+        }
+    }
+
+    private func ask(_ target: Target) async -> NodeObservation {
+        let result: NodeObservation.Result
+        do throws(ClientError) { result = .answered(NodeReport(try await status.node(target.address))) } catch {
+            result = .failed(error.message)
+        }
+        return NodeObservation(gid: target.gid, id: UInt64(target.place), address: target.address, result: result)
+    }
+
+    /// Members of the controller that nobody has named, or that were added since.
+    private func learnControllers(_ nodes: [NodeObservation]) {
+        let members = nodes.compactMap { node -> [String]? in
+            guard node.gid == 0, case .answered(let report) = node.result, report.role == .leader else { return nil }
+            return report.members.map(\.address)
+        }
+        guard let members = members.first, !members.isEmpty else { return }
+        // The same node under two spellings is asked once.
+        func spelling(_ text: String) -> String { Address(text).map { "\($0.numericHost):\($0.port)" } ?? text }
+        known.withLock { known in
+            let there = Set(members.map(spelling))
+            let kept = known.filter { there.contains(spelling($0)) }
+            let spelled = Set(kept.map(spelling))
+            known = kept + members.filter { !spelled.contains(spelling($0)) }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+internal import Engines
+internal import HTTPService
+internal import Logging
+internal import RaftLog
+internal import Telemetry
+internal import Wire
+
+/// What a node says over HTTP to those who watch it: `/metrics`, `/healthz`, `/readyz`.
+struct NodeHTTP: Sendable {
+    /// A follower that is further behind its group's commit isn't ready.
+    static let lagMax: UInt64 = 1_000
+
+    /// `nil`: it works.
+    let failure: @Sendable () -> String?
+    let status: @Sendable () async throws -> Flotilla_V1_NodeStatus
+
+    /// Listens on the node's own address, if it was told a port.
+    static func serve<Machine>(
+        _ options: ServeOptions, _ node: Node<Machine>, _ status: StatusService<Machine>
+    ) async throws -> HTTPListener? {
+        guard let port = options.httpPort else { return nil }
+        let endpoint = try options.validated()
+        let http = NodeHTTP(failure: { node.failure?.description }, status: { try await status.status() })
+        let listener = try await HTTPListener(Address(host: endpoint.host, port: port), log: node.log) {
+            await http.answer($0)
+        }
+        node.servesHTTP(at: listener.endpoint)
+        node.log.info("serves /metrics, /healthz and /readyz on http://\(listener.endpoint)")
+        return listener
+    }
+
+    func answer(_ question: HTTPQuestion) async -> HTTPAnswer {
+        let paths = ["/metrics", "/healthz", "/readyz"]
+        guard paths.contains(question.path) else {
+            return .text(404, "there is nothing here; ask for \(paths.joined(separator: ", "))\n")
+        }
+        guard question.method == "GET" else {
+            return HTTPAnswer(
+                405, type: "text/plain; charset=utf-8", headers: [("Allow", "GET, HEAD")],
+                body: .bytes(Array("only GET and HEAD are answered here\n".utf8)))
+        }
+        if question.path == "/healthz" {
+            guard let failure = failure() else { return .text(200, "ok\n") }
+            return .text(503, "\(failure)\n")
+        }
+        let status: Flotilla_V1_NodeStatus
+        do { status = try await self.status() } catch { return .text(503, "no status: \(error)\n") }
+        if question.path == "/metrics" {
+            return .text(200, MetricsPage.text(status, process: .now), type: MetricsText.contentType)
+        }
+        let obstacles = Self.obstacles(status, failure())
+        return obstacles.isEmpty ? .text(200, "ok\n") : .text(503, obstacles.map { "\($0)\n" }.joined())
+    }
+
+    /// Why clients had better ask another node.
+    static func obstacles(_ status: Flotilla_V1_NodeStatus, _ failure: String?) -> [String] {
+        var obstacles: [String] = []
+        if let failure { obstacles.append(failure) }
+        if !status.condition.isEmpty { obstacles.append(status.condition) }
+        if !status.hasLeaderID { obstacles.append("the node knows no leader") }
+        if status.role == .learner { obstacles.append("the node has no vote yet") }
+        let lag = status.commitIndex - min(status.commitIndex, status.lastApplied)
+        if lag > lagMax { obstacles.append("applied entries are \(lag) behind the commit") }
+        return obstacles
+    }
+}
