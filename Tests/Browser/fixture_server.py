@@ -68,7 +68,7 @@ class Cluster:
         self.keys[b"long"] = b"x" * 5000
         for number in range(30):
             self._event("leader", "info", f"node 0 of group {owners[number % groups]} leads in term {number % 5 + 1}", owners[number % groups], 0)
-        self.samples = [self._sample(time.time() - (720 - index) * 5, index) for index in range(720)]
+        self.samples = [self._sample(time.time() - (3600 - index) * interval_ms / 1000, index) for index in range(3600)]
         self.collected = time.time()
 
     def _group(self, gid, replicas, port):
@@ -94,8 +94,11 @@ class Cluster:
                 "readsPerSecond": round(abs(math.sin(number / 9)) * 40, 1), "writesPerSecond": round(abs(math.cos(number / 5)) * 8, 1), "move": None}
 
     def _sample(self, at, index):
+        nodes = [node for group in self.groups.values() for node in group["nodes"]]
         values = {"fsync.p50Ms": 0.4 + 0.05 * math.sin(index / 7), "fsync.p99Ms": 2 + 0.7 * math.sin(index / 11), "lagEntries": max(0, int(9 * math.sin(index / 31))),
-                  "keys": 90000 + index, "storage": 3 * GIB + index * 100000, "healthyNodes": 12}
+                  "keys": sum(shard["keys"] for shard in self.shards) - 30 * (3600 - min(index, 3600)),
+                  "storage": sum(node["storageBytes"] for node in nodes) - 40000 * (3600 - min(index, 3600)),
+                  "healthyNodes": sum(node["healthy"] for node in nodes)}
         for number, operation in enumerate(OPERATIONS):
             values[f"operations.{operation}"] = round((400 >> number) * (1.2 + math.sin(index / 20 + number) * 0.4), 2)
             values[f"p50Ms.{operation}"] = round(0.3 + 0.1 * number + 0.05 * math.sin(index / 9), 3)
@@ -116,8 +119,8 @@ class Cluster:
         with self.lock:
             self.sequence += 1
             self.collected = time.time()
-            self.samples.append(self._sample(self.collected, 720 + self.sequence))
-            del self.samples[:-720]
+            self.samples.append(self._sample(self.collected, 3600 + self.sequence))
+            del self.samples[:-3600]
             for group in self.groups.values():
                 for node in group["nodes"]:
                     if node["healthy"]:

@@ -49,6 +49,8 @@ function draw() {
       }
       shown.page.update(feed.data, params);
       drawError = null;
+      // For who waits for an update to be seen.
+      attr(panel, "data-sequence", feed.data.status.sequence);
     } catch (error) {
       drawError = error.message;
     }
@@ -59,6 +61,8 @@ function draw() {
 function openPage(name) {
   shown.page?.close();
   shown = { name, page: null };
+  attr(panel, "data-page", name);
+  attr(panel, "data-sequence", null);
   if (feed.data) panel.replaceChildren();
   attr(panel, "aria-labelledby", `tab-${name}`);
   for (const tab of tabs) {
