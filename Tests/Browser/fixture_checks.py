@@ -515,7 +515,7 @@ def moves_and_plan(browser):
         browser.wait_for("document.querySelectorAll('progress')[0].value > 0.1")
         expect(browser.evaluate("document.querySelectorAll('progress')[1].position") == -1, "an unknown share is shown as known")
         cluster.finish_move(3)
-        has(browser, "section:last-child table", "✓ done")
+        has(browser, "[aria-labelledby=ended-title] table", "✓ done")
         cluster.hold, cluster.waiting = {"holder": "flotilla backup create", "until": "2099-01-01T00:00:00.000Z"}, [{"shardId": 7, "to": 101}, {"shardId": 8, "to": 101}]
         has(browser, "#panel", "Moves are held by flotilla backup create")
         has(browser, "#panel", "to group 101: 2 shards (7–8)")
@@ -642,6 +642,16 @@ def move_by_drag(browser):
         expect(end[1] > 0, "the targets are out of sight; the window of the check is too small")
         browser.drag(row, end)
         expect_post(browser, cluster, 1, 102)
+        # From far below the targets come along.
+        row = browser.place("tbody tr:nth-child(20) td:nth-child(5)")
+        browser.mouse("mouseMoved", *row)
+        browser.mouse("mousePressed", *row, 1)
+        browser.mouse("mouseMoved", row[0] + 20, row[1], 1)
+        browser.wait_for("document.querySelector('.target-box.floating')")
+        end = target(102)
+        browser.mouse("mouseMoved", *end, 1)
+        browser.mouse("mouseReleased", *end)
+        expect_post(browser, cluster, 19, 102)
         # Escape gives up, as does a drop elsewhere.
         browser.evaluate("scrollTo(0, 0)")
         browser.drag(at, target(102), before_drop=lambda: browser.press("Escape"))

@@ -295,11 +295,14 @@ class Cluster:
             if not name.isdigit() or not addresses:
                 raise Refusal(400, "bad-request", "join is GID=HOST:PORT,HOST:PORT")
             after[int(name)] = 0
-            for shard in self.shards:
-                if after[int(name)] < len(self.shards) // len(after) and after[shard["groupId"]] == max(after.values()):
-                    after[shard["groupId"]] -= 1
-                    after[int(name)] += 1
-                    moves.append({"shardId": shard["shardId"], "from": shard["groupId"], "to": int(name)})
+            staying = list(self.shards)
+            for _ in range(len(self.shards) // len(after)):
+                source = max(after, key=after.get)
+                shard = next(each for each in staying if each["groupId"] == source)
+                staying.remove(shard)
+                after[source] -= 1
+                after[int(name)] += 1
+                moves.append({"shardId": shard["shardId"], "from": source, "to": int(name)})
         return {"moves": moves, "before": {str(gid): n for gid, n in before.items()}, "after": {str(gid): n for gid, n in after.items()}}
 
     def content(self, number):

@@ -43,8 +43,8 @@ export function confirmMove(shard, to) {
   }, { class: "primary" });
   const cancel = button("Cancel", () => node.close());
   const node = dialog(`Move shard ${shard.shardId}?`,
-    facts([["Shard", String(shard.shardId)], ["From", groupName(shard.groupId)], ["To", groupName(to)],
-      ["Content", `${count(shard.keys)} keys, ${bytes(shard.bytes)}`]]),
+    facts([["Shard", String(shard.shardId)], ["From", shard.groupId ? groupName(shard.groupId) : "no group"], ["To", groupName(to)],
+      ["Holds", `${count(shard.keys)} keys, ${bytes(shard.bytes)}`]]),
     el("p", { class: "muted", text: "Clients of this shard wait while the last of it is copied." }),
     answer, el("div", { class: "actions" }, cancel, go));
   cancel.focus();
