@@ -364,6 +364,27 @@ def stale_data_is_said_and_recovers(browser):
 
 
 @check
+def another_server_takes_over(browser):
+    """The dashboard's process ends, and a new one counts from the beginning."""
+    with Fixture(interval_ms=500) as fixture:
+        port = fixture.server.server_address[1]
+        open_page(browser, fixture.url, "events")
+        fixture.cluster.lose_node(100, 1)
+        has(browser, "table", "node 1 of group 100 doesn't answer")
+        for _ in range(20):
+            fixture.cluster.update()
+        drawn(browser, fixture.cluster)
+        browser.evaluate("window.notReloaded = true")
+    has(browser, "#banners", "Connection lost since")
+    with Fixture(interval_ms=500, port=port, seed=8) as fixture:
+        browser.wait_for("document.querySelectorAll('#banners > *').length === 0", 40)
+        browser.wait_for(f"Number(document.getElementById('panel').dataset.sequence) <= {fixture.cluster.sequence}")
+        expect("doesn't answer" not in text(browser, "table"), "events of the server before are still shown")
+        expect(browser.evaluate("window.notReloaded === true"), "the page was loaded anew")
+        clean(browser, allowed=["/api/", "net::"])
+
+
+@check
 def polls_without_stream(browser):
     with Fixture(interval_ms=500) as fixture:
         cluster = fixture.cluster

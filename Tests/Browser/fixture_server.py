@@ -452,9 +452,9 @@ class Server(ThreadingHTTPServer):
 class Fixture:
     """A cluster and its server. It updates itself every interval unless `ticking` is false or it is frozen."""
 
-    def __init__(self, ticking=True, **options):
+    def __init__(self, ticking=True, port=0, **options):
         self.cluster = Cluster(**options)
-        self.server = Server(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"cluster": self.cluster}))
+        self.server = Server(("127.0.0.1", port), type("BoundHandler", (Handler,), {"cluster": self.cluster}))
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
         self.stopped = threading.Event()
         self.threads = [threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)]

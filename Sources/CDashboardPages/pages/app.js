@@ -69,6 +69,8 @@ function openPage(name) {
     const chosen = tab.id === `tab-${name}`;
     attr(tab, "aria-selected", String(chosen));
     attr(tab, "tabindex", chosen ? "0" : "-1");
+    // On a phone the tabs may be wider than the window.
+    if (chosen) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 }
 
@@ -132,6 +134,8 @@ feed.listeners.push((what) => {
     return;
   }
   if (feed.data && appended !== feed.data) {
+    // Another process of the dashboard numbers its events anew.
+    if (appended && feed.data.status.sequence < appended.status.sequence) context.events = new EventList();
     appended = feed.data;
     context.samples.append(feed.data);
     context.events.add(feed.data.events);
