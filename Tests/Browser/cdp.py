@@ -88,15 +88,29 @@ class Browser:
         if self.socket is not None:
             self.socket.close()
             self.socket = None
-        if self.process.poll() is None:
-            # The browser has processes of its own; they are in the group that was started for it.
-            os.killpg(self.process.pid, signal.SIGTERM)
-            try:
+        # The browser has processes of its own, in the group that was started for it. They may outlive it for a moment and
+        # write to the directory.
+        ends = time.monotonic() + 10
+        self._signal(signal.SIGTERM)
+        while self.process.poll() is None or self._signal(0):
+            if time.monotonic() > ends:
+                self._signal(signal.SIGKILL)
                 self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
+                break
+            time.sleep(0.02)
+        for _ in range(50):
+            shutil.rmtree(self.directory, ignore_errors=True)
+            if not os.path.exists(self.directory):
+                break
+            time.sleep(0.1)
+
+    def _signal(self, number):
+        """False when the group has no process left."""
+        try:
+            os.killpg(self.process.pid, number)
+            return True
+        except ProcessLookupError:
+            return False
 
     # The protocol
 

@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -813,6 +814,8 @@ def screenshots(url, directory, names=NAMES):
 
 
 def main(arguments):
+    # So that the browser is ended also when this is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if "--list" in arguments:
         print("\n".join(function.__name__ for function in CHECKS))
         return 0
