@@ -49,6 +49,8 @@ function draw() {
       }
       shown.page.update(feed.data, params);
       drawError = null;
+      // For who waits for an update to be seen.
+      attr(panel, "data-sequence", feed.data.status.sequence);
     } catch (error) {
       drawError = error.message;
     }
@@ -59,12 +61,16 @@ function draw() {
 function openPage(name) {
   shown.page?.close();
   shown = { name, page: null };
+  attr(panel, "data-page", name);
+  attr(panel, "data-sequence", null);
   if (feed.data) panel.replaceChildren();
   attr(panel, "aria-labelledby", `tab-${name}`);
   for (const tab of tabs) {
     const chosen = tab.id === `tab-${name}`;
     attr(tab, "aria-selected", String(chosen));
     attr(tab, "tabindex", chosen ? "0" : "-1");
+    // On a phone the tabs may be wider than the window.
+    if (chosen) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 }
 
@@ -128,6 +134,8 @@ feed.listeners.push((what) => {
     return;
   }
   if (feed.data && appended !== feed.data) {
+    // Another process of the dashboard numbers its events anew.
+    if (appended && feed.data.status.sequence < appended.status.sequence) context.events = new EventList();
     appended = feed.data;
     context.samples.append(feed.data);
     context.events.add(feed.data.events);

@@ -37,7 +37,7 @@ export function banners(feed, drawError) {
     const more = missing.length > namedNodes ? `; and ${missing.length - namedNodes} more` : "";
     const earliest = missing.map((node) => node.since).filter(Boolean).sort()[0] ?? null;
     shown.push({ id: "missing", severity: "warning", since: earliest, link: address("topology", { health: "ill" }),
-      text: `${plural(missing.length, "node")} missing: ${names.join("; ")}${more}. Of them the last answer is shown.` });
+      text: `${plural(missing.length, "node")} missing: ${names.join("; ")}${more}. Their last answers are shown.` });
   }
   return shown;
 }

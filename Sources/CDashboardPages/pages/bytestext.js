@@ -39,7 +39,8 @@ export function asText(bytes) {
   } catch {
     let string = "";
     for (const byte of bytes) {
-      string += byte === 0x5c ? "\\\\" : byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`;
+      const letter = String.fromCharCode(byte);
+      string += byte === 0x5c ? "\\\\" : byte >= 0x20 && byte < 0x7f ? letter : escapeLetter(letter);
     }
     return string;
   }

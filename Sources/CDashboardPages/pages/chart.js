@@ -8,9 +8,9 @@ const height = 150;
 const margin = { left: 52, right: 8, top: 8, bottom: 20 };
 
 export class Chart {
-  // series: [{name, label}]; format: number to text
-  constructor({ title, series, format }) {
-    Object.assign(this, { title, series, format });
+  // series: [{name, label}]; format: number to text; base: of which the axis has round numbers
+  constructor({ title, series, format, base = 10 }) {
+    Object.assign(this, { title, series, format, base });
     this.width = 0;
     this.cursor = null;
     this.view = null;
@@ -96,7 +96,7 @@ export class Chart {
     if (this.width === 0) return;
     text(this.none, any ? "" : "No samples in this range");
     attr(this.none, "x", this.width / 2);
-    const step = niceStep(top / 3);
+    const step = niceStep(top / 3, this.base);
     const ceiling = Math.max(step, Math.ceil(top / step) * step);
     const bottomY = height - margin.bottom;
     const y = (value) => bottomY - (value / ceiling) * (bottomY - margin.top);
@@ -199,8 +199,8 @@ export class Chart {
   }
 }
 
-function niceStep(rough) {
+function niceStep(rough, base) {
   if (!(rough > 0)) return 1;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  return power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
+  const power = base ** Math.floor(Math.log(rough) / Math.log(base));
+  return power * [1, 2, 5, 10, 20, 50, 100, 200, 500, 1024].find((factor) => factor * power >= rough);
 }

@@ -43,9 +43,9 @@ export function confirmMove(shard, to) {
   }, { class: "primary" });
   const cancel = button("Cancel", () => node.close());
   const node = dialog(`Move shard ${shard.shardId}?`,
-    facts([["Shard", String(shard.shardId)], ["From", groupName(shard.groupId)], ["To", groupName(to)],
-      ["Content", `${count(shard.keys)} keys, ${bytes(shard.bytes)}`]]),
-    el("p", { class: "muted", text: "Clients of this shard wait while the last of it is copied." }),
+    facts([["Shard", String(shard.shardId)], ["From", shard.groupId ? groupName(shard.groupId) : "no group"], ["To", groupName(to)],
+      ["Holds", `${count(shard.keys)} keys, ${bytes(shard.bytes)}`]]),
+    el("p", { class: "muted", text: "While it is copied neither group serves it, and its clients wait." }),
     answer, el("div", { class: "actions" }, cancel, go));
   cancel.focus();
 }
@@ -85,7 +85,7 @@ export function checkContent(shardId) {
 
 function replicaTable(replicas) {
   const row = (replica) => el("tr", {},
-    el("th", { scope: "row", text: `node ${replica.nodeId}`, title: replica.address }),
+    el("th", { scope: "row", class: "replica", text: `node ${replica.nodeId}`, title: replica.address }),
     el("td", { class: "code", text: replica.error ?? replica.hash ?? "no hash" }),
     el("td", { class: "number", text: count(replica.keys), title: exact(replica.keys) }),
     el("td", { class: "number", text: exact(replica.appliedIndex) }));

@@ -5,7 +5,8 @@ import { el } from "./dom.js";
 
 const startPixels = 6;
 
-export function dragShard(down, shardId, drop) {
+// targets: the element with what a shard can be dropped on
+export function dragShard(down, shardId, targets, drop) {
   if (down.button !== 0 || down.pointerType === "touch") return;
   let ghost = null;
   let target = null;
@@ -21,6 +22,8 @@ export function dragShard(down, shardId, drop) {
       ghost = el("div", { class: "ghost", text: `shard ${shardId}` });
       document.body.append(ghost);
       document.body.classList.add("dragging");
+      const box = targets.getBoundingClientRect();
+      if (box.top < 0 || box.bottom > innerHeight) targets.classList.add("floating");
     }
     ghost.style.transform = `translate(${event.clientX + 12}px, ${event.clientY + 12}px)`;
     aim(document.elementFromPoint(event.clientX, event.clientY)?.closest("[data-drop]") ?? null);
@@ -32,6 +35,7 @@ export function dragShard(down, shardId, drop) {
     removeEventListener("keydown", escape, true);
     ghost?.remove();
     document.body.classList.remove("dragging");
+    targets.classList.remove("floating");
     target?.classList.remove("aimed");
   };
   const up = () => {

@@ -22,15 +22,15 @@ export class Events {
     this.summary = el("p", { class: "muted", role: "status" });
     this.table = new Table({ caption: "Events", pageSize: 100, key: (event) => event.id, empty: "No event matches.", columns: [
       { id: "at", label: "When", fill: (cell, event) => {
-        if (!cell.firstChild) cell.append(el("span", { class: "code" }), " ", el("time", { class: "muted" }));
+        if (!cell.firstChild) cell.append(el("span", { class: "code clock" }), " ", el("time", { class: "muted" }));
         text(cell.firstChild, clock(event.at));
         setAgo(cell.lastChild, event.at);
       } },
       { id: "severity", label: "Severity", text: (event) => `${severityMarks[event.severity] ?? ""} ${event.severity}`, mark: (event) => `${event.severity}-text` },
-      { id: "kind", label: "Kind", text: (event) => event.kind },
-      { id: "group", label: "Group", numeric: true, text: (event) => (event.groupId === null ? "" : event.groupId === 0 ? "controller" : event.groupId) },
-      { id: "node", label: "Node", numeric: true, text: (event) => event.nodeId ?? "" },
-      { id: "shard", label: "Shard", numeric: true, text: (event) => event.shardId ?? "" },
+      { id: "kind", label: "Kind", wideOnly: true, text: (event) => event.kind },
+      { id: "group", label: "Group", numeric: true, wideOnly: true, text: (event) => (event.groupId === null ? "" : event.groupId === 0 ? "controller" : event.groupId) },
+      { id: "node", label: "Node", numeric: true, wideOnly: true, text: (event) => event.nodeId ?? "" },
+      { id: "shard", label: "Shard", numeric: true, wideOnly: true, text: (event) => event.shardId ?? "" },
       { id: "text", label: "What happened", header: true, text: (event) => event.text },
     ], onView: ({ page }) => change({ page: page === 0 ? null : page + 1 }) });
     this.element = el("div", {}, el("h2", { text: "Events" }),

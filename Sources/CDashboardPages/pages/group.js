@@ -46,8 +46,9 @@ export class GroupDetail {
     this.head = el("tr");
     this.body = el("tbody");
     this.element = el("div", { class: "detail" }, this.table.element, this.remarks,
+      el("p", { class: "muted", text: "Round trips from row to column, ms; ▲ and colour: more than twice the median." }),
       el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Round trips of ${name}` },
-        el("table", { class: "matrix" }, el("caption", { text: "Round trips, ms: from row to column; ▲ and colour: above twice the median" }),
+        el("table", { class: "matrix" }, el("caption", { class: "hidden", text: `Round trips of ${name}, ms` }),
           el("thead", {}, this.head), this.body)),
       this.shards);
   }

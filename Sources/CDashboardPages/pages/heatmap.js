@@ -14,7 +14,8 @@ export const stateLetters = { Pulling: "P", BePulling: "B", GCing: "G", Unowned:
 
 const gutter = 40;
 const smallestCell = 15;
-const largestCell = 30;
+const largestCell = 32;
+const fewRows = 4;
 
 export class HeatMap {
   constructor({ onSelect, onOpen, onGrab }) {
@@ -72,7 +73,7 @@ export class HeatMap {
   #layout() {
     const width = this.box.clientWidth - gutter;
     let columns = 8;
-    while (columns * 2 <= Math.max(8, this.shards.length) && width / (columns * 2) >= smallestCell) columns *= 2;
+    while (this.shards.length / columns > fewRows && width / (columns * 2) >= smallestCell) columns *= 2;
     const size = Math.max(6, Math.min(largestCell, Math.floor(width / columns)));
     return { columns, size, rows: Math.ceil(this.shards.length / columns) };
   }

@@ -37,7 +37,7 @@ export class Keys {
       el("section", { class: "card", "aria-labelledby": "get-title" }, el("h3", { id: "get-title", text: "Get one key" }),
         form(() => this.#get(), field("Key", this.key), el("button", { type: "submit", class: "primary", text: "Get" })), this.found, this.value),
       el("section", { class: "card", "aria-labelledby": "scan-title" }, el("h3", { id: "scan-title", text: "Scan by prefix" }),
-        form(() => this.#scan([]), field("Prefix", this.prefix), field("Page", this.limit), el("button", { type: "submit", class: "primary", text: "Scan" })),
+        form(() => this.#scan([]), field("Prefix", this.prefix), field("Keys of a page", this.limit), el("button", { type: "submit", class: "primary", text: "Scan" })),
         this.scanned, this.table, this.pager));
     this.pairs = [];
     this.afters = [];

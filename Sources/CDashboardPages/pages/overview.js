@@ -22,7 +22,9 @@ export class Overview {
       new Chart({ title: "Latency, p99", series: each("p99Ms"), format: ms }),
       new Chart({ title: "Fsync time", series: [{ name: "fsync.p50Ms", label: "p50" }, { name: "fsync.p99Ms", label: "p99" }], format: ms }),
       new Chart({ title: "Replication lag, entries", series: [{ name: "lagEntries", label: "largest" }], format: count }),
-      new Chart({ title: "Storage used", series: [{ name: "storage", label: "all nodes" }], format: bytes }),
+      new Chart({ title: "Storage used", series: [{ name: "storage", label: "all nodes" }], format: bytes, base: 1024 }),
+      new Chart({ title: "Keys", series: [{ name: "keys", label: "all shards" }], format: count }),
+      new Chart({ title: "Healthy nodes", series: [{ name: "healthyNodes", label: "nodes" }], format: count }),
     ];
     this.allWell = el("p", { class: "well" }, el("span", { class: "mark ok", "aria-hidden": "true", text: severityMarks.ok }),
       " Every group has a leader, and every node answers.");
@@ -45,12 +47,11 @@ export class Overview {
       el("section", { "aria-labelledby": "problems-title" }, el("h3", { id: "problems-title", text: "Problems" }),
         this.allWell, this.problemList, this.moreProblems),
       el("section", { "aria-label": "Figures" }, this.tiles),
-      el("section", { "aria-labelledby": "now-title", class: "card" },
-        el("h3", { id: "now-title", text: "Operations since the last update" }), this.table.element),
       el("section", { "aria-labelledby": "history-title" },
-        el("div", { class: "row" }, el("h3", { id: "history-title", text: "History" }),
+        el("div", { class: "row" }, el("h3", { id: "history-title", text: "Live and history" }),
           el("div", { class: "segments", role: "group", "aria-label": "Time range" }, ...this.rangeButtons)),
-        this.historyError, el("div", { class: "charts" }, ...this.charts.map((chart) => chart.element))));
+        this.historyError, el("div", { class: "charts" },
+          el("div", { class: "chart" }, el("h3", { text: "Operations since the last update" }), this.table.element), ...this.charts.map((chart) => chart.element))));
   }
 
   update(data, params) {

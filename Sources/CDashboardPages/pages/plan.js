@@ -24,7 +24,7 @@ export class PlanForm {
     ] });
     this.result = el("div", { class: "plan-result", hidden: true }, this.table.element, this.pairs);
     const form = el("form", { class: "filters", on: { submit: (event) => { event.preventDefault(); this.#ask(); } } },
-      field("What would a", this.kind), this.joinField, this.leaveField, el("button", { type: "submit", class: "primary", text: "Move?" }));
+      field("Change", this.kind), this.joinField, this.leaveField, el("button", { type: "submit", class: "primary", text: "Show the plan" }));
     this.element = el("section", { class: "card", "aria-labelledby": "plan-title" },
       el("h3", { id: "plan-title", text: "What would a join or leave move?" }), form, this.answer, this.result,
       button("Clear", () => this.#clear(), { hidden: true }));

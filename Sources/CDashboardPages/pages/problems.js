@@ -51,7 +51,7 @@ export function problems(data) {
     add(`replicas ${group}`, "warning", `${capital(groupName(group))} is under-replicated: a member is down`, link(group));
   }
   const unowned = data.shards.filter((shard) => shard.state === "Unowned").length;
-  if (unowned > 0) add("unowned", "warning", `${unowned} shards have no owner`, address("shards", { state: "Unowned" }));
+  if (unowned > 0) add("unowned", "warning", unowned === 1 ? "1 shard has no owner" : `${unowned} shards have no owner`, address("shards", { state: "Unowned" }));
   if (moves.hold) add("hold", "info", `Moves are held by ${moves.hold.holder}`, address("moves"), null);
   const rank = { error: 0, warning: 1, info: 2 };
   return found.sort((a, b) => rank[a.severity] - rank[b.severity]);

@@ -29,7 +29,7 @@ export class Shards {
     this.check = button("Check content", () => checkContent(this.shard.shardId));
     this.move = button("Move…", () => this.#menu(this.move, this.shard), { "aria-haspopup": "menu", "aria-expanded": "false" });
     this.targets = el("ul", { class: "targets" });
-    this.targetBox = el("div", { hidden: true }, el("h4", { text: "Drag a shard onto a group to move it" }), this.targets);
+    this.targetBox = el("div", { class: "target-box", hidden: true }, el("h4", { text: "Drag a shard onto a group to move it" }), this.targets);
     this.summary = el("p", { class: "muted", role: "status" });
     this.table = new Table({ caption: "Shards", pageSize: 50, sort: "shard", key: (shard) => shard.shardId, columns: this.#columns(),
       empty: "No shard matches.", onView: ({ sort, descending, page }) => change({
@@ -127,7 +127,7 @@ export class Shards {
 
   #grab(event, shard) {
     if (!this.allowActions || !shard) return;
-    dragShard(event, shard.shardId, (groupId) => {
+    dragShard(event, shard.shardId, this.targetBox, (groupId) => {
       const now = this.byId.get(shard.shardId);
       if (groupId !== now.groupId) confirmMove(now, groupId);
     });

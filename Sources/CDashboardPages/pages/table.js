@@ -3,7 +3,7 @@
 import { attr, button, el, keyed, show, text } from "./dom.js";
 
 // columns: {id, label, numeric?, header? (its cell names the row), value(row) to sort by, text(row), title?(row),
-// mark?(row) gives the cell a class, fill?(cell, row) instead of text}
+// mark?(row) gives the cell a class, fill?(cell, row) instead of text, wideOnly? leaves it out on a phone}
 export class Table {
   constructor({ caption, columns, key, pageSize = 50, sort = null, descending = false, onView = () => {}, empty = "None." }) {
     Object.assign(this, { columns, key, pageSize, sort, descending, onView });
@@ -37,7 +37,7 @@ export class Table {
   }
 
   #header(column) {
-    const cell = el("th", { scope: "col", class: column.numeric ? "number" : null });
+    const cell = el("th", { scope: "col", class: classes(column) });
     if (column.value) {
       cell.append(button(column.label, () => this.#sortBy(column), { class: "sort" }));
       this.headers.set(column.id, cell);
@@ -95,7 +95,7 @@ export class Table {
   #row() {
     const row = el("tr");
     for (const column of this.columns) {
-      row.append(el(column.header ? "th" : "td", { scope: column.header ? "row" : null, class: column.numeric ? "number" : null }));
+      row.append(el(column.header ? "th" : "td", { scope: column.header ? "row" : null, class: classes(column) }));
     }
     return row;
   }
@@ -106,10 +106,14 @@ export class Table {
       if (column.fill) column.fill(cell, item);
       else text(cell, column.text(item));
       if (column.title) attr(cell, "title", column.title(item));
-      if (column.mark) attr(cell, "class", [column.numeric ? "number" : "", column.mark(item) ?? ""].join(" ").trim());
+      if (column.mark) attr(cell, "class", classes(column, column.mark(item)));
       cell = cell.nextSibling;
     }
   }
+}
+
+function classes(column, mark = null) {
+  return [column.numeric && "number", column.wideOnly && "wide-only", mark].filter(Boolean).join(" ") || null;
 }
 
 function compare(a, b) {
