@@ -5,8 +5,9 @@ import sys
 import time
 import traceback
 
+import browser_checks  # noqa: F401 (registers its checks)
 import checks
-import dashboard_checks  # noqa: F401 (registers its checks)
+import dashboard_checks  # noqa: F401
 import engine_checks  # noqa: F401
 import into_checks  # noqa: F401
 import live_backup_checks  # noqa: F401
