@@ -185,9 +185,8 @@ public struct ClusterModel: Sendable {
 
     private mutating func observeTransfers() {
         for group in groups {
-            for node in group.nodes where node.answers {
-                moveLog.observe(node.report?.transfers ?? [], of: group.gid)
-            }
+            let transfers = group.nodes.filter(\.answers).flatMap { $0.report?.transfers ?? [] }
+            if !transfers.isEmpty { moveLog.observe(transfers, of: group.gid) }
         }
     }
 }

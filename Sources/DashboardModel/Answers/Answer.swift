@@ -17,6 +17,26 @@ public struct OrNull<Value: Encodable & Sendable>: Encodable, Sendable {
 
 extension OrNull: Equatable where Value: Equatable {}
 
+/// What the compiler writes for a struct calls these rather than `OrNull.encode(to:)`, which makes a container for each
+/// field. A large cluster has tens of thousands.
+extension KeyedEncodingContainer {
+    mutating func encode<Value>(_ field: OrNull<Value>, forKey key: Key) throws {
+        if let value = field.wrappedValue { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+    }
+
+    mutating func encode(_ field: OrNull<String>, forKey key: Key) throws {
+        if let value = field.wrappedValue { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+    }
+
+    mutating func encode(_ field: OrNull<UInt64>, forKey key: Key) throws {
+        if let value = field.wrappedValue { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+    }
+
+    mutating func encode(_ field: OrNull<Double>, forKey key: Key) throws {
+        if let value = field.wrappedValue { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+    }
+}
+
 extension Answer {
     /// `GET /api/dashboard`, and each update of `GET /api/stream`.
     public struct Dashboard: Encodable, Sendable, Equatable {
