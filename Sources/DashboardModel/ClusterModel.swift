@@ -65,8 +65,8 @@ public struct ClusterModel: Sendable {
 
     // MARK: - Observing
 
-    /// Takes over what was seen at one time. What has no time between it and the last observation, or was seen before it,
-    /// counts as the present state, but gives no rates.
+    /// Takes over what was seen at one time. What has no time between it and the last observation, or was seen before
+    /// it, counts as the present state, but gives no rates.
     public mutating func observe(_ observation: Observation) {
         let now = observation.at
         sequence += 1

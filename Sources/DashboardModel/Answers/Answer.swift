@@ -1,5 +1,5 @@
-/// What the dashboard answers: the objects of docs/dashboard.md, field by field. Whoever encodes them sorts the keys, so
-/// that the same state gives the same bytes.
+/// What the dashboard answers: the objects of docs/dashboard.md, field by field. Whoever encodes them sorts the keys,
+/// so that the same state gives the same bytes.
 public enum Answer {}
 
 /// A field that may be unknown: `null`, rather than absent.
