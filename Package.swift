@@ -5,6 +5,7 @@
 //   C libraries <- Engines <- RaftLog <- RaftHost <- Sharding <- Server <- flotilla
 //   Keyspace, Wire <- Client <- Bench, flotilla
 //   Engines, C libraries <- EngineBench <- flotilla
+//   Sharding, Telemetry <- DashboardModel
 //   Sharding <- Inspect <- InspectCommands, RecoveryCommands <- flotilla
 //
 // FLOTILLA_CORE=1 leaves out everything that needs gRPC: the engines, Raft, sharding and the

@@ -65,8 +65,8 @@ public struct ClusterModel: Sendable {
 
     // MARK: - Observing
 
-    /// Takes over what was seen at one time. What has no time between it and the last observation, or was seen before it,
-    /// counts as the present state, but gives no rates.
+    /// Takes over what was seen at one time. What has no time between it and the last observation, or was seen before
+    /// it, counts as the present state, but gives no rates.
     public mutating func observe(_ observation: Observation) {
         let now = observation.at
         sequence += 1
@@ -185,9 +185,8 @@ public struct ClusterModel: Sendable {
 
     private mutating func observeTransfers() {
         for group in groups {
-            for node in group.nodes where node.answers {
-                moveLog.observe(node.report?.transfers ?? [], of: group.gid)
-            }
+            let transfers = group.nodes.filter(\.answers).flatMap { $0.report?.transfers ?? [] }
+            if !transfers.isEmpty { moveLog.observe(transfers, of: group.gid) }
         }
     }
 }

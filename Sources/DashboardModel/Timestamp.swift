@@ -3,7 +3,8 @@ public enum Timestamp {
     /// The last millisecond of the year 9999, the last that RFC 3339 can say.
     private static let max: UInt64 = 253_402_300_799_999
 
-    /// RFC 3339 in UTC with milliseconds: `2026-11-28T17:40:00.123Z`. What is later than the year 9999 counts as its end.
+    /// RFC 3339 in UTC with milliseconds: `2026-11-28T17:40:00.123Z`. What is later than the year 9999 counts as its
+    /// end.
     public static func text(unixMilliseconds: UInt64) -> String {
         let time = min(unixMilliseconds, max)
         let (days, rest) = (Int(time / 86_400_000), Int(time % 86_400_000))

@@ -13,11 +13,11 @@ public struct PlannedMove: Sendable, Equatable {
 }
 
 extension ShardMap {
-    /// What groups that join and groups that leave would move, shard by shard, as if moves weren't held. The map stays as
-    /// it is.
+    /// What groups that join and groups that leave would move, shard by shard, as if moves weren't held. The map stays
+    /// as it is.
     ///
-    /// It is what the controller itself would do, on a copy: first the joins, then the leaves, then, since shards that are
-    /// on the move can't be sent elsewhere before they arrive, all arrivals and what follows from them.
+    /// It is what the controller itself would do, on a copy: first the joins, then the leaves, then, since shards that
+    /// are on the move can't be sent elsewhere before they arrive, all arrivals and what follows from them.
     public func plan(
         joining: [UInt64: [String]], leaving: [UInt64]
     ) throws(ControllerRefusal) -> [PlannedMove] {
@@ -33,8 +33,8 @@ extension ShardMap {
 
     /// Ends every move, and those that begin thereby, as reports of the groups would.
     private mutating func arrive() {
-        // The second round ends what the last arrivals of the first began, and so on; each evens out what is left. A map
-        // that never comes to rest would be a fault; nobody should wait for it.
+        // The second round ends what the last arrivals of the first began, and so on; each evens out what is left. A
+        // map that never comes to rest would be a fault; nobody should wait for it.
         for _ in 0..<Self.roundsMax {
             let moving = shards.indices.filter { shards[$0].move != nil }
             if moving.isEmpty { return }

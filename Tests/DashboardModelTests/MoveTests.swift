@@ -92,6 +92,12 @@ import Testing
         let move = try #require(cluster.model.moves().live.first)
         #expect(move.copiedBytes == 300)
         #expect(move.totalBytes == 1000)
+        // One that begins anew is not ahead any more.
+        cluster.change(101, 1) { $0.transfers[0].copiedBytes = 50 }
+        cluster.observe()
+        #expect(cluster.model.moves().live.first?.copiedBytes == 100)
+        cluster.change(101, 1) { $0.transfers[0].copiedBytes = 300 }
+        cluster.observe()
         // What was copied stays when the copy is loaded, and is whole once it serves.
         for place in 0..<2 { cluster.change(101, place) { $0.transfers = [] } }
         cluster.observe()

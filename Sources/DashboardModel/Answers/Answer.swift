@@ -1,5 +1,5 @@
-/// What the dashboard answers: the objects of docs/dashboard.md, field by field. Whoever encodes them sorts the keys, so
-/// that the same state gives the same bytes.
+/// What the dashboard answers: the objects of docs/dashboard.md, field by field. Whoever encodes them sorts the keys,
+/// so that the same state gives the same bytes.
 public enum Answer {}
 
 /// A field that may be unknown: `null`, rather than absent.
@@ -16,6 +16,26 @@ public struct OrNull<Value: Encodable & Sendable>: Encodable, Sendable {
 }
 
 extension OrNull: Equatable where Value: Equatable {}
+
+/// What the compiler writes for a struct calls these rather than `OrNull.encode(to:)`, which makes a container for each
+/// field. A large cluster has tens of thousands.
+extension KeyedEncodingContainer {
+    mutating func encode<Value>(_ field: OrNull<Value>, forKey key: Key) throws {
+        if let value = field.wrappedValue { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+    }
+
+    mutating func encode(_ field: OrNull<String>, forKey key: Key) throws {
+        if let value = field.wrappedValue { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+    }
+
+    mutating func encode(_ field: OrNull<UInt64>, forKey key: Key) throws {
+        if let value = field.wrappedValue { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+    }
+
+    mutating func encode(_ field: OrNull<Double>, forKey key: Key) throws {
+        if let value = field.wrappedValue { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+    }
+}
 
 extension Answer {
     /// `GET /api/dashboard`, and each update of `GET /api/stream`.

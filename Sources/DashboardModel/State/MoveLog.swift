@@ -121,15 +121,22 @@ struct MoveLog: Sendable, Equatable {
 
     // MARK: - Progress
 
-    /// Takes over what nodes of the target say of their copies. Every member of the target copies for itself; the bar is
-    /// that of the one that has got farthest, for with it the target's leader may stage, and the others follow soon.
+    /// Takes over what the nodes of a group that answer say now of what they fetch; who says nothing any more has
+    /// changed nothing.
+    ///
+    /// Every member of the target copies for itself, and may begin anew. The bar is that of the one that has got
+    /// farthest: that there is one which lags or is down would otherwise look as if nothing moved.
     mutating func observe(_ transfers: [NodeReport.Transfer], of gid: UInt64) {
+        var farthest: [Key: (copied: UInt64, total: UInt64)] = [:]
         for transfer in transfers {
             let key = Key(shard: transfer.shard, epoch: transfer.epoch)
-            guard var entry = live[key], entry.to == gid, entry.phase == .moving else { continue }
-            entry.copied = max(entry.copied ?? 0, transfer.copiedBytes)
-            if transfer.totalBytes > 0 { entry.total = max(entry.total ?? 0, transfer.totalBytes) }
-            live[key] = entry
+            let (copied, total) = farthest[key] ?? (0, 0)
+            farthest[key] = (max(copied, transfer.copiedBytes), max(total, transfer.totalBytes))
+        }
+        for (key, progress) in farthest {
+            guard let entry = live[key], entry.to == gid, entry.phase == .moving else { continue }
+            live[key]?.copied = progress.copied
+            if progress.total > 0 { live[key]?.total = progress.total }
         }
     }
 
