@@ -222,7 +222,9 @@ if !coreOnly {
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests",
-            dependencies: ["Server", "Client", "HTTPService", "Telemetry", "Wire", "Sharding", "Engines"],
+            dependencies: [
+                "Server", "Client", "HTTPService", "RaftLog", "Telemetry", "Wire", "Sharding", "Engines",
+            ],
             swiftSettings: settings),
         // The pages, as bytes of the program.
         .target(name: "CDashboardPages", exclude: ["pages"]),

@@ -1,5 +1,5 @@
-public import ArgumentParser
-public import Engines
+package import ArgumentParser
+package import Engines
 internal import Foundation
 
 /// Exit codes of every command (docs/exit-codes.md).

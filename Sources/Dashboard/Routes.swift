@@ -193,8 +193,6 @@ struct Routes: Sendable {
         var groupId: UInt64
     }
 
-    private struct Accepted: Encodable { var config: UInt64 }
-
     private func move(_ question: HTTPQuestion) async throws -> HTTPAnswer {
         guard allowActions else {
             throw APIError(.forbidden, "this dashboard only shows; start it with --allow-actions to change the cluster")
@@ -208,6 +206,6 @@ struct Routes: Sendable {
             throw APIError(.notFound, "there is no group \(request.groupId)")
         }
         let moved = try await observer.controller.move(shard: UInt32(shard), to: request.groupId)
-        return .json(202, Accepted(config: moved.number))
+        return .json(202, Answer.MoveBegun(config: moved.number))
     }
 }

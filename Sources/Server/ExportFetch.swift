@@ -94,6 +94,7 @@ struct ExportFetch {
                             guard at <= bytes else { throw MoveObstacle(text: "\(path): more bytes than announced") }
                             try handle.write(contentsOf: piece.data)
                             progress.add(UInt64(piece.data.count))
+                            await Failpoint.reach("piece-fetched")
                             guard isWanted() else { throw MoveObstacle(text: "another transfer took its place") }
                         }
                         return at

@@ -88,6 +88,8 @@ final class GroupFront: KvHandler {
     private static let pagePairsMax = 1_000
     /// Shards with so few keys are counted for a status; more would take too long.
     private static let countedKeysMax = 1_000
+    /// Of all shards together: dashboards ask every second.
+    private static let countedKeysMaxInAll = 20_000
 
     private let node: Node<GroupMachine>
     private let target: MoveTarget
@@ -358,6 +360,7 @@ final class GroupFront: KvHandler {
         status.transfers = target.transfers
         let exactShards = Set(request.exactShards)
         let index = try reader.applied().position.index
+        var patience = Self.countedKeysMaxInAll
         for (shard, record) in try reader.records().sorted(by: { $0.key < $1.key }) where record.state != .gone {
             var row = Flotilla_V1_ShardStatus()
             row.shard = UInt32(shard)
@@ -374,7 +377,7 @@ final class GroupFront: KvHandler {
             }
             if let family = try reader.family(shard) {
                 (row.keys, row.bytes) = try Self.count(
-                    family, sessions: record.sessions, in: snapshot, exact: exact, node.engine)
+                    family, sessions: record.sessions, in: snapshot, exact: exact, patience: &patience, node.engine)
                 if exact {
                     let hashes = try reader.hashes(shard)
                     row.userHash = hashes.user.description
@@ -399,13 +402,15 @@ final class GroupFront: KvHandler {
     /// User keys, and the bytes of keys and values: counted if asked for or if they are few, else as the engine
     /// estimates them.
     private static func count(
-        _ family: FamilyID, sessions: Int, in snapshot: any ReadSnapshot, exact: Bool, _ engine: any StorageEngine
+        _ family: FamilyID, sessions: Int, in snapshot: any ReadSnapshot, exact: Bool, patience: inout Int,
+        _ engine: any StorageEngine
     ) throws -> (keys: UInt64, bytes: UInt64) {
         if !exact {
             let estimate = try engine.statistics(of: family)
             // Engines count every row; a session has two.
             let keys = estimate.keys - min(estimate.keys, UInt64(sessions) * 2)
-            if keys > countedKeysMax { return (keys, estimate.bytes) }
+            if keys > min(countedKeysMax, patience) { return (keys, estimate.bytes) }
+            patience -= Int(keys)
         }
         var keys: UInt64 = 0
         var bytes: UInt64 = 0

@@ -17,13 +17,16 @@ public struct DurationHistogram: Sendable, Equatable {
     /// One for each bound, and one for what is above all.
     public private(set) var counts: [UInt64]
 
+    private static let countMax: UInt64 = 1 << 56
+    private static let sumMax: UInt64 = 1 << 62
+
     public init() { counts = Array(repeating: 0, count: Self.bounds.count + 1) }
 
     /// As read from elsewhere; `nil` if it isn't of this form.
     public init?(counts: [UInt64], sumNanoseconds: UInt64) {
         guard counts.count == Self.bounds.count + 1 else { return nil }
         // What no machine can have counted is damage, and must not overflow a sum.
-        guard counts.allSatisfy({ $0 < 1 << 56 }), sumNanoseconds < 1 << 62 else { return nil }
+        guard counts.allSatisfy({ $0 <= Self.countMax }), sumNanoseconds <= Self.sumMax else { return nil }
         self.counts = counts
         self.sumNanoseconds = sumNanoseconds
     }
@@ -45,9 +48,14 @@ public struct DurationHistogram: Sendable, Equatable {
         return low
     }
 
+    /// Saturates: histograms may come from anybody.
     public static func += (sum: inout DurationHistogram, other: DurationHistogram) {
-        for index in sum.counts.indices { sum.counts[index] += other.counts[index] }
-        sum.sumNanoseconds += other.sumNanoseconds
+        func add(_ left: UInt64, _ right: UInt64, _ most: UInt64) -> UInt64 {
+            let (result, overflows) = left.addingReportingOverflow(right)
+            return overflows ? most : min(result, most)
+        }
+        for index in sum.counts.indices { sum.counts[index] = add(sum.counts[index], other.counts[index], countMax) }
+        sum.sumNanoseconds = add(sum.sumNanoseconds, other.sumNanoseconds, sumMax)
     }
 
     /// What has been recorded since an earlier state of the same histogram. If that can't be one (the process has begun

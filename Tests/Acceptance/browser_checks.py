@@ -151,20 +151,41 @@ def a_browser_is_told_when_nothing_can_be_reached(engine):
 
 @check(["mixed"])
 def every_page_has_its_pictures_of_a_real_cluster(engine):
-    cluster = Cluster(engine, shards=64)
-    with cluster.up():
-        cluster.put_many([(f"user:{number:04}", "x" * (number % 300)) for number in range(3000)])
+    # A copy is held up at each piece: there is something on the move in the pictures.
+    with Cluster(engine, shards=64).up({"FLOTILLA_FAILPOINTS": "piece-fetched=500"}) as cluster:
         with Dashboard(cluster.endpoints, "--allow-actions") as dashboard:
             dashboard.wait("every node to be well", lambda state: state["metrics"]["healthyNodes"] == 9)
+            cluster.put_many([(f"user:{number:04}", "{" + f'"id": {number}, "visits": {number * 7 % 90}' + "}") for number in range(3000)])
+            for number in range(24):
+                cluster.run("kv", "put", f"{{photos}}{number:02}", "-", stdin=os.urandom(1 << 20))
             cluster.run("bench", "cluster", "--work", "mix", "--clients", "16", "--seconds", "20", "--key-space", "3000", timeout=120)
-            cluster.move(3, 201 - cluster.query()["shards"][3])
-            dashboard.wait("the move to end", lambda state: state["moves"]["history"])
+            leader = cluster.leader(100)
+            leader.kill()
+            dashboard.wait("the node to be missed", lambda state: state["status"]["missing"])
+            leader.start()
+            dashboard.wait("the node to be back", lambda state: state["metrics"]["healthyNodes"] == 9)
+            config = cluster.query()
+            for shard in (3, 40):
+                cluster.move(shard, 201 - config["shards"][shard])
+            dashboard.wait("the moves to end", lambda state: len(state["moves"]["history"]) >= 2, 60)
             _, checks = pages()
+            url = f"http://{dashboard.address}/"
+
+            def scan(browser):
+                checks.fill_in(browser, "#prefix", "user:00")
+                browser.press("Enter")
+                checks.has(browser, "#scanned", "keys on page 1")
+            # First: a scan of all shards waits for one that is on the move.
+            paths = checks.screenshots(url, SCREENSHOTS, names=["keys"], prepare={"keys": scan})
+            photos = max(dashboard.state()["shards"], key=lambda row: row["bytes"])
+            cluster.move(photos["shardId"], 201 - photos["groupId"])
+            dashboard.wait("a part of the copy", lambda state: any(
+                row["copiedBytes"] for row in state["moves"]["live"]), 60)
             load = subprocess.Popen(
                 [os.path.join(ROOT, "output", "flotilla"), "bench", "cluster", "--work", "mix", "--clients", "4", "--seconds", "120",
                  "--key-space", "3000", "--endpoints", cluster.endpoints], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
-                paths = checks.screenshots(f"http://{dashboard.address}/", SCREENSHOTS)
+                paths += checks.screenshots(url, SCREENSHOTS, names=[name for name in checks.NAMES if name != "keys"])
             finally:
                 load.kill()
                 load.wait(timeout=20)

@@ -369,6 +369,29 @@ def a_dashboard_moves_shards_only_when_told_so_by_its_own_page(engine):
 
 
 @check(["rocksdb", "lmdb", "sqlite"])
+def a_dashboard_shows_how_far_a_move_has_come(engine):
+    with Cluster(engine, shards=4).up({"FLOTILLA_FAILPOINTS": "piece-fetched=60"}) as cluster:
+        for number in range(16):
+            cluster.run("kv", "put", f"{{a}}{number}", "-", stdin=os.urandom(1 << 20))
+        shard = next(row["shardId"] for row in cluster.status() for row in row.get("shards") or [] if row["keys"] == 16)
+        target = 201 - cluster.query()["shards"][shard]
+        with Dashboard(cluster.endpoints) as dashboard:
+            dashboard.wait("the map", lambda state: state["metrics"]["healthyNodes"] == 9)
+            cluster.move(shard, target)
+            seen = []
+
+            def watch(state):
+                for move in state["moves"]["live"]:
+                    if move["shardId"] == shard and move["totalBytes"]:
+                        seen.append((move["copiedBytes"], move["totalBytes"]))
+                return any(row["shardId"] == shard and row["phase"] == "done" for row in state["moves"]["history"])
+            dashboard.wait("the move to end", watch, 120)
+            require(any(0 < copied < total for copied, total in seen), f"no part of a copy was seen: {seen[:20]}")
+            require(all(copied <= total for copied, total in seen), f"more than all: {seen[:20]}")
+            require(max(total for _, total in seen) >= 16 << 20, f"less than the shard: {seen[:20]}")
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
 def a_dashboard_finds_out_whether_replicas_agree(engine):
     with Cluster(engine, groups=(100,), shards=2).up() as cluster:
         cluster.put_many([(f"key{number}", "x" * 100) for number in range(100)])

@@ -794,8 +794,9 @@ def theme_is_remembered(browser):
         clean(browser)
 
 
-def screenshots(url, directory, names=NAMES):
-    """Of every page, light and dark, wide and as on a phone. The server may be any."""
+def screenshots(url, directory, names=NAMES, prepare={}):
+    """Of every page, light and dark, wide and as on a phone. The server may be any. `prepare`: by name of the page, what is
+    done with the browser before the picture."""
     os.makedirs(directory, exist_ok=True)
     paths = []
     with Browser() as browser:
@@ -807,6 +808,8 @@ def screenshots(url, directory, names=NAMES):
                     open_page(browser, url, name, 60)
                     if name == "overview":
                         browser.wait_for("document.querySelector('.chart path.line').getAttribute('d') !== null")
+                    if name in prepare:
+                        prepare[name](browser)
                     path = os.path.join(directory, f"{name}-{scheme}-{kind}.png")
                     browser.screenshot(path)
                     paths.append(path)

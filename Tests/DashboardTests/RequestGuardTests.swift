@@ -74,7 +74,7 @@ import Testing
             Issue.record("no stream")
             return
         }
-        for number in 0..<100 { broadcast.send([number]) }
+        for number in UInt8(0)..<100 { broadcast.send([number]) }
         broadcast.finish()
         var seen: [[UInt8]] = []
         for await piece in stream { seen.append(piece) }

@@ -1,4 +1,5 @@
 import HTTPService
+import RaftLog
 import Telemetry
 import Testing
 import Wire
@@ -88,11 +89,11 @@ import Wire
         let metrics = NodeMetrics()
         metrics.led(by: nil)
         #expect(metrics.wire(pending: 0, peers: []).leaderChanges == 0)
-        metrics.led(by: 1)
-        metrics.led(by: 1)
+        metrics.led(by: ReplicaID(1))
+        metrics.led(by: ReplicaID(1))
         #expect(metrics.wire(pending: 0, peers: []).leaderChanges == 1)
         metrics.led(by: nil)
-        metrics.led(by: 1)
+        metrics.led(by: ReplicaID(1))
         #expect(metrics.wire(pending: 0, peers: []).leaderChanges == 2)
     }
 }

@@ -45,6 +45,15 @@ import Testing
         #expect(fresh.since(histogram) == fresh)
     }
 
+    @Test func sumsOfAnybodysHistogramsDontOverflow() {
+        let size = DurationHistogram.bounds.count + 1
+        let largest = DurationHistogram(counts: Array(repeating: 1 << 56, count: size), sumNanoseconds: 1 << 62)
+        var sum = DurationHistogram()
+        for _ in 0..<300 { if let largest { sum += largest } }
+        #expect(sum == largest)
+        #expect(sum.count == UInt64(size) << 56)
+    }
+
     @Test func whatIsNoHistogramIsRefused() {
         #expect(DurationHistogram(counts: [1, 2], sumNanoseconds: 3) == nil)
         let size = DurationHistogram.bounds.count + 1
