@@ -8,6 +8,9 @@ public final class ControllerClient: Sendable {
     public let endpoints: [String]
     private let connections = ConnectionPool()
     private let leader = Mutex<String?>(nil)
+    /// Whom to ask while no leader is known. Kept from call to call: one that never answers must not be the first each
+    /// time.
+    private let turn = Atomic<Int>(0)
     private let deadline: Duration
 
     public init(endpoints: [String], deadline: Duration = .seconds(10)) {
@@ -24,14 +27,14 @@ public final class ControllerClient: Sendable {
             group.addresses = addresses
             return group
         }
-        return try await call { [request] in try await $0.join(request, options: $1).config }
+        return try await call(changes: true) { [request] in try await $0.join(request, options: $1).config }
     }
 
     public func leave(_ gids: [UInt64]) async throws(ClientError) -> Flotilla_V1_Config {
         var request = Flotilla_V1_LeaveRequest()
         request.requestID = Self.requestID()
         request.gids = gids
-        return try await call { [request] in try await $0.leave(request, options: $1).config }
+        return try await call(changes: true) { [request] in try await $0.leave(request, options: $1).config }
     }
 
     public func move(shard: UInt32, to gid: UInt64) async throws(ClientError) -> Flotilla_V1_Config {
@@ -39,7 +42,7 @@ public final class ControllerClient: Sendable {
         request.requestID = Self.requestID()
         request.shard = shard
         request.gid = gid
-        return try await call { [request] in try await $0.move(request, options: $1).config }
+        return try await call(changes: true) { [request] in try await $0.move(request, options: $1).config }
     }
 
     /// Keeps moves from starting. Waits, up to the deadline, while somebody else holds them.
@@ -93,23 +96,28 @@ public final class ControllerClient: Sendable {
         return Data((0..<16).map { _ in UInt8.random(in: .min ... .max, using: &random) })
     }
 
+    /// - Parameter changes: whether an attempt that had no answer may have changed something.
     private func call<Result: Sendable>(
-        patience: Duration? = nil,
+        patience: Duration? = nil, changes: Bool = false,
         _ body: @Sendable (Flotilla_V1_Controller.Client<Connection.Transport>, CallOptions) async throws -> Result
     ) async throws(ClientError) -> Result {
-        let end = ContinuousClock.now + (patience ?? deadline)
+        let whole = patience ?? deadline
+        let end = ContinuousClock.now + whole
+        // Time for each, also when the first ones never answer.
+        let attempt = min(.seconds(3), max(.milliseconds(500), whole / max(1, endpoints.count)))
         var last = "no controller address is known; give --endpoints HOST:PORT,… or set FLOTILLA_ENDPOINTS"
-        var turn = 0
+        var failures = 0
+        var mayHaveRun = false
         while ContinuousClock.now < end, !endpoints.isEmpty {
+            let turn = turn.load(ordering: .relaxed)
             let address = leader.withLock { $0 } ?? endpoints[turn % endpoints.count]
-            turn += 1
             guard let endpoint = Address(address) else {
                 throw ClientError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
             }
-            let options = CallOptions.flotilla(timeout: min(.seconds(3), patience ?? .seconds(3)))
             do {
                 let connection = try connections.connection(to: endpoint)
-                let result = try await body(Flotilla_V1_Controller.Client(wrapping: connection.client), options)
+                let result = try await body(
+                    Flotilla_V1_Controller.Client(wrapping: connection.client), .flotilla(timeout: attempt))
                 leader.withLock { $0 = address }
                 return result
             } catch {
@@ -122,15 +130,23 @@ public final class ControllerClient: Sendable {
                     case .notLeader:
                         let hint = refusal.leaderAddress
                         leader.withLock { $0 = hint.isEmpty || hint == address ? nil : hint }
+                        if hint.isEmpty { self.turn.add(1, ordering: .relaxed) }
                         continue
+                    case .outcomeUnknown: mayHaveRun = true
                     default: break
                     }
                 } else {
                     last = "no controller answers at \(endpoints.joined(separator: ", "))"
+                    if (error as? RPCError)?.code == .deadlineExceeded { mayHaveRun = true }
                 }
                 leader.withLock { $0 = nil }
-                try? await Task.sleep(for: .milliseconds(turn < endpoints.count ? 5 : 100))
+                self.turn.add(1, ordering: .relaxed)
+                failures += 1
+                try? await Task.sleep(for: .milliseconds(failures < endpoints.count ? 5 : 100))
             }
+        }
+        if changes, mayHaveRun {
+            throw ClientError(.outcomeUnknown, "\(last); whether the request was carried out isn't known, see `query`")
         }
         throw ClientError(.unavailable, last)
     }
@@ -142,6 +158,11 @@ public final class StatusClient: Sendable {
     private let timeout: Duration
 
     public init(timeout: Duration = .seconds(3)) { self.timeout = timeout }
+
+    /// Closes the connections to all other nodes.
+    public func keepOnly(_ addresses: some Sequence<String>) {
+        connections.keepOnly(Set(addresses.compactMap { Address($0) }))
+    }
 
     private func call<Result: Sendable>(
         _ address: String, timeout: Duration,

@@ -9,6 +9,7 @@ final class Broadcast: Sendable {
         var listeners: [UInt64: AsyncStream<[UInt8]>.Continuation] = [:]
         var next: UInt64 = 0
         var newest: [UInt8]?
+        var sentAt = ContinuousClock.now
     }
 
     private let state = Mutex(State())
@@ -33,14 +34,21 @@ final class Broadcast: Sendable {
     func send(_ piece: [UInt8]) {
         let listeners = state.withLock { state in
             state.newest = piece
+            state.sentAt = .now
             return Array(state.listeners.values)
         }
         for listener in listeners { listener.yield(piece) }
     }
 
-    /// For connections to stay open, and for ones that are gone to be noticed. Nobody's newest.
-    func keepAlive(_ piece: [UInt8]) {
-        for listener in state.withLock({ Array($0.listeners.values) }) { listener.yield(piece) }
+    /// After so long without a newer piece: for connections to stay open, and for ones that are gone to be noticed.
+    func keepAlive(_ piece: [UInt8], after silence: Duration) {
+        let listeners = state.withLock { state in
+            ContinuousClock.now - state.sentAt < silence ? [] : Array(state.listeners.values)
+        }
+        for listener in listeners {
+            // What hasn't left yet is worth more.
+            if case .dropped(let newest) = listener.yield(piece) { listener.yield(newest) }
+        }
     }
 
     func finish() {

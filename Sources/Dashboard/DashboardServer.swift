@@ -29,7 +29,7 @@ public final class DashboardServer: Sendable {
         let routes = Routes(
             observer: observer, view: view, updates: updates, allowActions: options.allowActions,
             requests: RequestGuard(hosts: options.hosts + [ProcessInfo.processInfo.hostName]))
-        listener = try await HTTPListener(options.listen, log: log) { await routes.answer($0) }
+        listener = try await HTTPListener(options.listen, log: log, refuse: Routes.refusal) { await routes.answer($0) }
         self.updates = updates
         let interval = options.interval
         tasks = [
@@ -45,8 +45,8 @@ public final class DashboardServer: Sendable {
             },
             Task {
                 while !Task.isCancelled {
-                    try? await Task.sleep(for: Self.keepAlive)
-                    if interval > Self.keepAlive { updates.keepAlive(Array(": still here\n\n".utf8)) }
+                    try? await Task.sleep(for: Self.keepAlive / 3)
+                    updates.keepAlive(Array(": still here\n\n".utf8), after: Self.keepAlive)
                 }
             },
         ]

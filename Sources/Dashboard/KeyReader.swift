@@ -9,6 +9,8 @@ internal import RaftLog
 struct KeyReader: Sendable {
     /// Of a scan, values that are read at once: each may be long.
     private static let concurrencyMax = 16
+    /// A page ends there: it is for people.
+    private static let pageBytesMax = 4 << 20
 
     private let client: FlotillaClient
     private let view: ClusterView
@@ -49,25 +51,31 @@ struct KeyReader: Sendable {
         let found = try await client.scan(
             start: start, end: successor(ofPrefix: prefix) ?? [], limit: limit + 1, keysOnly: true)
         let keys = found.prefix(limit).map(\.key)
-        let client = client
-        let pairs = try await withThrowingTaskGroup(of: (Int, Answer.KeyPage.Pair?).self) { group in
-            var waiting = Array(keys.enumerated())[...]
-            func start() {
-                guard let (number, key) = waiting.popFirst() else { return }
-                group.addTask {
-                    // Deleted since: not there any more.
-                    (number, try await client.get(key).map { Answer.KeyPage.Pair(key: key, value: $0) })
-                }
+        var pairs: [Answer.KeyPage.Pair] = []
+        var shown = 0
+        var read = 0
+        while read < keys.count, shown < Self.pageBytesMax {
+            for (key, value) in try await values(of: keys[read..<min(read + Self.concurrencyMax, keys.count)]) {
+                pairs.append(Answer.KeyPage.Pair(key: key, value: value))
+                shown += key.count + min(value.count, Answer.KeyPage.valueBytesMax)
             }
-            for _ in 0..<Self.concurrencyMax { start() }
-            var pairs: [(Int, Answer.KeyPage.Pair)] = []
-            for try await (number, pair) in group {
-                if let pair { pairs.append((number, pair)) }
-                start()
-            }
-            return pairs.sorted { $0.0 < $1.0 }.map(\.1)
+            read = min(read + Self.concurrencyMax, keys.count)
         }
-        return Answer.KeyPage(pairs: pairs, after: found.count > limit ? keys.last : nil)
+        let isCut = read < keys.count || found.count > limit
+        return Answer.KeyPage(pairs: pairs, after: isCut ? keys[read - 1] : nil)
+    }
+
+    /// In order; without those that were deleted since.
+    private func values(of keys: ArraySlice<[UInt8]>) async throws -> [(key: [UInt8], value: [UInt8])] {
+        let client = client
+        return try await withThrowingTaskGroup(of: (Int, [UInt8], [UInt8]?).self) { group in
+            for (number, key) in keys.enumerated() {
+                group.addTask { (number, key, try await client.get(key)) }
+            }
+            var found: [(Int, [UInt8], [UInt8])] = []
+            for try await (number, key, value) in group { if let value { found.append((number, key, value)) } }
+            return found.sorted { $0.0 < $1.0 }.map { ($0.1, $0.2) }
+        }
     }
 
     private func bytes(_ question: HTTPQuestion, _ name: String) throws(APIError) -> [UInt8]? {

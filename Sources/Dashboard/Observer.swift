@@ -24,7 +24,7 @@ final class Observer: Sendable {
         known = Mutex(controllers)
     }
 
-    private struct Target: Sendable {
+    private struct Target: Hashable, Sendable {
         var gid: UInt64
         /// Its place among the group's addresses.
         var place: Int
@@ -33,25 +33,31 @@ final class Observer: Sendable {
 
     func observe() async -> Observation {
         async let answer = query()
-        // The controllers are asked while the map is awaited: each may be all that is left to see.
+        // Nodes are asked while the map is awaited: they may be all that is left to see, and what hangs must not add up.
         let controllers = known.withLock { $0 }
-        async let seen = ask(controllers.enumerated().map { Target(gid: 0, place: $0.offset, address: $0.element) })
-        let config = await answer
+        let before = targets(lastConfig.withLock { $0 })
+        async let seen = ask(
+            controllers.enumerated().map { Target(gid: 0, place: $0.offset, address: $0.element) } + before)
         let result: Observation.ConfigResult
-        switch config {
+        switch await answer {
         case .success(let config):
             lastConfig.withLock { $0 = config }
             result = .answered(ConfigReport(config))
         case .failure(let error): result = .failed(error.message)
         }
-        let groups = lastConfig.withLock { $0 }?.groups ?? []
-        let targets = groups.flatMap { group in
-            group.addresses.enumerated().map { Target(gid: group.gid, place: $0.offset, address: $0.element) }
-        }
-        let nodes = await seen + ask(targets)
+        let now = targets(lastConfig.withLock { $0 })
+        let asked = Set(before)
+        let nodes = await seen + ask(now.filter { !asked.contains($0) })
         learnControllers(nodes)
+        status.keepOnly(now.map(\.address) + known.withLock { $0 })
         return Observation(
             at: UInt64(max(0, Date().timeIntervalSince1970 * 1000)), config: result, nodes: nodes)
+    }
+
+    private func targets(_ config: Flotilla_V1_Config?) -> [Target] {
+        (config?.groups ?? []).flatMap { group in
+            group.addresses.enumerated().map { Target(gid: group.gid, place: $0.offset, address: $0.element) }
+        }
     }
 
     private func query() async -> Result<Flotilla_V1_Config, ClientError> {
@@ -83,13 +89,16 @@ final class Observer: Sendable {
         return NodeObservation(gid: target.gid, id: UInt64(target.place), address: target.address, result: result)
     }
 
-    /// Members of the controller that nobody has named, or that were added since.
+    /// Members of the controller that nobody has named, or that were added since. If none of them can be reached from
+    /// here, those that were named are asked again.
     private func learnControllers(_ nodes: [NodeObservation]) {
-        let members = nodes.compactMap { node -> [String]? in
-            guard node.gid == 0, case .answered(let report) = node.result, report.role == .leader else { return nil }
-            return report.members.map(\.address)
+        let reports = nodes.compactMap { node -> NodeReport? in
+            guard node.gid == 0, case .answered(let report) = node.result, report.gid == 0 else { return nil }
+            return report
         }
-        guard let members = members.first, !members.isEmpty else { return }
+        if reports.isEmpty { return known.withLock { $0 = controllers } }
+        let leader = reports.filter { $0.role == .leader }.max { ($0.term, $0.id) < ($1.term, $1.id) }
+        guard let members = leader?.members.map(\.address), !members.isEmpty else { return }
         // The same node under two spellings is asked once.
         func spelling(_ text: String) -> String { Address(text).map { "\($0.numericHost):\($0.port)" } ?? text }
         known.withLock { known in

@@ -17,6 +17,12 @@ struct RequestGuard: Sendable {
         return "this dashboard doesn't go by \"\(name)\"; use its address, or start it with --allow-host \(name)"
     }
 
+    /// Why a question must not be answered: some cost the cluster a lot, and a browser asks them for any site that wants it.
+    static func objection(toQuestion question: HTTPQuestion) -> String? {
+        guard let site = question.headers["sec-fetch-site"], site != "same-origin", site != "none" else { return nil }
+        return "pages of other sites can't ask here"
+    }
+
     /// Why an action must not be carried out. A form or script of another site can't send our header without being
     /// asked by the browser first, and its origin is another.
     static func objection(_ question: HTTPQuestion, action: String) -> String? {

@@ -4,6 +4,7 @@ internal import DashboardModel
 internal import Foundation
 internal import HTTPService
 internal import Sharding
+internal import Synchronization
 internal import Wire
 
 /// The API of `docs/dashboard.md`, and the pages.
@@ -14,6 +15,7 @@ struct Routes: Sendable {
     let allowActions: Bool
     let requests: RequestGuard
     let keys: KeyReader
+    private let checks = ContentChecks()
 
     init(
         observer: Observer, view: ClusterView, updates: Broadcast, allowActions: Bool, requests: RequestGuard
@@ -39,7 +41,12 @@ struct Routes: Sendable {
                 throw APIError(
                     .methodNotAllowed, "\(question.path) takes GET, not \(question.method)", allowed: ["GET", "HEAD"])
             }
-            if question.path.hasPrefix("/api/") { return try await api(question) }
+            if question.path.hasPrefix("/api/") {
+                if let objection = RequestGuard.objection(toQuestion: question) {
+                    throw APIError(.forbidden, objection)
+                }
+                return try await api(question)
+            }
             if question.path == "/healthz" { return .text(200, "ok\n") }
             return try page(question.path)
         } catch let error as APIError {
@@ -49,6 +56,11 @@ struct Routes: Sendable {
         } catch {
             return .failure(APIError(.internal, "\(error)"))
         }
+    }
+
+    /// To what is no proper request.
+    static func refusal(_ status: Int, _ reason: String) -> HTTPAnswer {
+        .failure(APIError(status == 413 ? .tooLarge : .badRequest, reason))
     }
 
     // MARK: - Pages
@@ -156,6 +168,11 @@ struct Routes: Sendable {
     /// Has every member of the shard's group scan it.
     private func content(_ text: String) async throws -> Answer.Content {
         let (shard, config) = try knownShard(text)
+        guard checks.begin(shard) else {
+            throw APIError(
+                .conflict, "shard \(shard), or \(ContentChecks.most) others, are being read already; ask again")
+        }
+        defer { checks.end(shard) }
         guard config.shards.indices.contains(shard),
             let group = config.groups.first(where: { $0.gid == config.shards[shard] })
         else { throw APIError(.notFound, "no group serves shard \(shard)") }
@@ -208,4 +225,16 @@ struct Routes: Sendable {
         let moved = try await observer.controller.move(shard: UInt32(shard), to: request.groupId)
         return .json(202, Answer.MoveBegun(config: moved.number))
     }
+}
+
+/// Shards that are being read on all their nodes: costly, so not twice, nor many at once.
+private final class ContentChecks: Sendable {
+    static let most = 4
+    private let shards = Mutex<Set<Int>>([])
+
+    func begin(_ shard: Int) -> Bool {
+        shards.withLock { $0.count < Self.most && $0.insert(shard).inserted }
+    }
+
+    func end(_ shard: Int) { shards.withLock { _ = $0.remove(shard) } }
 }

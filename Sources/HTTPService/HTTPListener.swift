@@ -12,6 +12,11 @@ public final class HTTPListener: Sendable {
 
     /// Larger bodies are refused: nothing here takes files.
     public static let bodyBytesMax = 64 << 10
+    /// Browsers take six each.
+    public static let connectionsMax = 1_024
+    /// Who takes nothing of an answer for so long is gone.
+    private static let stallMax: Duration = .seconds(30)
+    private static let pieceBytes = 256 << 10
     /// A connection that asks nothing for so long is closed.
     private static let idleMax: TimeAmount = .seconds(75)
 
@@ -20,7 +25,12 @@ public final class HTTPListener: Sendable {
     private let runner: Task<Void, any Error>
 
     /// Binds and begins to serve. Throws `ListenError`.
-    public init(_ endpoint: Address, log: Logger, handler: @escaping Handler) async throws {
+    /// - Parameter refuse: the answer to what is no proper request, with its status and reason.
+    public init(
+        _ endpoint: Address, log: Logger,
+        refuse: @escaping @Sendable (_ status: Int, _ reason: String) -> HTTPAnswer = { .text($0, $1 + "\n") },
+        handler: @escaping Handler
+    ) async throws {
         try endpoint.checkIsFree()
         // The library's own lines on every start are no news.
         var quiet = log
@@ -28,12 +38,15 @@ public final class HTTPListener: Sendable {
         let (bound, announce) = AsyncStream<Int?>.makeStream()
         let server = HummingbirdCore.Server(
             childChannelSetup: HTTP1Channel(
-                responder: { request, writer, _ in try await Self.respond(request, writer, handler) },
+                responder: { request, writer, channel in
+                    try await Self.respond(request, writer, channel, refuse, handler)
+                },
                 configuration: .init(
                     idleTimeout: Self.idleMax,
                     httpDecoderConfiguration: .init(maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10))),
             configuration: ServerConfiguration(
-                address: .hostname(endpoint.numericHost, port: endpoint.port), serverName: nil),
+                address: .hostname(endpoint.numericHost, port: endpoint.port), serverName: nil,
+                availableConnectionsDelegate: MaximumAvailableConnections(Self.connectionsMax, logger: quiet)),
             onServerRunning: { channel in announce.yield(channel.localAddress?.port) },
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: quiet)
         runner = Task {
@@ -56,27 +69,35 @@ public final class HTTPListener: Sendable {
     public func stop() { runner.cancel() }
 
     private static func respond(
-        _ request: Request, _ writer: consuming ResponseWriter, _ handler: Handler
+        _ request: Request, _ writer: consuming ResponseWriter, _ channel: any Channel,
+        _ refuse: @Sendable (Int, String) -> HTTPAnswer, _ handler: Handler
     ) async throws {
+        let method = request.method.rawValue
         var headers: [String: String] = [:]
         for field in request.headers { headers[field.name.canonicalName] = field.value }
         // HTTPTypes has taken Host out of the fields.
         if let authority = request.head.authority { headers["host"] = authority }
-        var body: [UInt8] = []
-        do { body = Array(buffer: try await request.body.collect(upTo: bodyBytesMax)) } catch is NIOTooManyBytesError {
-            return try await send(.text(413, "a body has at most \(bodyBytesMax) bytes\n"), "GET", writer)
-        }
-        let method = request.method.rawValue
-        guard
+        let answer: HTTPAnswer
+        do {
+            let body = Array(buffer: try await request.body.collect(upTo: bodyBytesMax))
             let question = HTTPQuestion(
                 method: method == "HEAD" ? "GET" : method, target: request.head.path ?? "", headers: headers, body: body
             )
-        else { return try await send(.text(400, "the address can't be decoded\n"), method, writer) }
-        try await send(await handler(question), method, writer)
+            if let question {
+                answer = await handler(question)
+            } else {
+                answer = refuse(400, "the address can't be decoded")
+            }
+        } catch is NIOTooManyBytesError {
+            answer = refuse(413, "a body has at most \(bodyBytesMax) bytes")
+        }
+        let watch = WriteWatch(limit: stallMax) { channel.close(promise: nil) }
+        defer { watch.end() }
+        try await send(answer, method, writer, watch)
     }
 
     private static func send(
-        _ answer: HTTPAnswer, _ method: String, _ writer: consuming ResponseWriter
+        _ answer: HTTPAnswer, _ method: String, _ writer: consuming ResponseWriter, _ watch: WriteWatch
     ) async throws {
         var fields = HTTPFields()
         for (name, value) in answer.headers {
@@ -85,17 +106,66 @@ public final class HTTPListener: Sendable {
         }
         var head = HTTPResponse(status: .init(code: answer.status), headerFields: fields)
         switch answer.body {
-        case .bytes(let bytes):
-            head.headerFields[.contentLength] = "\(bytes.count)"
-            if method == "HEAD" { return try await writer.writeResponse(head) }
-            var body = try await writer.writeHead(head)
-            try await body.write(ByteBuffer(bytes: bytes))
-            try await body.finish(nil)
-        case .pieces(let pieces):
-            if method == "HEAD" { return try await writer.writeResponse(head) }
-            var body = try await writer.writeHead(head)
-            for await piece in pieces { try await body.write(ByteBuffer(bytes: piece)) }
-            try await body.finish(nil)
+        case .bytes(let bytes): head.headerFields[.contentLength] = "\(bytes.count)"
+        // Without a length the end of the body would be written, which has none.
+        case .pieces where method == "HEAD": head.headerFields[.contentLength] = "0"
+        case .pieces: break
         }
+        if method == "HEAD" { return try await writer.writeResponse(head) }
+        var body = try await writer.writeHead(head)
+        switch answer.body {
+        case .bytes(let bytes):
+            for start in stride(from: 0, to: bytes.count, by: pieceBytes) {
+                watch.begin()
+                try await body.write(ByteBuffer(bytes: bytes[start..<min(start + pieceBytes, bytes.count)]))
+                watch.pause()
+            }
+        case .pieces(let pieces):
+            for await piece in pieces {
+                watch.begin()
+                try await body.write(ByteBuffer(bytes: piece))
+                watch.pause()
+            }
+        }
+        try await body.finish(nil)
+    }
+}
+
+/// Ends a connection whose other side has taken nothing for too long: a write waits for it without an end.
+private final class WriteWatch: Sendable {
+    private struct State {
+        var since: ContinuousClock.Instant?
+        var task: Task<Void, Never>?
+    }
+
+    private let limit: Duration
+    private let close: @Sendable () -> Void
+    private let state = Mutex(State())
+
+    init(limit: Duration, close: @escaping @Sendable () -> Void) {
+        self.limit = limit
+        self.close = close
+    }
+
+    func begin() {
+        state.withLock { state in
+            state.since = .now
+            guard state.task == nil else { return }
+            state.task = Task { [weak self] in
+                while !Task.isCancelled, let self {
+                    try? await Task.sleep(for: self.limit / 4)
+                    self.look()
+                }
+            }
+        }
+    }
+
+    func pause() { state.withLock { $0.since = nil } }
+
+    func end() { state.withLock { $0.task }?.cancel() }
+
+    private func look() {
+        let isStalled = state.withLock { state in state.since.map { ContinuousClock.now - $0 > limit } ?? false }
+        if isStalled { close() }
     }
 }

@@ -232,8 +232,12 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
 
     public var status: ReplicaStatus { published.withLock { $0 } }
 
-    /// Proposals and reads that have no answer yet.
-    public var pendingRequests: Int { waiters.withLock { $0.waiting.count } }
+    /// Proposals that have no answer yet.
+    public var pendingProposals: Int {
+        waiters.withLock { table in
+            table.waiting.values.count { if case .proposal = $0 { true } else { false } }
+        }
+    }
 
     private func register(_ waiter: Waiter) -> UInt64? {
         waiters.withLock { table in

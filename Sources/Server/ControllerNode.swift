@@ -19,7 +19,9 @@ public final class ControllerNode: Sendable {
     public init(_ options: ServeOptions, log: Logger) async throws {
         let endpoint = try options.validated()
         // A new directory isn't made for a node that can't listen.
-        if try NodeDirectory.identity(at: options.directory) == nil { try endpoint.checkIsFree() }
+        if try NodeDirectory.identity(at: options.directory) == nil {
+            for address in try options.addressesToListenOn() { try address.checkIsFree() }
+        }
         let node = try Node(options, log: log) { ControllerMachine() }
         self.node = node
         let status = StatusService(node: node) { _, _ in }
@@ -29,7 +31,10 @@ public final class ControllerNode: Sendable {
                 PeerService(node: node, shards: nil), ControllerService(node: node),
                 status,
             ])
-        http = try await NodeHTTP.serve(options, node, status)
+        do { http = try await NodeHTTP.serve(options, node, status) } catch {
+            await node.stop(listener)
+            throw error
+        }
         node.log.info("controller node \(options.id) listens on \(listener.endpoint), data in \(options.directory)")
         tasks = [
             Task {

@@ -20,7 +20,9 @@ public final class GroupNode: Sendable {
     public init(_ options: ServeOptions, log: Logger) async throws {
         let endpoint = try options.validated()
         // A new directory isn't made for a node that can't listen.
-        if try NodeDirectory.identity(at: options.directory) == nil { try endpoint.checkIsFree() }
+        if try NodeDirectory.identity(at: options.directory) == nil {
+            for address in try options.addressesToListenOn() { try address.checkIsFree() }
+        }
         let controllers = ControllerLink(options.controllers)
         try await Self.checkCluster(options, controllers)
         let node = try Node(options, log: log) { GroupMachine() }
@@ -35,7 +37,10 @@ public final class GroupNode: Sendable {
                 PeerService(node: node, shards: source), KvService(handler: front),
                 status,
             ])
-        http = try await NodeHTTP.serve(options, node, status)
+        do { http = try await NodeHTTP.serve(options, node, status) } catch {
+            await node.stop(listener)
+            throw error
+        }
         node.log.info(
             "node \(options.id) of group \(options.gid) listens on \(listener.endpoint), data in \(options.directory)")
         tasks = [
@@ -88,8 +93,22 @@ final class GroupFront: KvHandler {
     private static let pagePairsMax = 1_000
     /// Shards with so few keys are counted for a status; more would take too long.
     private static let countedKeysMax = 1_000
+    private static let countedBytesMax: UInt64 = 1 << 20
     /// Of all shards together: dashboards ask every second.
-    private static let countedKeysMaxInAll = 20_000
+    private struct CountingBudget {
+        var keys = 20_000
+        var bytes: UInt64 = 8 << 20
+
+        /// False: an estimate must do.
+        mutating func take(keys: UInt64, bytes: UInt64) -> Bool {
+            guard keys <= min(GroupFront.countedKeysMax, self.keys),
+                bytes <= min(GroupFront.countedBytesMax, self.bytes)
+            else { return false }
+            self.keys -= Int(keys)
+            self.bytes -= bytes
+            return true
+        }
+    }
 
     private let node: Node<GroupMachine>
     private let target: MoveTarget
@@ -360,7 +379,7 @@ final class GroupFront: KvHandler {
         status.transfers = target.transfers
         let exactShards = Set(request.exactShards)
         let index = try reader.applied().position.index
-        var patience = Self.countedKeysMaxInAll
+        var budget = CountingBudget()
         for (shard, record) in try reader.records().sorted(by: { $0.key < $1.key }) where record.state != .gone {
             var row = Flotilla_V1_ShardStatus()
             row.shard = UInt32(shard)
@@ -377,7 +396,7 @@ final class GroupFront: KvHandler {
             }
             if let family = try reader.family(shard) {
                 (row.keys, row.bytes) = try Self.count(
-                    family, sessions: record.sessions, in: snapshot, exact: exact, patience: &patience, node.engine)
+                    family, sessions: record.sessions, in: snapshot, exact: exact, budget: &budget, node.engine)
                 if exact {
                     let hashes = try reader.hashes(shard)
                     row.userHash = hashes.user.description
@@ -395,6 +414,8 @@ final class GroupFront: KvHandler {
             row.shard = UInt32(shard)
             row.group = node.options.gid
             row.state = .pulling
+            let load = node.metrics.load(of: shard)
+            (row.reads, row.writes) = (load.reads, load.writes)
             status.shards.append(row)
         }
     }
@@ -402,15 +423,14 @@ final class GroupFront: KvHandler {
     /// User keys, and the bytes of keys and values: counted if asked for or if they are few, else as the engine
     /// estimates them.
     private static func count(
-        _ family: FamilyID, sessions: Int, in snapshot: any ReadSnapshot, exact: Bool, patience: inout Int,
+        _ family: FamilyID, sessions: Int, in snapshot: any ReadSnapshot, exact: Bool, budget: inout CountingBudget,
         _ engine: any StorageEngine
     ) throws -> (keys: UInt64, bytes: UInt64) {
         if !exact {
             let estimate = try engine.statistics(of: family)
             // Engines count every row; a session has two.
             let keys = estimate.keys - min(estimate.keys, UInt64(sessions) * 2)
-            if keys > min(countedKeysMax, patience) { return (keys, estimate.bytes) }
-            patience -= Int(keys)
+            if !budget.take(keys: keys, bytes: estimate.bytes) { return (keys, estimate.bytes) }
         }
         var keys: UInt64 = 0
         var bytes: UInt64 = 0

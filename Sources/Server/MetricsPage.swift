@@ -25,7 +25,7 @@ enum MetricsPage {
         page.gauge("flotilla_server_proposals_committed_total", "Log entries committed.", status.commitIndex)
         page.gauge("flotilla_server_proposals_applied_total", "Log entries applied.", status.lastApplied)
         page.gauge(
-            "flotilla_server_proposals_pending", "Requests that wait for their answer.", metrics.proposalsPending)
+            "flotilla_server_proposals_pending", "Proposals that wait for their answer.", metrics.proposalsPending)
         page.counter(
             "flotilla_server_proposals_failed_total", "Writes that were answered with an error.",
             metrics.proposalsFailed)
@@ -69,7 +69,7 @@ enum MetricsPage {
         page.gauge("process_start_time_seconds", "Unix seconds.", Double(status.startedMs) / 1000)
         page.gauge("process_resident_memory_bytes", "Resident memory.", process.residentBytes)
         page.gauge("process_open_fds", "Open file descriptors.", process.openDescriptors)
-        page.gauge("process_cpu_seconds_total", "Processor time, of user and system.", process.cpuSeconds)
+        page.counter("process_cpu_seconds_total", "Processor time, of user and system.", process.cpuSeconds)
         return page.text
     }
 

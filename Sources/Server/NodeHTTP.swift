@@ -12,6 +12,8 @@ struct NodeHTTP: Sendable {
 
     /// `nil`: it works.
     let failure: @Sendable () -> String?
+    /// Without shards: asked often, and answered at once.
+    let replica: @Sendable () -> Flotilla_V1_NodeStatus
     let status: @Sendable () async throws -> Flotilla_V1_NodeStatus
 
     /// Listens on the node's own address, if it was told a port.
@@ -20,7 +22,9 @@ struct NodeHTTP: Sendable {
     ) async throws -> HTTPListener? {
         guard let port = options.httpPort else { return nil }
         let endpoint = try options.validated()
-        let http = NodeHTTP(failure: { node.failure?.description }, status: { try await status.status() })
+        let http = NodeHTTP(
+            failure: { node.failure?.description }, replica: { status.replicaStatus() },
+            status: { try await status.status() })
         let listener = try await HTTPListener(Address(host: endpoint.host, port: port), log: node.log) {
             await http.answer($0)
         }
@@ -43,12 +47,12 @@ struct NodeHTTP: Sendable {
             guard let failure = failure() else { return .text(200, "ok\n") }
             return .text(503, "\(failure)\n")
         }
-        let status: Flotilla_V1_NodeStatus
-        do { status = try await self.status() } catch { return .text(503, "no status: \(error)\n") }
         if question.path == "/metrics" {
-            return .text(200, MetricsPage.text(status, process: .now), type: MetricsText.contentType)
+            do {
+                return .text(200, MetricsPage.text(try await status(), process: .now), type: MetricsText.contentType)
+            } catch { return .text(503, "no status: \(error)\n") }
         }
-        let obstacles = Self.obstacles(status, failure())
+        let obstacles = Self.obstacles(replica(), failure())
         return obstacles.isEmpty ? .text(200, "ok\n") : .text(503, obstacles.map { "\($0)\n" }.joined())
     }
 

@@ -55,6 +55,12 @@ public struct ServeError: Error, CustomStringConvertible, Sendable {
 }
 
 extension ServeOptions {
+    /// For clients and members, and for HTTP if it is served.
+    func addressesToListenOn() throws(ServeError) -> [Address] {
+        let endpoint = try validated()
+        return [endpoint] + (httpPort.map { [Address(host: endpoint.host, port: $0)] } ?? [])
+    }
+
     /// Checks what can be checked without touching anything.
     public func validated() throws(ServeError) -> Address {
         guard !cluster.isEmpty else {

@@ -20,6 +20,18 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
     func status(
         _ request: Flotilla_V1_NodeStatusRequest = Flotilla_V1_NodeStatusRequest()
     ) async throws -> Flotilla_V1_NodeStatus {
+        let replica = replicaStatus()
+        guard node.host != nil else { return replica }
+        let complete = complete
+        return try await offload {
+            var status = replica
+            try complete(&status, request)
+            return status
+        }
+    }
+
+    /// Without shards, which take looking at.
+    func replicaStatus() -> Flotilla_V1_NodeStatus {
         var status = Flotilla_V1_NodeStatus()
         status.gid = node.options.gid
         status.id = node.options.id
@@ -40,7 +52,7 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
         status.shortOfSpace = node.space.isShort
         status.startedMs = node.metrics.startedAt
         status.httpAddress = node.httpAddress
-        status.metrics = node.metrics.wire(pending: node.host?.pendingRequests ?? 0, peers: node.probe.wire)
+        status.metrics = node.metrics.wire(pending: node.host?.pendingProposals ?? 0, peers: node.probe.wire)
         guard let host = node.host else { return status }
         let replica = host.status
         status.role =
@@ -61,14 +73,7 @@ struct StatusService<Machine: StateMachine>: Flotilla_V1_Status.SimpleServicePro
         status.snapshotsInstalled = replica.snapshotsInstalled
         status.snapshotsSent = replica.snapshotsSent
         status.members = members(replica)
-        var filled = status
-        let complete = complete
-        filled = try await offload { [filled] in
-            var status = filled
-            try complete(&status, request)
-            return status
-        }
-        return filled
+        return status
     }
 
     private func members(_ replica: ReplicaStatus) -> [Flotilla_V1_Member] {

@@ -26,16 +26,17 @@ public struct DurationHistogram: Sendable, Equatable {
     public init?(counts: [UInt64], sumNanoseconds: UInt64) {
         guard counts.count == Self.bounds.count + 1 else { return nil }
         // What no machine can have counted is damage, and must not overflow a sum.
-        guard counts.allSatisfy({ $0 <= Self.countMax }), sumNanoseconds <= Self.sumMax else { return nil }
+        guard counts.allSatisfy({ $0 <= Self.countMax }) else { return nil }
         self.counts = counts
-        self.sumNanoseconds = sumNanoseconds
+        self.sumNanoseconds = min(sumNanoseconds, Self.sumMax)
     }
 
     public var count: UInt64 { counts.reduce(0, +) }
 
     public mutating func record(_ nanoseconds: UInt64) {
         counts[Self.bucket(nanoseconds)] += 1
-        sumNanoseconds += nanoseconds
+        // Many at once wait more seconds than pass: in years the sum comes to its end, and stays there.
+        sumNanoseconds = Self.sum(sumNanoseconds, nanoseconds, Self.sumMax)
     }
 
     private static func bucket(_ nanoseconds: UInt64) -> Int {
@@ -50,12 +51,15 @@ public struct DurationHistogram: Sendable, Equatable {
 
     /// Saturates: histograms may come from anybody.
     public static func += (sum: inout DurationHistogram, other: DurationHistogram) {
-        func add(_ left: UInt64, _ right: UInt64, _ most: UInt64) -> UInt64 {
-            let (result, overflows) = left.addingReportingOverflow(right)
-            return overflows ? most : min(result, most)
+        for index in sum.counts.indices {
+            sum.counts[index] = Self.sum(sum.counts[index], other.counts[index], countMax)
         }
-        for index in sum.counts.indices { sum.counts[index] = add(sum.counts[index], other.counts[index], countMax) }
-        sum.sumNanoseconds = add(sum.sumNanoseconds, other.sumNanoseconds, sumMax)
+        sum.sumNanoseconds = Self.sum(sum.sumNanoseconds, other.sumNanoseconds, sumMax)
+    }
+
+    private static func sum(_ left: UInt64, _ right: UInt64, _ most: UInt64) -> UInt64 {
+        let (result, overflows) = left.addingReportingOverflow(right)
+        return overflows ? most : min(result, most)
     }
 
     /// What has been recorded since an earlier state of the same histogram. If that can't be one (the process has begun

@@ -25,6 +25,11 @@ public struct MetricsText: Sendable {
         sample(name, labels, "\(value)")
     }
 
+    public mutating func counter(_ name: String, _ help: String, _ value: Double, _ labels: Labels = []) {
+        head(name, help, "counter")
+        sample(name, labels, Self.number(value))
+    }
+
     /// In seconds. Every second bound is left out: they then double.
     public mutating func histogram(
         _ name: String, _ help: String, _ histogram: DurationHistogram, _ labels: Labels = []

@@ -71,6 +71,11 @@ public final class ConnectionPool: Sendable {
         }
     }
 
+    /// Closes what nobody asks any more.
+    public func keepOnly(_ endpoints: Set<Address>) {
+        connections.withLock { connections in connections = connections.filter { endpoints.contains($0.key) } }
+    }
+
     /// The next use opens a new one.
     public func drop(_ endpoint: Address) { connections.withLock { $0[endpoint] = nil } }
 }

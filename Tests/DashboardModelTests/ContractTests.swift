@@ -141,7 +141,7 @@ import Testing
         #expect(
             statuses == [
                 "bad-request 400", "forbidden 403", "not-found 404", "method-not-allowed 405", "conflict 409",
-                "misdirected 421", "unavailable 503", "outcome-unknown 504", "internal 500",
+                "misdirected 421", "unavailable 503", "too-large 413", "outcome-unknown 504", "internal 500",
             ])
     }
 

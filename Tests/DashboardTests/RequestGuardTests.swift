@@ -33,6 +33,16 @@ import Testing
         return RequestGuard.objection(HTTPQuestion("POST", "/", headers: headers), action: "move")
     }
 
+    @Test func pagesOfOtherSitesCanNotAsk() {
+        for (site, isRefused) in [
+            (nil, false), ("same-origin", false), ("none", false), ("cross-site", true), ("same-site", true),
+        ] {
+            let headers = site.map { ["sec-fetch-site": $0] } ?? [:]
+            let objection = RequestGuard.objection(toQuestion: HTTPQuestion("GET", "/api/moves", headers: headers))
+            #expect((objection != nil) == isRefused, "\(site ?? "absent")")
+        }
+    }
+
     @Test func anActionComesFromTheOwnPage() {
         #expect(objection() == nil)
         #expect(objection { $0["sec-fetch-site"] = "same-origin" } == nil)

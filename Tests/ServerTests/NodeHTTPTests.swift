@@ -21,7 +21,7 @@ import Wire
     private func answer(
         _ path: String, method: String = "GET", failure: String? = nil, _ status: Flotilla_V1_NodeStatus
     ) async -> HTTPAnswer {
-        await NodeHTTP(failure: { failure }, status: { status }).answer(HTTPQuestion(method, path))
+        await NodeHTTP(failure: { failure }, replica: { status }, status: { status }).answer(HTTPQuestion(method, path))
     }
 
     @Test func aNodeIsReadyWhenItCanAnswer() async {

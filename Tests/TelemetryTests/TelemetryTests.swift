@@ -52,6 +52,10 @@ import Testing
         for _ in 0..<300 { if let largest { sum += largest } }
         #expect(sum == largest)
         #expect(sum.count == UInt64(size) << 56)
+        var endless = DurationHistogram()
+        for _ in 0..<10 { endless.record(.max) }
+        #expect(endless.count == 10)
+        #expect(DurationHistogram(counts: endless.counts, sumNanoseconds: .max) == endless)
     }
 
     @Test func whatIsNoHistogramIsRefused() {
@@ -63,8 +67,8 @@ import Testing
 
     @Test func textHasOneHeadForEachNameAndEscapes() {
         var text = MetricsText()
-        text.counter("requests_total", "Back\\slash.", 3, [("op", "a\"b\n")])
-        text.counter("requests_total", "Back\\slash.", 4, [("op", "c")])
+        text.counter("requests_total", "Back\\slash.", UInt64(3), [("op", "a\"b\n")])
+        text.counter("requests_total", "Back\\slash.", UInt64(4), [("op", "c")])
         text.gauge("load", "Load.", 0.5)
         #expect(
             text.text == """

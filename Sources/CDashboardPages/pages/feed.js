@@ -7,6 +7,8 @@ import { instant } from "./format.js";
 const firstPauseMs = 1000;
 const longestPauseMs = 15000;
 const staleIntervals = 3;
+// What the server waits for nodes that don't answer, and some more.
+const lookMs = 5000;
 
 export class Feed {
   data = null;
@@ -45,7 +47,7 @@ export class Feed {
 
   isStale() {
     if (this.lostSince !== null) return true;
-    return Date.now() - (this.freshAt ?? this.startedAt) > staleIntervals * this.intervalMs;
+    return Date.now() - (this.freshAt ?? this.startedAt) > staleIntervals * this.intervalMs + lookMs;
   }
 
   retryNow() {

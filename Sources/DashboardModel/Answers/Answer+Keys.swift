@@ -80,6 +80,9 @@ extension Answer {
 
     /// `GET /api/keys/scan`.
     public struct KeyPage: Encodable, Sendable, Equatable {
+        /// What is shown of a value.
+        public static let valueBytesMax = Bytes.valueBytesMax
+
         public struct Pair: Encodable, Sendable, Equatable {
             let key: Bytes
             let value: Bytes

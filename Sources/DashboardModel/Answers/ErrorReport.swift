@@ -8,6 +8,7 @@ public struct ErrorReport: Encodable, Sendable, Equatable {
         case conflict
         case misdirected
         case unavailable
+        case tooLarge = "too-large"
         case outcomeUnknown = "outcome-unknown"
         /// A defect, or damaged data.
         case `internal`
@@ -20,6 +21,7 @@ public struct ErrorReport: Encodable, Sendable, Equatable {
             case .notFound: 404
             case .methodNotAllowed: 405
             case .conflict: 409
+            case .tooLarge: 413
             case .misdirected: 421
             case .unavailable: 503
             case .outcomeUnknown: 504

@@ -51,6 +51,8 @@ struct NodeRates: Sendable, Equatable {
         for shard in earlier?.shards ?? [] { counted[shard.shard] = shard }
         for shard in later.shards where shards[shard.shard] == nil {
             let old = counted[shard.shard]
+            // One that has come back counts on from its earlier stay, which was in no report meanwhile.
+            if earlier != nil, old == nil { continue }
             let (reads, writes) = (shard.reads.since(old?.reads ?? 0), shard.writes.since(old?.writes ?? 0))
             guard reads > 0 || writes > 0 else { continue }
             shards[shard.shard] = Shard(readsPerSecond: perSecond(reads), writesPerSecond: perSecond(writes))
