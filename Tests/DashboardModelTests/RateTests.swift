@@ -55,6 +55,23 @@ import Testing
         #expect((80...120).contains(try #require(get.p99Ms)))
     }
 
+    /// The counts of its earlier stay come back with it, and were not made in this second.
+    @Test func aShardThatComesBackHasNoRateAtFirst() throws {
+        var cluster = ClusterFixture()
+        func writes(_ count: UInt64?) throws -> Double {
+            cluster.change(100, 0) { node in
+                node.shards = count.map { [ShardReport(shard: 0, state: .serving, writes: $0)] } ?? []
+            }
+            cluster.observe(after: 1000)
+            return try #require(cluster.model.shards().first { $0.shardId == 0 }).writesPerSecond
+        }
+        _ = try writes(1_000)
+        #expect(try writes(1_010) == 10)
+        #expect(try writes(nil) == 0)
+        #expect(try writes(1_000_000) == 0)
+        #expect(try writes(1_000_005) == 5)
+    }
+
     @Test func theOperationsAreTheContractsInItsOrder() {
         var cluster = ClusterFixture()
         cluster.change(100, 0) { $0.operations = [.init(name: "dance", errors: 0, latency: latency(3))] }
