@@ -47,5 +47,21 @@ serve ./output/shardkvserver -id 2 -gid 101 -cluster "localhost:7001,localhost:7
 ./output/shardctrlerclient status
 ./output/shardctrlerclient move 5 101
 ./output/shardctrlerclient query
+# The dashboard, and how it is asked on the page's behalf.
+serve ./output/dashboard-server -port=8080 -config-addrs="localhost:50051,localhost:50052,localhost:50053" -update-interval=5s
+/usr/bin/python3 - <<'END'
+import json, time, urllib.request
+for _ in range(150):
+    try:
+        state = json.load(urllib.request.urlopen("http://localhost:8080/api/dashboard", timeout=5))
+        if state["metrics"]["healthyNodes"] == 9 and len(state["topology"]["shardGroups"]) == 2:
+            break
+    except OSError:
+        pass
+    time.sleep(0.2)
+else:
+    raise SystemExit(f"the dashboard shows {state['metrics']}")
+assert b"<title>" in urllib.request.urlopen("http://localhost:8080/", timeout=5).read()
+END
 if ./output/shardkvclient frobnicate; then exit 1; else [ $? = 64 ]; fi
 if ./output/shardkvserver -bogus 1; then exit 1; else [ $? = 64 ]; fi
