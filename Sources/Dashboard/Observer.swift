@@ -16,6 +16,7 @@ final class Observer: Sendable {
     let status = StatusClient(timeout: patience)
     /// Where the controller's members say that they are.
     private let known: Mutex<[String]>
+    private let began = ContinuousClock.now
     private let lastConfig = Mutex<Flotilla_V1_Config?>(nil)
 
     init(_ controllers: [String]) {
@@ -83,7 +84,11 @@ final class Observer: Sendable {
 
     private func ask(_ target: Target) async -> NodeObservation {
         let result: NodeObservation.Result
-        do throws(ClientError) { result = .answered(NodeReport(try await status.node(target.address))) } catch {
+        do throws(ClientError) {
+            var report = NodeReport(try await status.node(target.address))
+            report.takenAt = UInt64(max(1, (ContinuousClock.now - began) / .milliseconds(1)))
+            result = .answered(report)
+        } catch {
             result = .failed(error.message)
         }
         return NodeObservation(gid: target.gid, id: UInt64(target.place), address: target.address, result: result)

@@ -223,7 +223,7 @@ struct Routes: Sendable {
             throw APIError(.notFound, "there is no group \(request.groupId)")
         }
         let moved = try await observer.controller.move(shard: UInt32(shard), to: request.groupId)
-        return .json(202, Answer.MoveBegun(config: moved.number))
+        return .json(202, Answer.MoveAccepted(shard: shard, to: request.groupId, in: ConfigReport(moved)))
     }
 }
 

@@ -382,11 +382,12 @@ def a_dashboard_moves_shards_only_when_told_so_by_its_own_page(engine):
             error_of(answer, 413, "too-large")
             require(cluster.query()["shards"][0] == source, "a refused move has begun")
             answer = dashboard.move(0, target)
-            require(answer.status == 202 and answer.json()["config"] > 0, f"{answer.status} {answer.body}")
+            require(answer.status == 202 and answer.json()["config"] > 0 and answer.json()["outcome"] == "begun", f"{answer.status} {answer.body}")
             state = dashboard.wait("the move to have ended", lambda state: any(
                 row["shardId"] == 0 and row["to"] == target and row["phase"] == "done" and row["endedAt"]
                 for row in state["moves"]["history"]) and state)
             require(state["topology"]["shardMap"]["0"] == target, "the map has it elsewhere")
+            require(dashboard.move(0, target).json()["outcome"] == "there", "a move to where it is has begun")
             require(any(event["kind"] == "move" and event["shardId"] == 0 for event in state["events"]), "no event")
         require(len(cluster.contents()) == 400, "keys were lost")
 

@@ -639,6 +639,23 @@ def move_by_menu(browser):
 
 
 @check
+def a_confirmation_is_of_what_it_shows(browser):
+    with Fixture(interval_ms=500, allow_actions=True) as fixture:
+        cluster = fixture.cluster
+        open_page(browser, fixture.url, "shards")
+        browser.click("[aria-label='Move shard 3']")
+        browser.click("[role=menu] [data-group='102']")
+        browser.wait_for("document.querySelector('dialog[open]')")
+        cluster.start_move(3, 101)
+        cluster.finish_move(3)
+        has(browser, "tbody tr:nth-child(4)", "101")
+        browser.click("dialog button.primary")
+        has(browser, "dialog", "The shard has changed: group 101 has it now")
+        expect(not cluster.posted, f"posted: {cluster.posted}")
+        clean(browser)
+
+
+@check
 def move_by_drag(browser):
     with Fixture(interval_ms=500, allow_actions=True) as fixture:
         cluster = fixture.cluster

@@ -434,7 +434,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(Refusal(403, "forbidden", "actions are off"))
         try:
             asked = json.loads(body)
-            self.send_json(202, {"config": cluster.start_move(asked["shardId"], asked["groupId"])})
+            self.send_json(202, {"config": cluster.start_move(asked["shardId"], asked["groupId"]), "outcome": "begun"})
         except Refusal as refusal:
             self.refuse(refusal)
 

@@ -55,6 +55,23 @@ import Testing
         #expect((80...120).contains(try #require(get.p99Ms)))
     }
 
+    /// Another node that hangs holds up the observation.
+    @Test func theRateIsOverTheTimeBetweenTheAnswers() throws {
+        var cluster = ClusterFixture()
+        func get(_ count: UInt64, takenAt: UInt64, after: UInt64) throws -> Double {
+            cluster.change(100, 0) {
+                $0.takenAt = takenAt
+                $0.operations = [.init(name: "get", errors: 0, latency: latency(Int(count)))]
+            }
+            cluster.observe(after: after)
+            return try operation("get", cluster.model.metrics()).perSecond
+        }
+        _ = try get(1_000, takenAt: 10_000, after: 5_000)
+        #expect(try get(1_500, takenAt: 15_000, after: 7_000) == 100)
+        #expect(try get(2_000, takenAt: 20_000, after: 3_000) == 100)
+        #expect(try get(2_500, takenAt: 20_000, after: 5_000) == 0, "no time between them")
+    }
+
     /// The counts of its earlier stay come back with it, and were not made in this second.
     @Test func aShardThatComesBackHasNoRateAtFirst() throws {
         var cluster = ClusterFixture()

@@ -63,7 +63,10 @@ function openPage(name) {
   shown = { name, page: null };
   attr(panel, "data-page", name);
   attr(panel, "data-sequence", null);
+  const heldFocus = panel.contains(document.activeElement) && document.activeElement !== panel;
   if (feed.data) panel.replaceChildren();
+  // A link within the page has gone with it.
+  if (heldFocus) panel.focus({ preventScroll: true });
   attr(panel, "aria-labelledby", `tab-${name}`);
   for (const tab of tabs) {
     const chosen = tab.id === `tab-${name}`;
@@ -128,8 +131,8 @@ useClock(() => feed.now());
 let appended = null;
 feed.listeners.push((what) => {
   if (what === "tick") {
-    if (document.hidden) return;
-    tickTimes(document);
+    if (!document.hidden) tickTimes(document);
+    // The title too, which a tab in the background shows.
     drawFrame();
     return;
   }

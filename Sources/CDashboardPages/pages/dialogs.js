@@ -1,7 +1,7 @@
 // Dialogs and the menu of groups. Escape closes each; the focus goes back to where it was.
 
 import { attr, button, el, show, text } from "./dom.js";
-import { ago } from "./times.js";
+import { ago, presentTime } from "./times.js";
 import { bytes, count, exact, groupName } from "./format.js";
 import { get, moveShard } from "./api.js";
 
@@ -23,15 +23,29 @@ function facts(rows) {
   return el("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: value })]));
 }
 
-export function confirmMove(shard, to) {
+const outcomes = {
+  begun: (config) => `The move has begun with config ${config}.`,
+  waiting: () => "Moves are held: it begins when the hold ends.",
+  there: () => "The group serves the shard already; nothing was moved.",
+};
+
+// present: the shard as it is now, or undefined while that isn't known. What was shown must still be so.
+export function confirmMove(shard, to, present) {
   const answer = el("p", { class: "answer", role: "status" });
   const go = button("Move the shard", async () => {
+    const now = present();
+    if (!now || now.groupId !== shard.groupId || now.epoch !== shard.epoch) {
+      attr(answer, "class", "answer error");
+      text(answer, now ? `✕ The shard has changed: ${now.groupId ? groupName(now.groupId) : "no group"} has it now. Close this and choose again.`
+        : "✕ The data is old, so where the shard is now isn't known. Wait for new data.");
+      return;
+    }
     go.disabled = true;
     text(answer, "Asking the controller…");
     attr(answer, "class", "answer");
     try {
-      const { config } = await moveShard(shard.shardId, to);
-      text(answer, `The move has begun with config ${config}.`);
+      const { config, outcome } = await moveShard(shard.shardId, to);
+      text(answer, (outcomes[outcome] ?? outcomes.begun)(config));
       show(go, false);
       text(cancel, "Close");
       cancel.focus();
@@ -71,7 +85,7 @@ export function checkContent(shardId) {
       const content = await get(`/api/shards/${shardId}/content`, {}, 120000);
       attr(answer, "class", `answer ${content.verdict === "differ" ? "error" : ""}`);
       text(answer, `${verdicts[content.verdict] ?? content.verdict} Group ${content.groupId}.`);
-      answer.append(" ", ago(Date.now()));
+      answer.append(" ", ago(presentTime()));
       result.replaceChildren(replicaTable(content.replicas));
     } catch (error) {
       attr(answer, "class", "answer error");
@@ -98,7 +112,7 @@ function replicaTable(replicas) {
 // A menu at `anchor` with the groups that a shard can move to.
 export function groupMenu(anchor, groups, shard, choose) {
   const items = groups.filter((group) => group.groupId !== shard.groupId && !group.leaving);
-  const menu = el("div", { class: "menu", role: "menu", "aria-label": `Move shard ${shard.shardId} to` });
+  const menu = el("div", { class: "menu", role: "menu", tabindex: "-1", "aria-label": `Move shard ${shard.shardId} to` });
   const leave = (refocus) => {
     if (!menu.isConnected) return;
     menu.remove();

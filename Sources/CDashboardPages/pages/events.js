@@ -54,6 +54,10 @@ export class Events {
     if (document.activeElement !== this.search) this.search.value = params.q ?? "";
     this.severity.value = params.severity ?? "";
     this.kind.value = kinds.includes(params.kind) ? params.kind : "";
+    if (this.context.events.hasHole) {
+      this.context.events.hasHole = false;
+      this.#askOlder();
+    }
     const every = this.context.events.newestFirst();
     const least = Math.max(0, severities.indexOf(params.severity ?? "info"));
     const words = (params.q ?? "").toLowerCase().split(/\s+/).filter(Boolean);
@@ -89,8 +93,13 @@ function csvCell(value) {
 // The events seen so far, across updates.
 export class EventList {
   #byId = new Map();
+  // Between what is here and what came there were more than an update brings.
+  hasHole = false;
 
   add(events) {
+    const least = events.reduce((id, event) => Math.min(id, event.id), Infinity);
+    const most = this.#byId.size === 0 ? null : Math.max(...this.#byId.keys());
+    if (most !== null && least !== Infinity && least > most + 1) this.hasHole = true;
     for (const event of events) {
       const known = this.#byId.get(event.id);
       // The numbers begin anew when the dashboard's process does.

@@ -25,6 +25,7 @@ export class Feed {
   #streamFailures = 0;
   #asking = false;
   #lastProbe = 0;
+  #streamOpenedAt = 0;
   #clockOffset = 0;
 
   start() {
@@ -59,6 +60,7 @@ export class Feed {
     this.#closeStream();
     const source = new EventSource("/api/stream");
     this.#source = source;
+    this.#streamOpenedAt = Date.now();
     source.addEventListener("dashboard", (event) => {
       let body = null;
       try {
@@ -68,7 +70,8 @@ export class Feed {
       }
       if (this.#take(body)) {
         this.way = "stream";
-        this.#streamFailures = 0;
+        // One that is cut after each update isn't worth its beginning.
+        if (Date.now() - this.#streamOpenedAt > 2 * this.intervalMs) this.#streamFailures = 0;
         clearTimeout(this.#timer);
       } else {
         this.#streamFailed();
@@ -133,7 +136,7 @@ export class Feed {
     if (this.lostSince === null && this.isStale() && now - this.#lastProbe > patienceMs) {
       this.#lastProbe = now;
       this.#closeStream();
-      this.#streamFailures = 0;
+      this.#streamFailures += 1;
       this.#ask();
     }
     this.#notify("tick");

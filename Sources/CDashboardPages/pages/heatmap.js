@@ -61,7 +61,8 @@ export class HeatMap {
     this.selected = Math.min(Math.max(0, selected), Math.max(0, shards.length - 1));
     attr(this.canvas, "aria-label", `Heat map of ${plural(shards.length, "shard")} by ${this.measure.label.toLowerCase()}`);
     this.#draw();
-    if (!this.hovered) this.#say(this.shards[this.selected]);
+    if (this.hovered) this.hovered = this.shards.find((shard) => shard.shardId === this.hovered.shardId) ?? null;
+    this.#say(this.hovered ?? this.shards[this.selected]);
     const most = this.#largest();
     text(this.legend, `Pale 0, full ${this.measure.format(most)} (square root scale). P Pulling · B BePulling · G GCing · × Unowned · ? Unknown. Arrow keys move, Enter checks the content.`);
   }

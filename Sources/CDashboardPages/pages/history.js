@@ -33,10 +33,12 @@ export class Samples {
     const { metrics, status } = data;
     const at = instant(status.collectedAt) ?? instant(metrics.updatedAt);
     const last = this.times.at(-1);
-    if (at === null || (last !== undefined && at <= last)) return;
+    if (at === null || at === last) return;
     this.intervalMs = status.updateIntervalMs || this.intervalMs;
+    // The server's clock was set back, or it is another server: what was later is of no time now.
+    if (last !== undefined && at < last) this.#dropFrom(at);
     // Updates were missed here that the server has.
-    if (last !== undefined && at - last > 2.5 * this.intervalMs) this.#loadedSeconds = 0;
+    if (last !== undefined && Math.abs(at - last) > this.gapMs) this.#loadedSeconds = 0;
     const values = {
       "fsync.p50Ms": metrics.fsync?.p50Ms, "fsync.p99Ms": metrics.fsync?.p99Ms,
       lagEntries: metrics.replicationLag?.entries, keys: metrics.totalKeys, storage: metrics.totalStorage,
@@ -54,6 +56,18 @@ export class Samples {
       this.times.splice(0, old);
       for (const column of Object.values(this.series)) column.splice(0, old);
     }
+  }
+
+  // Longer without a sample, and there is none: a node that hangs makes an update two seconds late.
+  get gapMs() {
+    return 2.5 * Math.max(1000, this.intervalMs) + 2000;
+  }
+
+  #dropFrom(at) {
+    const kept = this.times.findIndex((time) => time >= at);
+    if (kept < 0) return;
+    this.times.length = kept;
+    for (const column of Object.values(this.series)) column.length = kept;
   }
 
   #push(at, values) {

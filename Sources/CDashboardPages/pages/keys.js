@@ -27,9 +27,10 @@ export class Keys {
     this.table = el("div", { class: "scroll", hidden: true, role: "region", tabindex: "0", "aria-label": "Keys" },
       el("table", { class: "pairs" }, el("caption", { class: "hidden", text: "Keys and values" }), el("thead", {}, el("tr", {},
         ...["Key", "Value", "Bytes"].map((name) => el("th", { scope: "col", class: name === "Bytes" ? "number" : null, text: name })))), this.body));
-    this.first = button("First page", () => this.#scan([]));
-    this.previous = button("Previous", () => this.#scan(this.afters.slice(0, -1)));
-    this.next = button("Next", () => this.#scan([...this.afters, this.pageAfter]));
+    // Pages are of what was asked for, whatever stands in the fields by now.
+    this.first = button("First page", () => this.#scan([], this.scanSettings));
+    this.previous = button("Previous", () => this.#scan(this.afters.slice(0, -1), this.scanSettings));
+    this.next = button("Next", () => this.#scan([...this.afters, this.pageAfter], this.scanSettings));
     this.pager = el("div", { class: "pager", hidden: true }, this.first, this.previous, this.next);
     const form = (action, ...content) => el("form", { class: "filters", on: { submit: (event) => { event.preventDefault(); action(); } } }, ...content);
     this.element = el("div", {}, el("h2", { text: "Keys" }),
@@ -64,12 +65,17 @@ export class Keys {
   }
 
   async #get() {
+    // A slow answer must not take the place of a later question's.
+    const turn = (this.getTurn = (this.getTurn ?? 0) + 1);
     text(this.found, "Asking…");
     attr(this.found, "class", "answer");
     this.answer = null;
     try {
-      this.answer = await get("/api/keys/get", this.#settings("key", this.key.value));
+      const answer = await get("/api/keys/get", this.#settings("key", this.key.value));
+      if (turn !== this.getTurn) return;
+      this.answer = answer;
     } catch (error) {
+      if (turn !== this.getTurn) return;
       attr(this.found, "class", "answer error");
       text(this.found, `✕ ${error.message}`);
     }
@@ -88,15 +94,19 @@ export class Keys {
     if (answer.found) text(this.value, this.#written(bytesOf(answer, "value") ?? new Uint8Array()));
   }
 
-  async #scan(afters) {
+  async #scan(afters, asked) {
+    const turn = (this.scanTurn = (this.scanTurn ?? 0) + 1);
     text(this.scanned, "Asking…");
     attr(this.scanned, "class", "answer");
+    const wasDisabled = this.next.disabled;
     this.next.disabled = true;
     try {
-      const settings = { ...this.#settings("prefix", this.prefix.value), limit: this.limit.value };
-      if (afters.length > 0) settings.afterBase64 = afters.at(-1);
-      change({ prefix: this.prefix.value });
-      const page = await get("/api/keys/scan", settings, 30000);
+      const settings = asked ?? { ...this.#settings("prefix", this.prefix.value), limit: this.limit.value };
+      if (!asked) change({ prefix: this.prefix.value });
+      const place = afters.length > 0 ? { afterBase64: afters.at(-1) } : {};
+      const page = await get("/api/keys/scan", { ...settings, ...place }, 30000);
+      if (turn !== this.scanTurn) return;
+      this.scanSettings = settings;
       this.pairs = page.pairs;
       this.afters = afters;
       this.pageAfter = page.afterBase64;
@@ -106,8 +116,10 @@ export class Keys {
       this.next.disabled = !page.more || !page.afterBase64;
       this.#drawPairs();
     } catch (error) {
+      if (turn !== this.scanTurn) return;
       attr(this.scanned, "class", "answer error");
       text(this.scanned, `✕ ${error.message}`);
+      this.next.disabled = wasDisabled;
     }
   }
 

@@ -70,7 +70,7 @@ export class Overview {
     const { samples } = this.context;
     text(this.historyError, samples.error ? `The history before this page was opened is missing: ${samples.error}` : "");
     const to = samples.times.at(-1) ?? this.context.feed.now();
-    const gapMs = 2.5 * samples.intervalMs;
+    const { gapMs } = samples;
     for (const chart of this.charts) {
       chart.update({ times: samples.times, columns: samples.series, from: to - range * 1000, to, gapMs });
     }

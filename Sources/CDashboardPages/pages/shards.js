@@ -128,13 +128,18 @@ export class Shards {
   #grab(event, shard) {
     if (!this.allowActions || !shard) return;
     dragShard(event, shard.shardId, this.targetBox, (groupId) => {
-      const now = this.byId.get(shard.shardId);
-      if (groupId !== now.groupId) confirmMove(now, groupId);
+      this.#confirm(shard.shardId, groupId);
     });
   }
 
   #menu(anchor, shard) {
-    groupMenu(anchor, this.groups, shard, (groupId) => confirmMove(this.byId.get(shard.shardId), groupId));
+    groupMenu(anchor, this.groups, shard, (groupId) => this.#confirm(shard.shardId, groupId));
+  }
+
+  #confirm(shardId, groupId) {
+    const shard = this.byId.get(shardId);
+    if (!shard || shard.groupId === groupId) return;
+    confirmMove(shard, groupId, () => (this.context.feed.isStale() ? undefined : this.byId.get(shardId)));
   }
 
   close() {

@@ -5,6 +5,11 @@ import { clock, duration, instant, unknown } from "./format.js";
 
 let now = () => Date.now();
 
+// The server's clock.
+export function presentTime() {
+  return now();
+}
+
 export function useClock(clockNow) {
   now = clockNow;
 }

@@ -48,11 +48,29 @@ extension Answer {
     }
 
     /// `POST /api/actions/move`, 202.
-    public struct MoveBegun: Encodable, Sendable, Equatable {
-        /// The number of the config in which it moves.
-        public var config: UInt64
+    public struct MoveAccepted: Encodable, Sendable, Equatable {
+        public enum Outcome: String, Encodable, Sendable {
+            case begun
+            /// Moves are held; it begins when the hold ends.
+            case waiting
+            /// The group serves the shard already.
+            case there
+        }
 
-        public init(config: UInt64) { self.config = config }
+        /// The number of the config that came of it.
+        public var config: UInt64
+        public var outcome: Outcome
+
+        public init(shard: Int, to gid: UInt64, in config: ConfigReport) {
+            self.config = config.number
+            if config.moves.contains(where: { $0.shard == shard && $0.to == gid }) {
+                outcome = .begun
+            } else if config.hold?.waiting.contains(where: { $0.shard == shard && $0.to == gid }) == true {
+                outcome = .waiting
+            } else {
+                outcome = .there
+            }
+        }
     }
 
     /// `GET /api/plan`.

@@ -75,6 +75,9 @@ public struct NodeReport: Sendable, Equatable {
     public var gid: UInt64
     public var id: UInt64
     public var address: String
+    /// When the answer came, in milliseconds of a clock that is never set; 0: with the observation. Rates are over the
+    /// time between two of these: a node that hangs holds up the observation, not the others' counters.
+    public var takenAt: UInt64 = 0
     /// Hexadecimal; empty if it doesn't say.
     public var clusterID = ""
 

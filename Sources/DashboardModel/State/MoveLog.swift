@@ -102,7 +102,9 @@ struct MoveLog: Sendable, Equatable {
         case .rejected: return false
         case .moving:
             if source == entry.to { return true }
-            return config.shards.indices.contains(shard) && config.shards[shard] == entry.to
+            guard config.shards.indices.contains(shard) else { return false }
+            // A rejected shard stays where it was. One that is elsewhere, or has moved on since, came through the target.
+            return config.shards[shard] != entry.from || config.epochs[shard] > entry.key.epoch
         }
     }
 

@@ -45,10 +45,11 @@ struct NodeTrack: Sendable, Equatable {
             answer.condition = answer.condition.clipped
             if let report, let lastSeen, report.id == answer.id {
                 hasRestarted = Self.isAnotherLife(answer, than: report)
+                let hasTimes = answer.takenAt != 0 && report.takenAt != 0
+                let (from, to) = hasTimes ? (report.takenAt, answer.takenAt) : (lastSeen, now)
                 rates =
-                    now > lastSeen
-                    ? NodeRates(
-                        from: hasRestarted ? nil : report, to: answer, seconds: Double(now - lastSeen) / 1000)
+                    to > from
+                    ? NodeRates(from: hasRestarted ? nil : report, to: answer, seconds: Double(to - from) / 1000)
                     : nil
             } else {
                 rates = nil
