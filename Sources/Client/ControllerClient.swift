@@ -106,6 +106,7 @@ public final class ControllerClient: Sendable {
         // Time for each, also when the first ones never answer.
         let attempt = min(.seconds(3), max(.milliseconds(500), whole / max(1, endpoints.count)))
         var last = "no controller address is known; give --endpoints HOST:PORT,… or set FLOTILLA_ENDPOINTS"
+        var busy: String?
         var failures = 0
         var mayHaveRun = false
         while ContinuousClock.now < end, !endpoints.isEmpty {
@@ -132,6 +133,12 @@ public final class ControllerClient: Sendable {
                         leader.withLock { $0 = hint.isEmpty || hint == address ? nil : hint }
                         if hint.isEmpty { self.turn.add(1, ordering: .relaxed) }
                         continue
+                    case .busy:
+                        // The leader's word: whoever else is asked only points at it.
+                        busy = refusal.message
+                        leader.withLock { $0 = address }
+                        try? await Task.sleep(for: .milliseconds(100))
+                        continue
                     case .outcomeUnknown: mayHaveRun = true
                     default: break
                     }
@@ -139,6 +146,7 @@ public final class ControllerClient: Sendable {
                     last = "no controller answers at \(endpoints.joined(separator: ", "))"
                     if (error as? RPCError)?.code == .deadlineExceeded { mayHaveRun = true }
                 }
+                busy = nil
                 leader.withLock { $0 = nil }
                 self.turn.add(1, ordering: .relaxed)
                 failures += 1
@@ -148,7 +156,7 @@ public final class ControllerClient: Sendable {
         if changes, mayHaveRun {
             throw ClientError(.outcomeUnknown, "\(last); whether the request was carried out isn't known, see `query`")
         }
-        throw ClientError(.unavailable, last)
+        throw ClientError(.unavailable, busy ?? last)
     }
 }
 
