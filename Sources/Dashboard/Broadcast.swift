@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// Hands the newest piece to everyone who listens. Who is slow misses pieces, never a newer one for an older.
+/// Hands each new piece to everyone who listens. Who is slow misses pieces, never a newer one for an older.
 final class Broadcast: Sendable {
     /// More listeners than that are an accident.
     static let listenersMax = 256
@@ -8,20 +8,19 @@ final class Broadcast: Sendable {
     private struct State {
         var listeners: [UInt64: AsyncStream<[UInt8]>.Continuation] = [:]
         var next: UInt64 = 0
-        var newest: [UInt8]?
         var sentAt = ContinuousClock.now
     }
 
     private let state = Mutex(State())
 
-    /// A stream that begins with the newest piece; `nil` if too many listen.
-    func listen() -> AsyncStream<[UInt8]>? {
+    /// A stream that begins with `first`; `nil` if too many listen.
+    func listen(beginningWith first: [UInt8]? = nil) -> AsyncStream<[UInt8]>? {
         let (stream, continuation) = AsyncStream<[UInt8]>.makeStream(bufferingPolicy: .bufferingNewest(1))
         let id = state.withLock { state -> UInt64? in
             guard state.listeners.count < Self.listenersMax else { return nil }
             state.next += 1
             state.listeners[state.next] = continuation
-            if let newest = state.newest { continuation.yield(newest) }
+            if let first { continuation.yield(first) }
             return state.next
         }
         guard let id else { return nil }
@@ -31,9 +30,11 @@ final class Broadcast: Sendable {
         return stream
     }
 
+    /// Whether there is anyone to make a piece for.
+    var isHeard: Bool { state.withLock { !$0.listeners.isEmpty } }
+
     func send(_ piece: [UInt8]) {
         let listeners = state.withLock { state in
-            state.newest = piece
             state.sentAt = .now
             return Array(state.listeners.values)
         }

@@ -37,7 +37,11 @@ public final class DashboardServer: Sendable {
                 var next = ContinuousClock.now
                 while !Task.isCancelled {
                     view.take(await observer.observe())
-                    do { updates.send(try view.frame()) } catch { log.error("can't encode the dashboard: \(error)") }
+                    if updates.isHeard {
+                        do { updates.send(try view.frame()) } catch {
+                            log.error("can't encode the dashboard: \(error)")
+                        }
+                    }
                     // A look that took long is followed by a pause all the same.
                     next = max(next + interval, ContinuousClock.now + interval / 10)
                     try? await Task.sleep(until: next)

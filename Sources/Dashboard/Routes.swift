@@ -90,7 +90,9 @@ struct Routes: Sendable {
             let window = try number(question, "window", 1...3_600, default: 300)
             return .json(200, view.current.history(windowSeconds: window))
         case ["stream"]:
-            guard let stream = updates.listen() else {
+            // Before the first look there is nothing to begin with.
+            let first = view.current.sequence > 0 ? try view.frame() : nil
+            guard let stream = updates.listen(beginningWith: first) else {
                 throw APIError(.unavailable, "\(Broadcast.listenersMax) streams are open already")
             }
             return .guarded(200, type: "text/event-stream", .pieces(stream))

@@ -90,15 +90,3 @@ enum MetricsPage {
         }
     }
 }
-
-extension Flotilla_V1_ShardState {
-    var name: String {
-        switch self {
-        case .serving: "Serving"
-        case .pulling: "Pulling"
-        case .bePulling: "BePulling"
-        case .gcing: "GCing"
-        case .unspecified, .UNRECOGNIZED: "Unknown"
-        }
-    }
-}

@@ -6,7 +6,8 @@ internal import Wire
 
 /// What a node counts of itself since its process began.
 final class NodeMetrics: Sendable {
-    enum Operation: String, CaseIterable, Sendable {
+    /// The raw value is its place among the meters.
+    enum Operation: Int, CaseIterable, Sendable {
         case get, scan, put, append, delete, compareAndSet
 
         init?(_ request: Flotilla_V1_Request) {
@@ -53,7 +54,8 @@ final class NodeMetrics: Sendable {
     private let operations = Operation.allCases.map { _ in OperationMeters() }
     private let leadership = Mutex(Leadership())
     private let proposalsFailed = Counter()
-    private let loads = Mutex<[Int: ShardLoad]>([:])
+    /// By shard; as long as the largest number that was asked for.
+    private let loads = Mutex<[ShardLoad]>([])
 
     func answered(_ pending: Pending, _ response: Flotilla_V1_Response, at now: UInt64) {
         let isError = if case .error? = response.result { true } else { false }
@@ -69,15 +71,14 @@ final class NodeMetrics: Sendable {
         meters(pending.operation).latency.record(now - min(now, pending.start))
         guard let shard = pending.shard else { return }
         loads.withLock { loads in
-            if pending.operation.isRead {
-                loads[shard, default: ShardLoad()].reads += 1
-            } else {
-                loads[shard, default: ShardLoad()].writes += 1
-            }
+            while loads.count <= shard { loads.append(ShardLoad()) }
+            if pending.operation.isRead { loads[shard].reads += 1 } else { loads[shard].writes += 1 }
         }
     }
 
-    func load(of shard: Int) -> ShardLoad { loads.withLock { $0[shard] ?? ShardLoad() } }
+    func load(of shard: Int) -> ShardLoad {
+        loads.withLock { $0.indices.contains(shard) ? $0[shard] : ShardLoad() }
+    }
 
     /// A term without a leader is no change; the next leader is one, even if it is the last one again.
     func led(by leader: ReplicaID?) {
@@ -87,15 +88,13 @@ final class NodeMetrics: Sendable {
         }
     }
 
-    private func meters(_ operation: Operation) -> OperationMeters {
-        operations[Operation.allCases.firstIndex(of: operation) ?? 0]
-    }
+    private func meters(_ operation: Operation) -> OperationMeters { operations[operation.rawValue] }
 
     func wire(pending: Int, peers: [Flotilla_V1_PeerRoundTrip]) -> Flotilla_V1_NodeMetrics {
         var metrics = Flotilla_V1_NodeMetrics()
         for operation in Operation.allCases {
             var row = Flotilla_V1_OperationMetrics()
-            row.operation = operation.rawValue
+            row.operation = "\(operation)"
             row.errors = meters(operation).errors.value
             row.latency = meters(operation).latency.value.wire
             metrics.operations.append(row)

@@ -70,7 +70,7 @@ struct GroupVerb: AsyncParsableCommand {
                 printTable(
                     ["SHARD", "STATE", "KEYS", "BYTES"] + (exact ? ["CONTENT"] : []),
                     status.shards.map { shard in
-                        ["\(shard.shard)", shardStateName(shard.state), "\(shard.keys)", "\(shard.bytes)"]
+                        ["\(shard.shard)", shard.state.name, "\(shard.keys)", "\(shard.bytes)"]
                             + (exact ? [shard.userHash] : [])
                     })
                 print("")

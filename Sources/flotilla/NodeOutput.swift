@@ -36,16 +36,6 @@ func roleName(_ role: Flotilla_V1_Role) -> String {
     }
 }
 
-func shardStateName(_ state: Flotilla_V1_ShardState) -> String {
-    switch state {
-    case .serving: "Serving"
-    case .pulling: "Pulling"
-    case .bePulling: "BePulling"
-    case .gcing: "GCing"
-    default: "Unknown"
-    }
-}
-
 struct ShardOutput: Encodable {
     var shardId: UInt32
     var groupId: UInt64
@@ -58,7 +48,7 @@ struct ShardOutput: Encodable {
     init(_ shard: Flotilla_V1_ShardStatus) {
         shardId = shard.shard
         groupId = shard.group
-        state = shardStateName(shard.state)
+        state = shard.state.name
         keys = shard.keys
         bytes = shard.bytes
         epoch = shard.epoch

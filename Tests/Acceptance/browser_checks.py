@@ -141,7 +141,7 @@ def a_browser_is_told_when_nothing_can_be_reached(engine):
     with Cluster(engine, groups=(100,), shards=2) as cluster, Dashboard(cluster.endpoints) as dashboard:
         with Page(dashboard) as page:
             page.open("overview")
-            page.has("body", "controller")
+            page.has("#banners", "controller")
             page.has("#banners", cluster.addresses[0][0])
             cluster.up()
             dashboard.wait("every node to be well", lambda state: state["metrics"]["healthyNodes"] == 6)

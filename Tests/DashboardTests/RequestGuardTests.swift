@@ -64,14 +64,14 @@ import Testing
 }
 
 @Suite struct BroadcastTests {
-    @Test func whoComesLaterBeginsWithTheNewest() async {
+    @Test func aStreamBeginsWithWhatItIsGiven() async {
         let broadcast = Broadcast()
-        broadcast.send([1])
-        broadcast.send([2])
-        guard let stream = broadcast.listen() else {
+        #expect(!broadcast.isHeard)
+        guard let stream = broadcast.listen(beginningWith: [2]) else {
             Issue.record("no stream")
             return
         }
+        #expect(broadcast.isHeard)
         broadcast.finish()
         var seen: [[UInt8]] = []
         for await piece in stream { seen.append(piece) }
@@ -89,6 +89,19 @@ import Testing
         var seen: [[UInt8]] = []
         for await piece in stream { seen.append(piece) }
         #expect(seen == [[99]])
+    }
+
+    @Test func aKeepAliveTakesNoPiecesPlace() async {
+        let broadcast = Broadcast()
+        guard let stream = broadcast.listen(beginningWith: [1]) else {
+            Issue.record("no stream")
+            return
+        }
+        broadcast.keepAlive([0], after: .zero)
+        broadcast.finish()
+        var seen: [[UInt8]] = []
+        for await piece in stream { seen.append(piece) }
+        #expect(seen == [[1]])
     }
 
     @Test func listenersAreBounded() {

@@ -1,3 +1,5 @@
+internal import Foundation
+
 extension Answer {
     /// Bytes as JSON has them: text if they are UTF-8, else Base64 under another name.
     struct Bytes: Sendable, Equatable {
@@ -9,7 +11,7 @@ extension Answer {
 
         init(_ bytes: [UInt8]) {
             text = String(validating: bytes, as: UTF8.self)
-            base64 = text == nil ? Base64.text(bytes) : nil
+            base64 = text == nil ? Data(bytes).base64EncodedString() : nil
         }
 
         /// The beginning of a value, and of text only whole characters.
@@ -115,27 +117,7 @@ extension Answer {
         public init(pairs: [Pair], after: [UInt8]?) {
             self.pairs = pairs
             more = after != nil
-            afterBase64 = after.map { Base64.text($0) }
+            afterBase64 = after.map { Data($0).base64EncodedString() }
         }
-    }
-}
-
-enum Base64 {
-    /// RFC 4648, with padding.
-    static func text(_ bytes: [UInt8]) -> String {
-        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-        var text: [UInt8] = []
-        text.reserveCapacity((bytes.count + 2) / 3 * 4)
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let part = bytes[start..<min(start + 3, bytes.count)]
-            var bits: UInt32 = 0
-            for byte in part { bits = bits << 8 | UInt32(byte) }
-            bits <<= UInt32(8 * (3 - part.count))
-            for digit in 0..<4 {
-                let isPadding = digit > part.count
-                text.append(isPadding ? UInt8(ascii: "=") : digits[Int(bits >> UInt32(18 - 6 * digit) & 63)])
-            }
-        }
-        return String(decoding: text, as: UTF8.self)
     }
 }
