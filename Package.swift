@@ -3,9 +3,10 @@
 // The rooms of the house, from the ground up. Arrows point down only:
 //
 //   C libraries <- Engines <- RaftLog <- RaftHost <- Sharding <- Server <- flotilla
-//   Keyspace, Wire <- Client <- Bench, flotilla
+//   Telemetry <- Wire; Keyspace, Wire <- Client <- Bench, flotilla
 //   Engines, C libraries <- EngineBench <- flotilla
-//   Sharding, Telemetry <- DashboardModel
+//   Sharding, Telemetry <- DashboardModel; DashboardModel, Client, HTTPService <- Dashboard <- flotilla
+//   Wire <- HTTPService <- Server
 //   Sharding <- Inspect <- InspectCommands, RecoveryCommands <- flotilla
 //
 // FLOTILLA_CORE=1 leaves out everything that needs gRPC: the engines, Raft, sharding and the

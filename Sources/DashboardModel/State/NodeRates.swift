@@ -75,21 +75,17 @@ struct NodeRates: Sendable, Equatable {
 struct MergedRequests {
     private(set) var perSecond = 0.0
     private(set) var errorsPerSecond = 0.0
-    private var counts = [UInt64](repeating: 0, count: DurationHistogram.bounds.count + 1)
+    private var latency = DurationHistogram()
 
     mutating func add(_ requests: NodeRates.Requests) {
         guard requests.perSecond > 0 || requests.errorsPerSecond > 0 else { return }
         perSecond += requests.perSecond
         errorsPerSecond += requests.errorsPerSecond
-        // Below what a histogram takes: what one node makes up must not lose the others' percentiles.
-        for (index, count) in requests.latency.counts.enumerated() {
-            counts[index] = min(counts[index].adding(count), 1 << 56 - 1)
-        }
+        latency += requests.latency
     }
 
     /// The median and the 99th percentile, in milliseconds; `nil` of nothing.
     var percentiles: (p50: Double?, p99: Double?) {
-        guard let latency = DurationHistogram(counts: counts, sumNanoseconds: 0) else { return (nil, nil) }
-        return (latency.quantile(0.5)?.milliseconds, latency.quantile(0.99)?.milliseconds)
+        (latency.quantile(0.5)?.milliseconds, latency.quantile(0.99)?.milliseconds)
     }
 }
