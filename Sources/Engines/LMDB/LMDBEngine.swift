@@ -46,7 +46,6 @@
                 throw .corruption(
                     place: "\(path): the last transaction is \(last), but everything up to \(mark.found) was synced")
             }
-            if !readOnly { try environment.checkFreeList() }
             var initial = State(environment: environment)
             let opened = try environment.openFamilies(readOnly: readOnly)
             initial.families = opened.families

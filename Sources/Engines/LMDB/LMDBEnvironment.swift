@@ -42,7 +42,7 @@
 
         init(path: String, readOnly: Bool, mapBytes: [Int]) throws(EngineError) {
             self.path = path
-            try Self.checkLength(path)
+            try LMDBFile.check(directory: path, isWritten: !readOnly)
             var opened: OpaquePointer?
             var last: Int32 = 0
             for size in mapBytes {
@@ -79,71 +79,12 @@
             mdb_env_close(raw)
         }
 
-        /// A file that is shorter than its own account would be a SIGBUS when it is read through the map.
-        private static func checkLength(_ path: String) throws(EngineError) {
-            let file = "\(path)/data.mdb"
-            // Of no length: made and not yet written when the process died. What was there is told by `SYNCED`.
-            guard let length = fileBytes(file), length > 0 else { return }
-            let bytes = try readPrefix(file, 8192)
-            guard bytes.count == 8192 else { throw .corruption(place: "\(file): too short for its header") }
-            // Two meta pages of 4096 bytes; mm_last_pg lies 120 bytes into the meta, which follows the 16-byte page header.
-            var size = stat()
-            guard stat(file, &size) == 0 else { throw ioError("reading \(file)") }
-            func number(_ offset: Int) -> UInt64 {
-                bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
-            }
-            // Transactions write the two in turn. A number that is out of turn was not written by one, and LMDB would
-            // take the larger one for the newest.
-            let (even, odd) = (number(16 + 128), number(4096 + 16 + 128))
-            guard (even, odd) == (0, 0) || (even & 1 == 0 && odd & 1 == 1 && (even &+ 1 == odd || odd &+ 1 == even))
-            else {
-                throw .corruption(place: "\(file): transactions \(even) and \(odd) don't follow each other")
-            }
-            let newest = even > odd ? 0 : 4096
-            let lastPage = number(newest + 16 + 120)
-            guard lastPage < 1 << 40, (lastPage + 1) * 4096 <= UInt64(size.st_size) else {
-                throw .corruption(place: "\(file): \(size.st_size) bytes, but its last page is number \(lastPage)")
-            }
-        }
-
         static func name(_ family: FamilyID) -> String { "f\(family.rawValue)" }
 
         var lastTransaction: Int {
             var info = MDB_envinfo()
             mdb_env_info(raw, &info)
             return info.me_last_txnid
-        }
-
-        /// LMDB writes wherever its list of free pages says. A number that is out of range would send it far beyond the
-        /// end of the file.
-        func checkFreeList() throws(EngineError) {
-            var transaction: OpaquePointer?
-            try lmdbCheck(mdb_txn_begin(raw, nil, UInt32(MDB_RDONLY), &transaction), "\(path): free list")
-            guard let transaction else { throw .io(place: path, errno: 0) }
-            defer { mdb_txn_abort(transaction) }
-            var info = MDB_envinfo()
-            mdb_env_info(raw, &info)
-            var cursor: OpaquePointer?
-            try lmdbCheck(mdb_cursor_open(transaction, 0, &cursor), "\(path): free list")
-            defer { mdb_cursor_close(cursor) }
-            let damaged = EngineError.corruption(place: "\(path): the list of free pages")
-            var key = MDB_val()
-            var value = MDB_val()
-            while mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS {
-                // A count, then so many page numbers, the highest first.
-                guard key.mv_size == 8, value.mv_size >= 8, value.mv_size % 8 == 0 else { throw damaged }
-                func number(_ index: Int) -> UInt64 {
-                    value.buffer.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
-                }
-                let count = number(0)
-                guard count < value.mv_size / 8 else { throw damaged }
-                var above = UInt64(info.me_last_pgno) + 1
-                for index in 0..<Int(count) {
-                    let page = number(index + 1)
-                    guard page >= 2, page < above else { throw damaged }
-                    above = page
-                }
-            }
         }
 
         /// Opens every family that exists, and those whose drop an earlier life began.
@@ -238,15 +179,6 @@
                 return true
             }
             if !isKept { mdb_txn_abort(transaction) }
-        }
-    }
-
-    private func readPrefix(_ path: String, _ count: Int) throws(EngineError) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw ioError("opening \(path)") }
-        defer { close(descriptor) }
-        return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-            filled = max(0, pread(descriptor, buffer.baseAddress, count, 0))
         }
     }
 

@@ -8,9 +8,16 @@
         private struct State {
             var database: RocksDatabase?
             var families: FamilyMap<RocksFamily> = FamilyMap()
-            /// The column family that RocksDB insists on; never used.
-            var unused: RocksFamily?
+            /// The column family that RocksDB insists on. Holds a row for the last drop (`cover`).
+            var always: RocksFamily?
             var poison: String?
+        }
+
+        private struct Progress {
+            /// The sequence number that the last sync reached.
+            var synced: UInt64
+            /// A drop took the rows of the highest sequence numbers with it, and nothing was written since.
+            var isUncovered = false
         }
 
         private let path: String
@@ -22,8 +29,7 @@
         private let synced: UnsafeSendable<OpaquePointer>
         private let filled: Mutex<RocksDBBatch>
         private let mark: SyncMark
-        /// The sequence number that the last sync reached.
-        private let syncedSequence: Mutex<UInt64>
+        private let progress: Mutex<Progress>
         private let manifest: Mutex<RocksManifest>
         private let space: Mutex<RocksSpace>
 
@@ -46,7 +52,7 @@
                 if let number = Self.number(name) {
                     initial.families[FamilyID(number)] = family
                 } else {
-                    initial.unused = family
+                    initial.always = family
                 }
             }
             state = Mutex(initial)
@@ -54,7 +60,7 @@
             synced = UnsafeSendable(rocksdb_writeoptions_create()!)
             filled = Mutex(RocksDBBatch())
             rocksdb_writeoptions_set_sync(synced.value, 1)
-            syncedSequence = Mutex(rocksdb_get_latest_sequence_number(opened.database.raw))
+            progress = Mutex(Progress(synced: rocksdb_get_latest_sequence_number(opened.database.raw)))
             manifest = Mutex(RocksManifest(directory: path))
             space = Mutex(RocksSpace(path: path))
         }
@@ -107,9 +113,33 @@
         public func dropFamily(_ family: FamilyID) throws(EngineError) {
             try writer.withTurn { () throws(EngineError) in
                 let (database, families) = try opened()
-                if let handle = families[family] { try drop(family, handle, database) }
+                guard let handle = families[family] else { return }
+                try cover(database)
+                try drop(family, handle, database)
             }
         }
+
+        /// RocksDB keeps of its sequence number what the rows of its families prove. Rows that are dropped prove nothing
+        /// any more, and after two openings the number would be lower than the one that was noted as synced. So the
+        /// highest number goes to a row in a family that stays. Where there is no room for it (a drop is what makes
+        /// room), nothing is noted until something else is written.
+        private func cover(_ database: RocksDatabase) throws(EngineError) {
+            guard let always = state.withLock({ $0.always }) else { return }
+            do throws(EngineError) {
+                try space.withLock { (space) throws(EngineError) in try space.check(Self.dropped.utf8.count) }
+                try rocksCall("\(path): before a drop") {
+                    rocksdb_put_cf(
+                        database.raw, synced.value, always.raw, Self.dropped, Self.dropped.utf8.count, "", 0, $0)
+                }
+                noteSync(database)
+            } catch {
+                guard case .noSpace = error else { throw poison(error) }
+                progress.withLock { $0.isUncovered = true }
+                mark.note(0, synced: true)
+            }
+        }
+
+        private static let dropped = "dropped"
 
         private func drop(
             _ family: FamilyID, _ handle: RocksFamily, _ database: RocksDatabase
@@ -132,10 +162,10 @@
                     return
                 }
                 try space.withLock { (space) throws(EngineError) in try space.check(batch.byteCount) }
-                let log = LogMark.encode(syncedSequence.withLock { $0 })
+                let before = progress.withLock { $0 }
                 // Used over and over: it keeps its room.
                 let raw = filled.withLock { filled in
-                    filled.fill(batch, log: log) { families[$0]?.number }
+                    filled.fill(batch, log: LogMark.encode(before.synced)) { families[$0]?.number }
                     return rocksdb_writebatch_create_from(filled.bytes.chars, filled.bytes.count)!
                 }
                 defer { rocksdb_writebatch_destroy(raw) }
@@ -146,6 +176,7 @@
                 } catch {
                     throw poison(error)
                 }
+                if before.isUncovered { progress.withLock { $0.isUncovered = false } }
                 if durability != .buffered { noteSync(database) }
             }
         }
@@ -153,7 +184,11 @@
         /// Only while holding the writer's turn: nobody else moves the number on.
         private func noteSync(_ database: RocksDatabase) {
             let reached = rocksdb_get_latest_sequence_number(database.raw)
-            syncedSequence.withLock { $0 = reached }
+            let isNoted = progress.withLock { progress in
+                if !progress.isUncovered { progress.synced = reached }
+                return !progress.isUncovered
+            }
+            guard isNoted else { return }
             mark.note(reached, tag: manifest.withLock { $0.tag() })
         }
 
@@ -279,7 +314,7 @@
             defer {
                 state.withLock { state in
                     state.families = FamilyMap()
-                    state.unused = nil
+                    state.always = nil
                     state.database = nil
                 }
             }
