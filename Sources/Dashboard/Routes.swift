@@ -190,8 +190,8 @@ struct Routes: Sendable {
                                 nodeID: answer.id, address: address, error: "the node has no shard \(shard)")
                         }
                         return ReplicaContent(
-                            nodeID: answer.id, address: address, hash: row.userHash, keys: row.keys,
-                            appliedIndex: row.appliedIndex)
+                            nodeID: answer.id, address: address, isVoter: answer.role != .learner,
+                            hash: row.userHash, keys: row.keys, appliedIndex: row.appliedIndex)
                     } catch {
                         return ReplicaContent(nodeID: node.id, address: address, error: error.message)
                     }

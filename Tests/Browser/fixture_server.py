@@ -66,6 +66,7 @@ class Cluster:
         for number, key in enumerate(HOSTILE):
             self.keys[key] = key + b" as value" if number % 2 else b"\x00\x01\xfe\xff" + key
         self.keys[b"long"] = b"x" * 5000
+        self.keys[b"wide"] = b"x" + "\u00e9\u20ac\U0001f40b".encode() * 100
         for number in range(30):
             self._event("leader", "info", f"node 0 of group {owners[number % groups]} leads in term {number % 5 + 1}", owners[number % groups], 0)
         self.samples = [self._sample(time.time() - (3600 - index) * interval_ms / 1000, index) for index in range(3600)]

@@ -8,6 +8,10 @@ import Testing
             error: hash == nil ? "no answer" : nil)
     }
 
+    private func learner(_ id: UInt64, _ hash: String) -> ReplicaContent {
+        ReplicaContent(nodeID: id, address: "h:\(id)", isVoter: false, hash: hash, keys: 3, appliedIndex: 40)
+    }
+
     private func verdict(_ replicas: ReplicaContent..., of members: Int = 3) -> Answer.Content.Verdict {
         Answer.Content.verdict(on: replicas, memberCount: members)
     }
@@ -34,5 +38,11 @@ import Testing
         #expect(verdict(replica(0, "a"), replica(1, nil), replica(2, nil)) == .unreachable)
         #expect(verdict(replica(0, "a"), replica(1, "a"), of: 4) == .unreachable)
         #expect(verdict(of: 0) == .unreachable)
+    }
+
+    @Test func aLearnerIsComparedAndNotCounted() {
+        #expect(verdict(replica(0, "a"), learner(3, "a")) == .unreachable)
+        #expect(verdict(replica(0, "a"), replica(1, "a"), learner(3, "a")) == .agree)
+        #expect(verdict(replica(0, "a"), replica(1, "a"), learner(3, "b")) == .differ)
     }
 }

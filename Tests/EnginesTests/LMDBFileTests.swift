@@ -15,12 +15,16 @@
 
         /// An engine whose file ends before the last page that its meta page counts: a large value was put and deleted
         /// in one transaction, so its pages were taken from the end and never written.
-        private func withShortFile(_ list: FreeList, _ body: (_ directory: String, _ file: String) throws -> Void) throws {
+        private func withShortFile(_ list: FreeList, _ body: (_ directory: String, _ file: String) throws -> Void)
+            throws
+        {
             try withTemporaryDirectory { directory in
                 let engine = try LMDBEngine(path: directory)
                 try engine.createFamily(family)
                 var small = WriteBatch()
-                for number in 0..<50 { small.put(family, key: [UInt8(number)], value: [UInt8](repeating: 3, count: 500)) }
+                for number in 0..<50 {
+                    small.put(family, key: [UInt8(number)], value: [UInt8](repeating: 3, count: 500))
+                }
                 try engine.write(small, durability: .synced)
                 // Nothing that is freed under an older snapshot is taken again.
                 let reader = try engine.snapshot()
@@ -95,7 +99,8 @@
                     try bytes.prefix(Int(cut * page)).write(to: URL(filePath: file))
                     let found = try read(directory, readOnly: readOnly)
                     if found == nil { refused += 1 }
-                    #expect(found == nil || found == (list == .largeRecords ? 51 : 50), "cut to \(cut) of \(pages) pages")
+                    #expect(
+                        found == nil || found == (list == .largeRecords ? 51 : 50), "cut to \(cut) of \(pages) pages")
                 }
                 #expect(refused >= 10)
             }
@@ -117,7 +122,9 @@
             try withShortFile(list) { directory, file in
                 let bytes = try Data(contentsOf: URL(filePath: file))
                 let root = bytes.withUnsafeBytes { bytes in
-                    func number(_ offset: Int) -> UInt64 { bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+                    func number(_ offset: Int) -> UInt64 {
+                        bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                    }
                     return number((number(16 + 128) > number(4096 + 16 + 128) ? 0 : 4096) + 16 + 24 + 40)
                 }
                 let start = Int(root * page)

@@ -10,6 +10,13 @@ import { change, route } from "./route.js";
 const previewBytes = 160;
 const ways = [["text", "text"], ["hex", "hex"]];
 
+/** The largest length up to `most` that doesn't end inside a character of UTF-8; of other bytes, nearly `most`. */
+function wholeCharacters(content, most) {
+  let end = most;
+  while (end > most - 3 && (content[end] & 0xc0) === 0x80) end -= 1;
+  return end;
+}
+
 export class Keys {
   constructor() {
     const { params } = route();
@@ -137,7 +144,7 @@ export class Keys {
     text(keyCell, this.#written(key));
     if (!valueCell.firstChild) valueCell.append(el("span", { class: "code" }));
     const short = value.length > previewBytes;
-    text(valueCell.firstChild, this.#written(short ? value.subarray(0, previewBytes) : value) + (short ? "…" : ""));
+    text(valueCell.firstChild, this.#written(short ? value.subarray(0, wholeCharacters(value, previewBytes)) : value) + (short ? "…" : ""));
     valueCell.children[1]?.remove();
     if (short) {
       valueCell.append(button("Whole", () => {

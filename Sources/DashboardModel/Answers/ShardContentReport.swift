@@ -8,13 +8,16 @@ public struct ReplicaContent: Sendable, Equatable {
     /// Up to where the log was applied in what was read.
     public var appliedIndex: UInt64?
     public var error: String?
+    /// Its answer counts towards the majority. A learner's contents must agree like any other's.
+    public var isVoter: Bool
 
     public init(
-        nodeID: UInt64, address: String, hash: String? = nil, keys: UInt64? = nil, appliedIndex: UInt64? = nil,
-        error: String? = nil
+        nodeID: UInt64, address: String, isVoter: Bool = true, hash: String? = nil, keys: UInt64? = nil,
+        appliedIndex: UInt64? = nil, error: String? = nil
     ) {
         self.nodeID = nodeID
         self.address = address
+        self.isVoter = isVoter
         self.hash = hash
         self.keys = keys
         self.appliedIndex = appliedIndex
@@ -28,7 +31,7 @@ extension Answer {
     /// `GET /api/shards/N/content`.
     public struct Content: Encodable, Sendable, Equatable {
         public enum Verdict: String, Encodable, Sendable {
-            /// All that answered hold the same, and a majority of the members did.
+            /// All that answered hold the same, and a majority of the voters did.
             case agree
             /// Two replicas at one index hold different things: damage.
             case differ
@@ -73,7 +76,7 @@ extension Answer {
                 guard let index = replica.appliedIndex, let hash = replica.hash else { continue }
                 if let other = hashes.updateValue(hash, forKey: index), other != hash { return .differ }
             }
-            guard !answered.isEmpty, answered.count > memberCount / 2 else { return .unreachable }
+            guard answered.count(where: \.isVoter) > memberCount / 2 else { return .unreachable }
             return Set(answered.map(\.hash)).count == 1 ? .agree : .changing
         }
     }
