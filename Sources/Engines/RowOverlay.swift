@@ -7,16 +7,22 @@
     struct RowOverlay: Sendable {
         /// One written or deleted key.
         struct Row: Sendable {
-            fileprivate var chunk: Int
-            fileprivate var offset: Int
-            fileprivate var keyCount: Int
+            /// The key's bytes behind `start`, as a number: most comparisons need no more, and no look at the key itself.
+            fileprivate var prefix: UInt64
+            fileprivate var chunk: UInt32
+            fileprivate var offset: UInt32
+            fileprivate var keyCount: UInt32
             /// -1: deleted.
-            fileprivate var valueCount: Int
+            fileprivate var valueCount: Int32
+
+            fileprivate var keyRange: Range<Int> { Int(offset)..<Int(offset) + Int(keyCount) }
         }
         typealias Position = SortedRuns<Row>.Position
 
         private var chunks: [[UInt8]] = []
         private var rows = SortedRuns<Row>()
+        /// What all keys begin with: those of one family often share much.
+        private var start: [UInt8] = []
 
         var isEmpty: Bool { rows.isEmpty }
         /// Rows that were written, without the deleted ones.
@@ -27,9 +33,39 @@
 
         /// A key that lies at `offset` of the bytes held last, and behind it its value; deleted without one.
         mutating func set(offset: Int, keyCount: Int, valueCount: Int?) {
-            let row = Row(chunk: chunks.count - 1, offset: offset, keyCount: keyCount, valueCount: valueCount ?? -1)
-            let (position, isFound) = show(row) { key, _ in search(key) }
+            var row = Row(
+                prefix: 0, chunk: UInt32(chunks.count - 1), offset: UInt32(offset), keyCount: UInt32(keyCount),
+                valueCount: valueCount.map { Int32($0) } ?? -1)
+            let chunk = chunks[chunks.count - 1]
+            let (position, isFound) = chunk.withUnsafeBytes { bytes in
+                let key = UnsafeRawBufferPointer(rebasing: bytes[row.keyRange])
+                share(key)
+                row.prefix = Self.prefix(of: key, behind: start.count)
+                return search(key)
+            }
             if isFound { rows[position] = row } else { rows.insert(row, at: position) }
+        }
+
+        /// Shortens `start` to what a new key shares of it.
+        @inline(__always)
+        private mutating func share(_ key: UnsafeRawBufferPointer) {
+            if rows.isEmpty {
+                start = Array(key)
+            } else if !isStarted(key) {
+                start.removeLast(start.count - zip(start, key).prefix { $0 == $1 }.count)
+                let (chunks, count) = (chunks, start.count)
+                rows.updateAll { row in
+                    row.prefix = chunks[Int(row.chunk)].withUnsafeBytes {
+                        Self.prefix(of: UnsafeRawBufferPointer(rebasing: $0[row.keyRange]), behind: count)
+                    }
+                }
+            }
+        }
+
+        @inline(__always)
+        private func isStarted(_ key: UnsafeRawBufferPointer) -> Bool {
+            key.count >= start.count
+                && start.withUnsafeBytes { compareKeys($0, UnsafeRawBufferPointer(rebasing: key[..<$0.count])) == 0 }
         }
 
         /// Forgets the key of an operation.
@@ -46,15 +82,28 @@
 
         /// The first position whose key is not below `key`, and whether it is that key.
         private func search(_ key: UnsafeRawBufferPointer) -> (position: Position, isFound: Bool) {
+            let isStarted = isStarted(key)
+            let prefix = isStarted ? Self.prefix(of: key, behind: start.count) : 0
             // Through a pointer: looking at a chunk would otherwise hold on to each one that it passes.
-            chunks.withUnsafeBufferPointer { chunks in
+            return chunks.withUnsafeBufferPointer { chunks in
                 rows.search { row in
-                    chunks[row.chunk].withUnsafeBytes { bytes in
-                        compareKeys(
-                            UnsafeRawBufferPointer(rebasing: bytes[row.offset..<row.offset + row.keyCount]), key)
+                    if isStarted, row.prefix != prefix { return row.prefix < prefix ? -1 : 1 }
+                    return chunks[Int(row.chunk)].withUnsafeBytes { bytes in
+                        compareKeys(UnsafeRawBufferPointer(rebasing: bytes[row.keyRange]), key)
                     }
                 }
             }
+        }
+
+        /// Eight bytes, the first one the highest; zeros where the key has none. Of keys that begin alike up to there,
+        /// those with different ones are in their order.
+        @inline(__always)
+        private static func prefix(of key: UnsafeRawBufferPointer, behind count: Int) -> UInt64 {
+            let rest = key.count - count
+            if rest >= 8 { return UInt64(bigEndian: key.loadUnaligned(fromByteOffset: count, as: UInt64.self)) }
+            var prefix: UInt64 = 0
+            withUnsafeMutableBytes(of: &prefix) { $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: key[count...])) }
+            return UInt64(bigEndian: prefix)
         }
 
         // MARK: - Reading
@@ -76,11 +125,12 @@
         private func show<Result>(
             _ row: Row, _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer?) -> Result
         ) -> Result {
-            chunks[row.chunk].withUnsafeBytes { bytes in
-                let valueStart = row.offset + row.keyCount
-                let key = UnsafeRawBufferPointer(rebasing: bytes[row.offset..<valueStart])
+            chunks[Int(row.chunk)].withUnsafeBytes { bytes in
+                let keyRange = row.keyRange
+                let key = UnsafeRawBufferPointer(rebasing: bytes[keyRange])
                 guard row.valueCount >= 0 else { return body(key, nil) }
-                return body(key, UnsafeRawBufferPointer(rebasing: bytes[valueStart..<valueStart + row.valueCount]))
+                let valueRange = keyRange.upperBound..<keyRange.upperBound + Int(row.valueCount)
+                return body(key, UnsafeRawBufferPointer(rebasing: bytes[valueRange]))
             }
         }
 

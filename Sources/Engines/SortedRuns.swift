@@ -80,6 +80,13 @@ struct SortedRuns<Element: Sendable>: Sendable {
         }
     }
 
+    /// Changes every element; their order must stay.
+    mutating func updateAll(_ body: (inout Element) -> Void) {
+        for run in runs.indices {
+            for offset in runs[run].indices { body(&runs[run][offset]) }
+        }
+    }
+
     /// Removes `start..<end` and returns how many that were.
     mutating func remove(from start: Position, to end: Position) -> Int {
         guard start.run < runs.count, start != end else { return 0 }
