@@ -9,7 +9,7 @@ func fill(_ kind: EngineKind, _ directory: String, seed: UInt64, ballast: String
     var stage = "opening"
     do {
         var engine = try kind.open(directory)
-        for family in NumberedBatches.lasting { try engine.createFamily(family) }
+        for family in NumberedBatches.lasting + [passing] { try engine.createFamily(family) }
         var promises = Promises()
         promises.isReady = true
 
@@ -31,16 +31,23 @@ func fill(_ kind: EngineKind, _ directory: String, seed: UInt64, ballast: String
         engine = try kind.open(directory)
         try expect(batches.check(engine, promises), last, "with room again, reopened")
 
-        // Once more, and closed while the disk is full.
+        // Once more, and closed while the disk is full; what was written last goes with its family.
         stage = "the second time"
         last = try writeUntilFull(engine, batches, from: last + 1, &promises)
         let second = last
+        let isDropped = try dropWhileFull(engine)
         do throws(EngineError) { try engine.close() } catch {
             guard case .noSpace = error else { throw BrokenRule("closing while full: \(error)") }
         }
         let full = try reopenWhileFull(kind, directory, batches, promises, last: last)
         stage = "with room again, the second time"
         try FileManager.default.removeItem(atPath: "\(ballast)2")
+        for _ in 0..<3 {
+            engine = try kind.open(directory)
+            if isDropped, try engine.families().contains(passing) { throw BrokenRule("\(passing) was dropped") }
+            _ = try batches.check(engine, promises)
+            try engine.close()
+        }
         engine = try kind.open(directory)
         last = try batches.check(engine, promises)
         for number in last + 1...last + 20 { try engine.write(batches.batch(number), durability: .synced) }
@@ -49,6 +56,27 @@ func fill(_ kind: EngineKind, _ directory: String, seed: UInt64, ballast: String
         try engine.close()
         return "right: full after \(first) and \(second) batches, \(full)"
     } catch { return "broken \(stage): \(oneLine(error))" }
+}
+
+/// A family that is dropped while the disk is full.
+private let passing = FamilyID(50)
+
+/// Rows that fit no more, or just fit, and then the drop of their family, which may need room.
+private func dropWhileFull(_ engine: any StorageEngine) throws -> Bool {
+    var small = WriteBatch()
+    small.put(passing, key: [1], value: [1])
+    do throws(EngineError) {
+        try engine.write(small, durability: .synced)
+    } catch {
+        guard case .noSpace = error else { throw BrokenRule("a small row on a full disk: \(error)") }
+    }
+    do throws(EngineError) {
+        try engine.dropFamily(passing)
+        return true
+    } catch {
+        guard case .noSpace = error else { throw BrokenRule("a drop on a full disk: \(error)") }
+        return false
+    }
 }
 
 /// An engine may need room to open. If it doesn't, everything synced must be there.
