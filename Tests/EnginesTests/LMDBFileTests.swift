@@ -7,7 +7,8 @@
     /// What opening accepts of LMDB's file, and what it refuses before the file is mapped.
     @Suite struct LMDBFileTests {
         private let family = FamilyID(2)
-        private let page: UInt64 = 4096
+        /// Bytes of a page.
+        private let page = UInt64(sysconf(Int32(_SC_PAGESIZE)))
 
         /// How much the list of free pages holds: it fits into a page, or its records have pages of their own, or it has
         /// branches.
@@ -125,7 +126,7 @@
                     func number(_ offset: Int) -> UInt64 {
                         bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
                     }
-                    return number((number(16 + 128) > number(4096 + 16 + 128) ? 0 : 4096) + 16 + 24 + 40)
+                    return number((number(16 + 128) > number(Int(page) + 16 + 128) ? 0 : Int(page)) + 16 + 24 + 40)
                 }
                 let start = Int(root * page)
                 let handle = try FileHandle(forUpdating: URL(filePath: file))

@@ -22,6 +22,8 @@
             static let branch: UInt16 = 1
             static let leaf: UInt16 = 2
             static let nodeHeader = 8
+            /// Of the free list: the number of a transaction.
+            static let keyBytes = 8
             static let largeValue: UInt16 = 1
             static let depthMax: UInt16 = 32
         }
@@ -61,11 +63,16 @@
                 throw .corruption(place: "\(path): pages of \(pageBytes) bytes")
             }
             let second = try Self.read(descriptor, path, at: UInt64(pageBytes), count: Layout.metaBytes)
+            // LMDB takes it from the newer one, and divides by it.
+            guard second.number(Layout.pageBytes, as: UInt32.self) == UInt32(pageBytes) else {
+                throw .corruption(place: "\(path): its two heads give different sizes of a page")
+            }
             // Transactions write the two in turn. A number that is out of turn was not written by one, and LMDB would
             // take the larger one for the newest.
             let even = first.number(Layout.transaction, as: UInt64.self)
             let odd = second.number(Layout.transaction, as: UInt64.self)
-            guard (even, odd) == (0, 0) || (even & 1 == 0 && odd & 1 == 1 && (even &+ 1 == odd || odd &+ 1 == even))
+            guard max(even, odd) < 1 << 62,
+                (even, odd) == (0, 0) || (even & 1 == 0 && odd & 1 == 1 && (even &+ 1 == odd || odd &+ 1 == even))
             else {
                 throw .corruption(place: "\(path): transactions \(even) and \(odd) don't follow each other")
             }
@@ -131,12 +138,15 @@
                     try visit(size | UInt64(flags) << 32, depth: depth - 1, &visitsLeft, body)
                     continue
                 }
-                let value = node + Layout.nodeHeader + Int(page.number(node + 6, as: UInt16.self))
+                guard page.number(node + 6, as: UInt16.self) == Layout.keyBytes else { throw damagedList }
+                let value = node + Layout.nodeHeader + Layout.keyBytes
                 if flags & Layout.largeValue == 0 {
                     guard value + Int(size) <= pageBytes else { throw damagedList }
                     try list(page[value..<value + Int(size)], body)
                 } else {
-                    guard value + 8 <= pageBytes, size <= fileBytes else { throw damagedList }
+                    guard value + 8 <= pageBytes, size <= (lastPage + 2) * 8 + UInt64(pageBytes) else {
+                        throw damagedList
+                    }
                     let place = page.number(value, as: UInt64.self)
                     try list(read(place, skipping: Layout.pageHeader, count: Int(size))[...], body)
                 }

@@ -82,9 +82,10 @@
             var value = MDB_val()
             while mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS {
                 guard value.mv_size >= 8 else { continue }
-                pages += value.buffer.loadUnaligned(as: UInt64.self)
+                // A damaged count is a wrong figure, not a reason to stop.
+                pages &+= value.buffer.loadUnaligned(as: UInt64.self)
             }
-            return pages * UInt64(statistics.ms_psize)
+            return pages &* UInt64(statistics.ms_psize)
         }
 
         func statistics(of family: FamilyID) throws(EngineError) -> FamilyStatistics {

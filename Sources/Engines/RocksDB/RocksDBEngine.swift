@@ -16,8 +16,8 @@
         private struct Progress {
             /// The sequence number that the last sync reached.
             var synced: UInt64
-            /// A drop took the rows of the highest sequence numbers with it, and nothing was written since.
-            var isUncovered = false
+            /// No row of a family that stays may prove numbers up to this one, so none of them is noted.
+            var uncovered: UInt64 = 0
         }
 
         private let path: String
@@ -31,7 +31,7 @@
         private let mark: SyncMark
         private let progress: Mutex<Progress>
         private let manifest: Mutex<RocksManifest>
-        private let space: Mutex<RocksSpace>
+        let space: Mutex<RocksSpace>
 
         public var kind: EngineKind { .rocksdb }
         public var capabilities: EngineCapabilities {
@@ -60,7 +60,9 @@
             synced = UnsafeSendable(rocksdb_writeoptions_create()!)
             filled = Mutex(RocksDBBatch())
             rocksdb_writeoptions_set_sync(synced.value, 1)
-            progress = Mutex(Progress(synced: rocksdb_get_latest_sequence_number(opened.database.raw)))
+            // What the log has beyond the note may be of families that were dropped: then it is forgotten once the log is.
+            let reached = rocksdb_get_latest_sequence_number(opened.database.raw)
+            progress = Mutex(Progress(synced: mark.found, uncovered: reached > mark.found ? reached : 0))
             manifest = Mutex(RocksManifest(directory: path))
             space = Mutex(RocksSpace(path: path))
         }
@@ -114,17 +116,18 @@
             try writer.withTurn { () throws(EngineError) in
                 let (database, families) = try opened()
                 guard let handle = families[family] else { return }
-                try cover(database)
+                let isCovered = try cover(database)
                 try drop(family, handle, database)
+                if isCovered { unpin(database) }
             }
         }
 
         /// RocksDB keeps of its sequence number what the rows of its families prove. Rows that are dropped prove nothing
         /// any more, and after two openings the number would be lower than the one that was noted as synced. So the
         /// highest number goes to a row in a family that stays. Where there is no room for it (a drop is what makes
-        /// room), nothing is noted until something else is written.
-        private func cover(_ database: RocksDatabase) throws(EngineError) {
-            guard let always = state.withLock({ $0.always }) else { return }
+        /// room), nothing is noted until something else is written, and this returns false.
+        private func cover(_ database: RocksDatabase) throws(EngineError) -> Bool {
+            guard let always = state.withLock({ $0.always }) else { return false }
             do throws(EngineError) {
                 try space.withLock { (space) throws(EngineError) in try space.check(Self.dropped.utf8.count) }
                 try rocksCall("\(path): before a drop") {
@@ -132,11 +135,24 @@
                         database.raw, synced.value, always.raw, Self.dropped, Self.dropped.utf8.count, "", 0, $0)
                 }
                 noteSync(database)
+                return true
             } catch {
                 guard case .noSpace = error else { throw poison(error) }
-                progress.withLock { $0.isUncovered = true }
+                let reached = rocksdb_get_latest_sequence_number(database.raw)
+                progress.withLock { $0 = Progress(synced: 0, uncovered: reached) }
                 mark.note(0, synced: true)
+                return false
             }
+        }
+
+        /// The row would keep every log file from its own on, and with them what the dropped family wrote.
+        private func unpin(_ database: RocksDatabase) {
+            guard let always = state.withLock({ $0.always }) else { return }
+            let options = rocksdb_flushoptions_create()!
+            defer { rocksdb_flushoptions_destroy(options) }
+            rocksdb_flushoptions_set_wait(options, 0)
+            // Without it the log only stays for longer.
+            _ = try? rocksCall(path) { rocksdb_flush_cf(database.raw, options, always.raw, $0) }
         }
 
         private static let dropped = "dropped"
@@ -162,10 +178,10 @@
                     return
                 }
                 try space.withLock { (space) throws(EngineError) in try space.check(batch.byteCount) }
-                let before = progress.withLock { $0 }
+                let log = LogMark.encode(progress.withLock { $0.synced })
                 // Used over and over: it keeps its room.
                 let raw = filled.withLock { filled in
-                    filled.fill(batch, log: LogMark.encode(before.synced)) { families[$0]?.number }
+                    filled.fill(batch, log: log) { families[$0]?.number }
                     return rocksdb_writebatch_create_from(filled.bytes.chars, filled.bytes.count)!
                 }
                 defer { rocksdb_writebatch_destroy(raw) }
@@ -176,7 +192,6 @@
                 } catch {
                     throw poison(error)
                 }
-                if before.isUncovered { progress.withLock { $0.isUncovered = false } }
                 if durability != .buffered { noteSync(database) }
             }
         }
@@ -184,11 +199,12 @@
         /// Only while holding the writer's turn: nobody else moves the number on.
         private func noteSync(_ database: RocksDatabase) {
             let reached = rocksdb_get_latest_sequence_number(database.raw)
-            let isNoted = progress.withLock { progress in
-                if !progress.isUncovered { progress.synced = reached }
-                return !progress.isUncovered
+            let isProvable = progress.withLock { progress in
+                guard reached > progress.uncovered else { return false }
+                progress.synced = reached
+                return true
             }
-            guard isNoted else { return }
+            guard isProvable else { return }
             mark.note(reached, tag: manifest.withLock { $0.tag() })
         }
 

@@ -5,7 +5,7 @@
     /// state from which its C API offers no way back, and Debian's build, which has assertions, aborts the process.
     struct RocksSpace {
         /// What memory holds must still find room when it is flushed.
-        private static let floorBytes = UInt64(RocksOptions.familyBufferBytes) * 3
+        private let floorBytes: UInt64
         /// Far above the floor the file system is asked once for so many bytes written.
         private static let askBytes = 1 << 20
 
@@ -13,7 +13,10 @@
         private var written = 0
         private var isClose = true
 
-        init(path: String) { self.path = path }
+        init(path: String, floorBytes: UInt64 = UInt64(RocksOptions.familyBufferBytes) * 3) {
+            self.path = path
+            self.floorBytes = floorBytes
+        }
 
         mutating func check(_ bytes: Int) throws(EngineError) {
             written += bytes
@@ -22,11 +25,11 @@
             var status = statvfs()
             guard statvfs(path, &status) == 0 else { return }
             let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
-            isClose = free < 4 * Self.floorBytes
-            guard free >= Self.floorBytes + UInt64(bytes) else {
+            isClose = free < 4 * floorBytes
+            guard free >= floorBytes + UInt64(bytes) else {
                 throw .noSpace(
                     place:
-                        "\(path): \(free >> 20) MiB are free, and RocksDB needs \(Self.floorBytes >> 20) for its own work"
+                        "\(path): \(free >> 20) MiB are free, and RocksDB needs \(floorBytes >> 20) for its own work"
                 )
             }
         }
