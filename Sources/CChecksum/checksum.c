@@ -30,61 +30,41 @@ static uint32_t crc_portable(uint32_t crc, const uint8_t *bytes, size_t length) 
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
-
-__attribute__((target("sse4.2")))
-static uint32_t crc_sse42(uint32_t crc, const uint8_t *bytes, size_t length) {
-    uint64_t wide = crc;
-    while (length >= 8) {
-        uint64_t word;
-        __builtin_memcpy(&word, bytes, 8);
-        wide = _mm_crc32_u64(wide, word);
-        bytes += 8;
-        length -= 8;
-    }
-    crc = (uint32_t)wide;
-    while (length--) crc = _mm_crc32_u8(crc, *bytes++);
-    return crc;
-}
+#include <wmmintrin.h>
 
 // The instruction has a latency of three cycles and starts every cycle, so three
-// lanes run at once. A lane's sum is moved past the bytes of the lanes behind it by
-// a table: that many zero bytes are a linear map of the 32 bits.
-enum { SHORT_LANE = 64, LONG_LANE = 2048 };
-typedef struct { uint32_t of[4][256]; } zeros_table;
-static zeros_table short_zeros, long_zeros;
-static int has_sse42;
+// lanes run at once. A lane's sum is moved past the bytes of the lanes behind it: that
+// many zero bytes multiply it by a power of x. (A table of the products would have to
+// be in the cache, where somebody who reads cold values doesn't find it.)
 
-static void fill_zeros(zeros_table *table, size_t lane) {
-    static const uint8_t zeros[LONG_LANE];
-    uint32_t basis[32];
-    for (int bit = 0; bit < 32; bit++)
-        basis[bit] = crc_sse42((uint32_t)1 << bit, zeros, lane);
-    for (int byte = 0; byte < 4; byte++)
-        for (int value = 0; value < 256; value++) {
-            uint32_t sum = 0;
-            for (int bit = 0; bit < 8; bit++)
-                if (value >> bit & 1) sum ^= basis[byte * 8 + bit];
-            table->of[byte][value] = sum;
-        }
-}
+// To go past n bytes: x^(8n-33) modulo the polynomial, since the product in `moved`
+// comes out one bit up and its reduction multiplies by x^32.
+#define PAST_16 0x493c7d27u
+#define PAST_32 0xba4fc28eu
+#define PAST_64 0x9e4addf8u
+#define PAST_128 0x0d3b6092u
+#define PAST_256 0xb9e02b86u
+#define PAST_512 0xdd7e3b0cu
+#define PAST_2048 0xa51b6135u
+#define PAST_4096 0x82f89c77u
+static int has_lanes;
 
 __attribute__((constructor))
 static void prepare(void) {
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("sse4.2")) return;
-    fill_zeros(&short_zeros, SHORT_LANE);
-    fill_zeros(&long_zeros, LONG_LANE);
-    has_sse42 = 1;
+    has_lanes = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul");
 }
 
-static inline uint32_t past_zeros(const zeros_table *table, uint32_t crc) {
-    return table->of[0][crc & 0xff] ^ table->of[1][crc >> 8 & 0xff]
-        ^ table->of[2][crc >> 16 & 0xff] ^ table->of[3][crc >> 24];
+__attribute__((target("sse4.2,pclmul")))
+static inline uint32_t moved(uint64_t crc, uint64_t power) {
+    __m128i product = _mm_clmulepi64_si128(
+        _mm_cvtsi64_si128((int64_t)crc), _mm_cvtsi64_si128((int64_t)power), 0);
+    return (uint32_t)_mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(product));
 }
 
-__attribute__((target("sse4.2")))
+__attribute__((target("sse4.2,pclmul"), always_inline))
 static inline uint32_t three_lanes(
-    uint32_t crc, const uint8_t *bytes, size_t lane, const zeros_table *table) {
+    uint32_t crc, const uint8_t *bytes, size_t lane, uint64_t past_one, uint64_t past_two) {
     uint64_t first = crc, second = 0, third = 0;
     for (size_t at = 0; at < lane; at += 8) {
         uint64_t word[3];
@@ -95,24 +75,35 @@ static inline uint32_t three_lanes(
         second = _mm_crc32_u64(second, word[1]);
         third = _mm_crc32_u64(third, word[2]);
     }
-    crc = past_zeros(table, (uint32_t)first) ^ (uint32_t)second;
-    return past_zeros(table, crc) ^ (uint32_t)third;
+    return moved(first, past_two) ^ moved(second, past_one) ^ (uint32_t)third;
 }
 
-__attribute__((target("sse4.2")))
+__attribute__((target("sse4.2,pclmul")))
 static uint32_t crc_lanes(uint32_t crc, const uint8_t *bytes, size_t length) {
-    for (; length >= 3 * LONG_LANE; bytes += 3 * LONG_LANE, length -= 3 * LONG_LANE)
-        crc = three_lanes(crc, bytes, LONG_LANE, &long_zeros);
-    for (; length >= 3 * SHORT_LANE; bytes += 3 * SHORT_LANE, length -= 3 * SHORT_LANE)
-        crc = three_lanes(crc, bytes, SHORT_LANE, &short_zeros);
-    return crc_sse42(crc, bytes, length);
+    for (; length >= 3 * 2048; bytes += 3 * 2048, length -= 3 * 2048)
+        crc = three_lanes(crc, bytes, 2048, PAST_2048, PAST_4096);
+    for (; length >= 3 * 256; bytes += 3 * 256, length -= 3 * 256)
+        crc = three_lanes(crc, bytes, 256, PAST_256, PAST_512);
+    for (; length >= 3 * 64; bytes += 3 * 64, length -= 3 * 64)
+        crc = three_lanes(crc, bytes, 64, PAST_64, PAST_128);
+    for (; length >= 3 * 16; bytes += 3 * 16, length -= 3 * 16)
+        crc = three_lanes(crc, bytes, 16, PAST_16, PAST_32);
+    uint64_t wide = crc;
+    for (; length >= 8; bytes += 8, length -= 8) {
+        uint64_t word;
+        __builtin_memcpy(&word, bytes, 8);
+        wide = _mm_crc32_u64(wide, word);
+    }
+    crc = (uint32_t)wide;
+    while (length--) crc = _mm_crc32_u8(crc, *bytes++);
+    return crc;
 }
 #endif
 
 uint32_t flotilla_crc32c(uint32_t seed, const void *bytes, size_t length) {
     uint32_t crc = ~seed;
 #if defined(__x86_64__)
-    if (has_sse42) return ~crc_lanes(crc, bytes, length);
+    if (has_lanes) return ~crc_lanes(crc, bytes, length);
 #endif
     return ~crc_portable(crc, bytes, length);
 }

@@ -141,6 +141,17 @@ public struct WriteBatch: Sendable {
         if let failure { throw failure }
     }
 
+    /// The operations, and the keys and values that they point into for as long as the call lasts.
+    func withOperations<Failure: Error>(
+        _ body: ([Operation], UnsafeRawBufferPointer) throws(Failure) -> Void
+    ) throws(Failure) {
+        var failure: Failure?
+        bytes.withUnsafeBytes { all in
+            do throws(Failure) { try body(operations, all) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
     /// The bytes for somebody who keeps them: as they are, or, where they lie in much more room than they need, a copy.
     /// A batch that is filled over and over has the room of its largest filling, and would lose it each time.
     var keepableBytes: [UInt8] {

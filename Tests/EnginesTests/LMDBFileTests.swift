@@ -110,7 +110,7 @@
         /// A writer makes its file before it writes to it.
         @Test func anEmptyFileIsNewToAWriterAndRefusedToAReader() throws {
             try withTemporaryDirectory { directory in
-                FileManager.default.createFile(atPath: "\(directory)/data.mdb", contents: nil)
+                try Data().write(to: URL(filePath: "\(directory)/data.mdb"))
                 #expect(try read(directory, readOnly: true) == nil)
                 let engine = try LMDBEngine(path: directory)
                 #expect(try engine.families().isEmpty)

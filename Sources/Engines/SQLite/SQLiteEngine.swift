@@ -295,13 +295,20 @@
             }
         }
 
-        /// Rows of a family that is being loaded, of which nobody reads anything yet: not through the overlay.
-        func load(_ rows: WriteBatch, synced: Bool) throws(EngineError) {
+        /// Rows of a family that is being loaded, in the order of their keys, of which nobody reads anything yet: not
+        /// through the overlay.
+        func load(_ family: FamilyID, _ rows: WriteBatch, synced: Bool) throws(EngineError) {
             try locked { (writer, state) throws(EngineError) in
-                try rows.validate { state.families.contains($0) }
+                guard state.families.contains(family) else { throw .familyMissing(family) }
+                try rows.validate { $0 == family }
                 // A deletion that waits must not come after.
                 try flush(writer, &state, synced: false)
-                try write(rows, writer, &state, synced: synced)
+                try transaction(writer, &state, synced: synced) { () throws(EngineError) in
+                    let insert = try writer.statement(.load, family)
+                    try rows.withOperations { (operations, bytes) throws(EngineError) in
+                        try writer.run(insert, loading: SQLiteSlice(operations, bytes))
+                    }
+                }
                 counts.note(rows)
             }
         }

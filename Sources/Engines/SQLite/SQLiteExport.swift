@@ -3,18 +3,17 @@
 
     /// A family as a SQLite database of its own: `family.db`, with one table `rows` like a family's.
     ///
-    /// Rows go from one connection to the other through this code, not by ATTACH and INSERT…SELECT. An attached file is
-    /// complete only after a COMMIT, which would end the read transaction that the snapshot's other families still
-    /// need; a file can't be detached within a transaction, and ten is the most that can be attached. The hash needs to
-    /// see every row anyway.
+    /// One INSERT…SELECT takes them from a cursor (`SQLiteFeed`), not from an attached file. That would be complete only
+    /// after a COMMIT, which would end the read transaction that the snapshot's other families still need; a file can't
+    /// be detached within a transaction, and ten is the most that can be attached. The hash needs to see every row
+    /// anyway (decision 0014).
     enum SQLiteExport {
         private static let name = "family.db"
 
         static func write(
             _ family: FamilyID, from snapshot: any ReadSnapshot, to directory: String
         ) throws(EngineError) -> FamilyManifest {
-            let cursor = try snapshot.cursor(family, lower: [], upper: nil, reverse: false)
-            var tally = FamilyTally()
+            let rows = Rows(family, try snapshot.cursor(family, lower: [], upper: nil, reverse: false))
             do {
                 let target = try SQLiteConnection(path: "\(directory)/\(name)", readOnly: false)
                 // Nobody reads it before it is complete, and nobody keeps it after a crash.
@@ -23,24 +22,51 @@
                         + "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -8192; "
                         + "CREATE TABLE rows (k BLOB PRIMARY KEY, v BLOB NOT NULL, c INTEGER NOT NULL) WITHOUT ROWID; "
                         + "BEGIN")
-                let insert = try target.prepare("INSERT INTO rows VALUES (?1, ?2, ?3)")
+                let insert = try target.prepare(SQLiteConnection.Purpose.load.sql("rows"))
                 defer { sqlite3_finalize(insert) }
-                while true {
-                    let code = try cursor.next { key, value -> Int32 in
-                        guard tally.add(key: key, value: value) else { return SQLITE_CORRUPT }
-                        target.bind(insert, 1, key)
-                        target.bind(insert, 2, value)
-                        sqlite3_bind_int64(insert, 3, Int64(RecordCheck.checksum(key, value)))
-                        defer { sqlite3_reset(insert) }
-                        return sqlite3_step(insert)
-                    }
-                    guard let code else { break }
-                    if code == SQLITE_CORRUPT { throw .corruption(place: "\(family): keys out of order") }
-                    try target.check(code, "exporting \(family)")
-                }
+                try target.run(insert, loading: rows)
                 try target.execute("COMMIT")
             }
-            return tally.manifest(ChunkFormat.sqlite, [try ExportFile.describe(name, in: directory)])
+            return rows.tally.manifest(ChunkFormat.sqlite, [try ExportFile.describe(name, in: directory)])
+        }
+
+        /// A family's rows on their way out, counted and hashed.
+        private final class Rows: SQLiteRowSource {
+            private let family: FamilyID
+            private let cursor: any Cursor
+            private(set) var tally = FamilyTally()
+            /// The row, which the cursor shows for a moment only.
+            private var held: UnsafeMutableRawBufferPointer
+
+            init(_ family: FamilyID, _ cursor: any Cursor) {
+                self.family = family
+                self.cursor = cursor
+                held = .allocate(byteCount: 4096, alignment: 1)
+            }
+
+            deinit { held.deallocate() }
+
+            func next() throws(EngineError) -> SQLiteRow? {
+                let row: SQLiteRow?? = try cursor.next { key, value in
+                    tally.add(key: key, value: value) ? hold(key, value) : nil
+                }
+                guard let row else { return nil }
+                guard let row else { throw .corruption(place: "\(family): keys out of order") }
+                return row
+            }
+
+            private func hold(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> SQLiteRow {
+                let count = key.count + value.count
+                if count > held.count {
+                    held.deallocate()
+                    held = .allocate(byteCount: count, alignment: 1)
+                }
+                held.copyMemory(from: key)
+                let behind = UnsafeMutableRawBufferPointer(rebasing: held[key.count..<count])
+                behind.copyMemory(from: value)
+                return SQLiteRow(
+                    key: UnsafeRawBufferPointer(rebasing: held[..<key.count]), value: UnsafeRawBufferPointer(behind))
+            }
         }
 
         static func load(
@@ -80,6 +106,26 @@
         }
     }
 
+    /// The puts of a batch, one after another.
+    final class SQLiteSlice: SQLiteRowSource {
+        private var operations: ArraySlice<WriteBatch.Operation>
+        private let bytes: UnsafeRawBufferPointer
+
+        /// - Parameter bytes: of the keys and values; they outlive this.
+        init(_ operations: [WriteBatch.Operation], _ bytes: UnsafeRawBufferPointer) {
+            self.operations = operations[...]
+            self.bytes = bytes
+        }
+
+        func next() -> SQLiteRow? {
+            guard let put = operations.popFirst() else { return nil }
+            let valueStart = put.offset + put.keyCount
+            return SQLiteRow(
+                key: UnsafeRawBufferPointer(rebasing: bytes[put.offset..<valueStart]),
+                value: UnsafeRawBufferPointer(rebasing: bytes[valueStart..<valueStart + put.valueCount]))
+        }
+    }
+
     /// Loads sorted rows in transactions of about `sliceBytes`, so that other writers get their turn between them.
     final class SQLiteLoader: FamilyLoader {
         private static let sliceBytes = 1 << 20
@@ -95,12 +141,12 @@
         func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) throws(EngineError) {
             slice.put(family, key: key, value: value)
             guard slice.byteCount >= Self.sliceBytes else { return }
-            try engine.load(slice, synced: false)
+            try engine.load(family, slice, synced: false)
             slice.removeAll()
         }
 
         func finish() throws(EngineError) {
-            try engine.load(slice, synced: true)
+            try engine.load(family, slice, synced: true)
         }
 
         /// The rows go as those of any dropped family do.
