@@ -173,12 +173,17 @@ class Cluster:
                 node.start(environment)
 
     def up(self, environment=None, join=True):
-        self.start(environment)
-        if join:
-            for gid in self.addresses:
-                if gid:
-                    self.run("controller", "join", f"{gid}={','.join(self.addresses[gid])}", timeout=60)
-        self.ready()
+        try:
+            self.start(environment)
+            if join:
+                for gid in self.addresses:
+                    if gid:
+                        self.run("controller", "join", f"{gid}={','.join(self.addresses[gid])}", timeout=60)
+            self.ready()
+        except BaseException:
+            # `with Cluster().up()` has not been entered yet: nobody else would stop what runs.
+            self.__exit__(*sys.exc_info())
+            raise
         return self
 
     def ready(self):
