@@ -39,9 +39,7 @@
         private func withTable(_ body: (SQLiteConnection, OpaquePointer) throws -> Void) throws {
             try withTemporaryDirectory { directory in
                 let connection = try SQLiteConnection(path: "\(directory)/rows.db", readOnly: false)
-                try connection.execute(
-                    "CREATE TABLE \(SQLiteEngine.table(Self.family)) "
-                        + "(k BLOB PRIMARY KEY, v BLOB NOT NULL, c INTEGER NOT NULL) WITHOUT ROWID")
+                try connection.execute(SQLiteEngine.makingTable(SQLiteEngine.table(Self.family)))
                 try body(connection, try connection.statement(.load, Self.family))
             }
         }

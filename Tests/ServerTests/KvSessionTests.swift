@@ -19,7 +19,7 @@ private struct Echo: KvHandler {
     }
 }
 
-/// The limits only end a test that hangs: its time also passes while other tests keep the pool's threads.
+/// The limits are for a test that hangs: the time also passes while other tests keep the pool's threads.
 @Suite struct KvSessionTests {
     private func serving(_ body: (Flotilla_V1_Kv.Client<Connection.Transport>) async throws -> Void) async throws {
         let address = try #require(Address("127.0.0.1:0"))

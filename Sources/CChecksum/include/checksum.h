@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /// CRC-32C (Castagnoli, RFC 3720) of `length` bytes, continuing from `seed`
-/// (0 to begin). Uses the SSE4.2 instruction where the processor has it.
+/// (0 to begin). Uses SSE4.2 and PCLMULQDQ where the processor has both.
 uint32_t flotilla_crc32c(uint32_t seed, const void *bytes, size_t length);
 
 typedef struct {

@@ -151,7 +151,7 @@
 
         /// Runs a statement of `Purpose.load`, which SQLite does fastest in the order of the keys.
         func run(_ statement: OpaquePointer, loading rows: some SQLiteRowSource) throws(EngineError) {
-            try check(try feed.run(statement, reading: rows), "loading rows")
+            try check(try feed.run(statement, reading: rows), "copying rows")
         }
 
         func bind(_ statement: OpaquePointer, _ place: Int32, _ bytes: UnsafeRawBufferPointer) {

@@ -110,6 +110,11 @@
 
         static func table(_ family: FamilyID) -> String { "f\(family.rawValue)" }
 
+        /// The statement that makes a table of keys, values and their checksums.
+        static func makingTable(_ name: String) -> String {
+            "CREATE TABLE \(name) (k BLOB PRIMARY KEY, v BLOB NOT NULL, c INTEGER NOT NULL) WITHOUT ROWID"
+        }
+
         private static let droppedPrefix = "dropped"
 
         private static func listTables(_ connection: SQLiteConnection) throws(EngineError) -> [String] {
@@ -200,9 +205,7 @@
                 if state.families.contains(family) { return }
                 try flush(writer, &state, synced: false)
                 try transaction(writer, &state, synced: true) { () throws(EngineError) in
-                    try writer.execute(
-                        "CREATE TABLE \(Self.table(family)) "
-                            + "(k BLOB PRIMARY KEY, v BLOB NOT NULL, c INTEGER NOT NULL) WITHOUT ROWID")
+                    try writer.execute(Self.makingTable(Self.table(family)))
                 }
                 state.families.insert(family)
             }

@@ -20,8 +20,7 @@
                 try target.execute(
                     "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; "
                         + "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -8192; "
-                        + "CREATE TABLE rows (k BLOB PRIMARY KEY, v BLOB NOT NULL, c INTEGER NOT NULL) WITHOUT ROWID; "
-                        + "BEGIN")
+                        + "\(SQLiteEngine.makingTable("rows")); BEGIN")
                 let insert = try target.prepare(SQLiteConnection.Purpose.load.sql("rows"))
                 defer { sqlite3_finalize(insert) }
                 try target.run(insert, loading: rows)
