@@ -70,7 +70,10 @@ var targets: [Target] = [
     .target(name: "EngineConformance", dependencies: ["Engines"], swiftSettings: settings),
     .testTarget(
         name: "EnginesTests",
-        dependencies: ["Engines", "EngineConformance", "EngineFaults", "engine-crash-writer"],
+        dependencies: [
+            "Engines", "EngineConformance", "EngineFaults", "engine-crash-writer",
+            .target(name: "CLMDB", condition: .when(traits: ["LMDB"])),
+        ],
         swiftSettings: settings),
 
     // `flotilla bench engines`: the engines beside each other, and beside their C libraries.

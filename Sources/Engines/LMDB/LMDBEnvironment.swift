@@ -192,6 +192,7 @@
         func openDatabase(_ name: String, create: Bool) throws(EngineError) -> MDB_dbi {
             var dbi: MDB_dbi = 0
             try lmdbCheck(mdb_dbi_open(raw, name, create ? UInt32(MDB_CREATE) : 0, &dbi), "\(path): \(name)")
+            try lmdbCheck(flotilla_lmdb_use_compare(raw, dbi), "\(path): \(name)")
             return dbi
         }
 
