@@ -58,44 +58,69 @@ public enum PortableChunk {
 
 /// Fills a portable chunk record by record.
 public struct ChunkBuilder: Sendable {
-    private var bytes: [UInt8]
+    /// More room than this isn't kept for the next chunk.
+    private static let keptBytesMax = 4 << 20
+    /// Of a varint.
+    private static let lengthBytesMax = 5
+    private static let emptyHeader =
+        PortableChunk.magic + [UInt8](repeating: 0, count: PortableChunk.headerBytes - PortableChunk.magic.count)
+
+    /// The chunk so far, and behind it room, which is made once for all chunks.
+    private var room = Self.emptyHeader
+    /// Bytes of the chunk so far.
+    public private(set) var byteCount = PortableChunk.headerBytes
     public private(set) var count: UInt32 = 0
 
-    public init() {
-        bytes = PortableChunk.magic + [UInt8](repeating: 0, count: PortableChunk.headerBytes - 4)
-    }
+    public init() {}
 
-    /// Bytes of the chunk so far.
-    public var byteCount: Int { bytes.count }
     public var isEmpty: Bool { count == 0 }
 
     public mutating func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
-        varint(key.count)
-        varint(value.count)
-        bytes.append(contentsOf: key)
-        bytes.append(contentsOf: value)
+        let needed = byteCount + 2 * Self.lengthBytesMax + key.count + value.count
+        if room.count < needed { room += repeatElement(0, count: max(needed, 2 * room.count) - room.count) }
+        let begin = byteCount
+        byteCount = room.withUnsafeMutableBytes { room in
+            var at = begin
+            Self.varint(key.count, room, &at)
+            Self.varint(value.count, room, &at)
+            Self.copy(key, room, &at)
+            Self.copy(value, room, &at)
+            return at
+        }
         count += 1
     }
 
-    private mutating func varint(_ value: Int) {
+    @inline(__always)
+    private static func varint(_ value: Int, _ room: UnsafeMutableRawBufferPointer, _ at: inout Int) {
         var rest = value
         while rest >= 0x80 {
-            bytes.append(UInt8(rest & 0x7f) | 0x80)
+            room[at] = UInt8(rest & 0x7f) | 0x80
+            at += 1
             rest >>= 7
         }
-        bytes.append(UInt8(rest))
+        room[at] = UInt8(rest)
+        at += 1
+    }
+
+    @inline(__always)
+    private static func copy(_ bytes: UnsafeRawBufferPointer, _ room: UnsafeMutableRawBufferPointer, _ at: inout Int) {
+        UnsafeMutableRawBufferPointer(rebasing: room[at..<at + bytes.count]).copyMemory(from: bytes)
+        at += bytes.count
     }
 
     /// The finished chunk; the builder begins a new one.
     public mutating func finish() -> [UInt8] {
-        let crc = bytes.withUnsafeBytes { crc32c(UnsafeRawBufferPointer(rebasing: $0[PortableChunk.headerBytes...])) }
+        var chunk = Array(room[..<byteCount])
+        let crc = chunk.withUnsafeBytes { crc32c(UnsafeRawBufferPointer(rebasing: $0[PortableChunk.headerBytes...])) }
         func store(_ value: UInt32, at offset: Int) {
-            withUnsafeBytes(of: value.littleEndian) { for (at, byte) in $0.enumerated() { bytes[offset + at] = byte } }
+            withUnsafeBytes(of: value.littleEndian) { for (at, byte) in $0.enumerated() { chunk[offset + at] = byte } }
         }
         store(count, at: 4)
-        store(UInt32(bytes.count - PortableChunk.headerBytes), at: 8)
+        store(UInt32(chunk.count - PortableChunk.headerBytes), at: 8)
         store(crc, at: 12)
-        defer { self = ChunkBuilder() }
-        return bytes
+        if room.count > Self.keptBytesMax { room = Self.emptyHeader }
+        byteCount = PortableChunk.headerBytes
+        count = 0
+        return chunk
     }
 }

@@ -94,6 +94,31 @@ import Testing
         try PortableChunk.decode(builder.finish()) { _, _ in Issue.record("a record in an empty chunk") }
     }
 
+    /// Its room is used again, and not if it has grown large.
+    @Test func aBuilderMakesOneChunkAfterAnother() throws {
+        var builder = ChunkBuilder()
+        for sizes in [[0, 300_000], [7], [6 << 20, 0, 128], [1, 127, 16_384], []] {
+            for (number, size) in sizes.enumerated() {
+                [UInt8(number)].withUnsafeBytes { key in
+                    [UInt8](repeating: UInt8(size & 0xff), count: size).withUnsafeBytes {
+                        builder.add(key: key, value: $0)
+                    }
+                }
+            }
+            #expect(builder.count == sizes.count)
+            let bytes = builder.byteCount
+            let chunk = builder.finish()
+            #expect(chunk.count == bytes && builder.isEmpty)
+            var found: [Int] = []
+            try PortableChunk.decode(chunk) { key, value in
+                #expect(key.elementsEqual([UInt8(found.count)]))
+                #expect(value.allSatisfy { $0 == UInt8(value.count & 0xff) })
+                found.append(value.count)
+            }
+            #expect(found == sizes)
+        }
+    }
+
     @Test func everyFlippedBitIsFound() {
         for place in Self.chunk.indices {
             var damaged = Self.chunk
