@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from harness import (
-    MIXED, PROGRAM, ROOT, Cluster, Failure, Skipped, Writers, free_base, free_ports, require, wait_for)
+    MIXED, PROGRAM, ROOT, Cluster, Failure, Skipped, Writers, built, free_base, free_ports, require, wait_for)
 
 ENGINES = ["rocksdb", "lmdb", "sqlite", "mixed"]
 CHECKS = []
@@ -537,10 +537,7 @@ def a_local_cluster_resumes_with_all_data(engine):
 @check(["rocksdb", "lmdb", "sqlite"])
 def the_counter_example_runs_and_reopens(engine):
     """RaftLog embedded in a program that knows nothing of keys and shards."""
-    build = ["swift", "build", "-c", "release", "--scratch-path", ".build-release"]
-    subprocess.run(build + ["--product", "replicated-counter"], cwd=ROOT, check=True, capture_output=True, timeout=900)
-    folder = subprocess.run(build + ["--show-bin-path"], cwd=ROOT, check=True, capture_output=True, timeout=60)
-    program = os.path.join(folder.stdout.decode().strip(), "replicated-counter")
+    program = built("replicated-counter")
     path = tempfile.mkdtemp(prefix="flotilla-accept-")
     try:
         for round in range(2):

@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 from checks import check
-from harness import PROGRAM, ROOT, Cluster, Skipped, require, wait_for
+from harness import PROGRAM, ROOT, Cluster, Skipped, built, require, wait_for
 
 FORMS = {"rocksdb": "rocksdb-sst-1", "lmdb": "portable-1", "sqlite": "sqlite-db-1"}
 OTHER = {"rocksdb": "lmdb", "lmdb": "sqlite", "sqlite": "rocksdb"}
@@ -163,11 +163,7 @@ def a_full_disk_refuses_puts_and_takes_deletes(engine):
 @check(["rocksdb", "lmdb", "sqlite"])
 def engine_out_of_space(engine):
     """A small file system of its own fills up: "no space", nothing synced is lost, and once there is room it goes on."""
-    built = subprocess.run(
-        ["swift", "build", "-c", "release", "--scratch-path", ".build-release", "--product", "engine-crash-writer"],
-        cwd=ROOT, capture_output=True, timeout=1800)
-    require(built.returncode == 0, f"the writer can't be built: {built.stdout.decode(errors='replace')[-500:]}")
-    writer = os.path.join(ROOT, ".build-release", "release", "engine-crash-writer")
+    writer = built("engine-crash-writer")
     namespace = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
     with tempfile.TemporaryDirectory(prefix="flotilla-accept-") as place:
         mount = f"mount -t tmpfs -o size=128m none {place}"

@@ -32,6 +32,13 @@ def require(condition, sentence):
         raise Failure(sentence)
 
 
+def built(product):
+    """The path of a program that scripts/build doesn't make."""
+    done = subprocess.run([os.path.join(ROOT, "scripts", "release"), product], capture_output=True, timeout=1800)
+    require(done.returncode == 0, f"{product} can't be built: {done.stderr.decode(errors='replace')[-500:]}")
+    return os.path.join(done.stdout.decode().strip(), product)
+
+
 def wait_for(what, probe, seconds=30.0, pause=0.05):
     """Waits until probe() answers something true, and returns that."""
     end = time.monotonic() + seconds
