@@ -41,7 +41,7 @@
                 let key = UnsafeRawBufferPointer(rebasing: bytes[row.keyRange])
                 share(key)
                 row.prefix = Self.prefix(of: key, behind: start.count)
-                return search(key)
+                return search(key, isStarted: true)
             }
             if isFound { rows[position] = row } else { rows.insert(row, at: position) }
         }
@@ -82,7 +82,13 @@
 
         /// The first position whose key is not below `key`, and whether it is that key.
         private func search(_ key: UnsafeRawBufferPointer) -> (position: Position, isFound: Bool) {
-            let isStarted = isStarted(key)
+            search(key, isStarted: isStarted(key))
+        }
+
+        @inline(__always)
+        private func search(
+            _ key: UnsafeRawBufferPointer, isStarted: Bool
+        ) -> (position: Position, isFound: Bool) {
             let prefix = isStarted ? Self.prefix(of: key, behind: start.count) : 0
             // Through a pointer: looking at a chunk would otherwise hold on to each one that it passes.
             return chunks.withUnsafeBufferPointer { chunks in
