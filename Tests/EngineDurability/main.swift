@@ -65,9 +65,12 @@ for kind in engines {
     if only == nil || only == "drop" {
         let cycles = max(4, rounds / 2)
         let sizes = try DropCampaign(kind, shardBytes: 64 << 20).run(cycles: cycles)
-        let (third, last) = (sizes[2] >> 20, sizes[cycles - 1] >> 20)
-        isWell = isWell && Double(last) <= 1.5 * Double(third)
-        say("\(kind) drop: \(cycles) cycles of 64 MiB, \(third) MiB after the third, \(last) MiB after the last")
+        // RocksDB removes files in its own time: one size says less than the highest of a few.
+        let (first, last) = (sizes.prefix(3).max()! >> 20, sizes.suffix(3).max()! >> 20)
+        isWell = isWell && Double(last) <= 1.5 * Double(first)
+        say(
+            "\(kind) drop: \(cycles) cycles of 64 MiB, at most \(first) MiB after one of the first three, \(last) MiB after one of the last three"
+        )
     }
 }
 exit(isWell ? 0 : 1)

@@ -75,6 +75,9 @@
         /// Beyond this the families that pin the oldest log file are flushed.
         package static let logBytesMax: UInt64 = 128 << 20
         package static let openFilesMax: Int32 = 512
+        /// How often a flush or compaction lists the directory when it ends, and removes what belongs to nothing. It does
+        /// so under a lock of the database.
+        package static let leftoverScanMicroseconds: UInt64 = 1_000_000
 
         /// How a log that ends in damage is read.
         enum Recovery {
@@ -102,6 +105,8 @@
             rocksdb_options_set_keep_log_file_num(options, 2)
             rocksdb_options_set_info_log_level(options, 2)
             if let logDirectory { rocksdb_options_set_db_log_dir(options, logDirectory) }
+            // The output of a flush or compaction that a drop cuts off is only found by looking for it.
+            rocksdb_options_set_delete_obsolete_files_period_micros(options, leftoverScanMicroseconds)
             // Nobody reads them, and they wake the disk every ten minutes.
             rocksdb_options_set_stats_dump_period_sec(options, 0)
             rocksdb_options_set_stats_persist_period_sec(options, 0)
