@@ -61,7 +61,7 @@ class Page:
 @check(["none"])
 def the_pages_pass_their_own_checks(engine):
     done = subprocess.run(
-        ["/usr/bin/python3", os.path.join(BROWSER, "fixture_checks.py")], capture_output=True, text=True, timeout=900)
+        ["/usr/bin/python3", os.path.join(BROWSER, "fixture_checks.py")], capture_output=True, text=True, timeout=800)
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     require(done.returncode == 0, "; ".join(failed)[:2000] or done.stderr[-1000:])
     for line in done.stdout.splitlines():

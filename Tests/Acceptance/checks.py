@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import namedtuple
 
 from harness import (
     MIXED, PROGRAM, ROOT, Cluster, Failure, Skipped, Writers, built, free_base, free_ports, require, wait_for)
@@ -18,11 +19,16 @@ from harness import (
 ENGINES = ["rocksdb", "lmdb", "sqlite", "mixed"]
 CHECKS = []
 
+Check = namedtuple("Check", "name function engine alone is_quick")
 
-def check(engines=ENGINES):
+
+def check(engines=ENGINES, alone=None, slow=None):
+    """Registers a check on each of the engines. `alone` says why nothing may run beside it, `slow` why --quick leaves it
+    out; of the engines that has the first."""
     def register(function):
         for engine in engines:
-            CHECKS.append((f"{function.__name__}[{engine}]", function, engine))
+            is_quick = slow is None and engine == engines[0]
+            CHECKS.append(Check(f"{function.__name__}[{engine}]", function, engine, alone, is_quick))
         return function
     return register
 

@@ -3,13 +3,11 @@
 import json
 import os
 import random
-import shutil
 import subprocess
-import sys
 import tempfile
 
 from checks import check
-from harness import PROGRAM, ROOT, Cluster, Skipped, built, require, wait_for
+from harness import PROGRAM, ROOT, Cluster, Skipped, built, own_mounts, require, wait_for
 
 FORMS = {"rocksdb": "rocksdb-sst-1", "lmdb": "portable-1", "sqlite": "sqlite-db-1"}
 OTHER = {"rocksdb": "lmdb", "lmdb": "sqlite", "sqlite": "rocksdb"}
@@ -119,16 +117,7 @@ def no_server_runs_on_a_copy(engine):
 
 @check(["rocksdb", "lmdb", "sqlite"])
 def a_full_disk_refuses_puts_and_takes_deletes(engine):
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        raise Skipped("mounting a small file system needs root")
-    # The mount is seen by this process and its children alone, and goes with them.
-    if not os.environ.get("FLOTILLA_OWN_MOUNTS"):
-        done = subprocess.run(
-            ["unshare", "-m", sys.executable, os.path.join(os.path.dirname(__file__), "main.py"),
-             f"a_full_disk_refuses_puts_and_takes_deletes[{engine}]"],
-            env=dict(os.environ, FLOTILLA_OWN_MOUNTS="1"), capture_output=True, timeout=300)
-        require(done.returncode == 0, done.stdout.decode()[-1500:] + done.stderr.decode()[-int(os.environ.get("FLOTILLA_LOG_CHARS", "1500")):])
-        return
+    own_mounts()
     with Cluster(engine, groups=(100,), replicas=1, controllers=1, shards=1) as cluster:
         node = cluster.group(100)[0]
         os.mkdir(node.directory)

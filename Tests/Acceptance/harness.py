@@ -1,9 +1,11 @@
 """A cluster of real processes on loopback, for scripts/accept.
 
-Every process is started here and stopped by its process id; ports are chosen by the system; every loop is
+Every process is started here and stopped by its process id; no two checks have the same ports; every loop is
 bounded; everything lives in one temporary directory that is removed at the end.
 """
 
+import ctypes
+import fcntl
 import json
 import os
 import random
@@ -17,6 +19,10 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.path.join(ROOT, "output", "flotilla")
 MIXED = ["rocksdb", "lmdb", "sqlite"]
+
+
+# A directory that all checks of a run have together; the runner makes it.
+shared = None
 
 
 class Failure(Exception):
@@ -33,10 +39,28 @@ def require(condition, sentence):
 
 
 def built(product):
-    """The path of a program that scripts/build doesn't make."""
-    done = subprocess.run([os.path.join(ROOT, "scripts", "release"), product], capture_output=True, timeout=1800)
-    require(done.returncode == 0, f"{product} can't be built: {done.stderr.decode(errors='replace')[-500:]}")
-    return os.path.join(done.stdout.decode().strip(), product)
+    """The path of a program that scripts/build doesn't make. It is built once in a run; others wait for it meanwhile."""
+    note = os.path.join(shared, f"built-{product}")
+    with open(os.path.join(shared, "building"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(note):
+            done = subprocess.run([os.path.join(ROOT, "scripts", "release"), product], capture_output=True, timeout=1800)
+            require(done.returncode == 0, f"{product} can't be built: {done.stderr.decode(errors='replace')[-500:]}")
+            with open(note + ".new", "w") as file:
+                file.write(os.path.join(done.stdout.decode().strip(), product))
+            os.rename(note + ".new", note)
+    with open(note) as file:
+        return file.read()
+
+
+def own_mounts():
+    """From here on, what this process mounts is seen by it and its children alone, and goes with them."""
+    if os.geteuid() != 0:
+        raise Skipped("mounting a small file system needs root")
+    new_mount_namespace = 0x20000
+    if ctypes.CDLL(None, use_errno=True).unshare(new_mount_namespace) != 0:
+        raise Skipped(f"there can be no mounts of its own here: {os.strerror(ctypes.get_errno())}")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
 def wait_for(what, probe, seconds=30.0, pause=0.05):
@@ -72,7 +96,25 @@ def is_free(port):
         return True
 
 
-_given = set()
+# What this process has given out. The name of a socket says so to other checks, also those of another run: the system
+# has it for as long as this process lives, and in the network namespace that has the port.
+_given = {}
+
+
+def reserve(port):
+    """False if somebody uses the port, or it was given out before."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        # First: what somebody else has is not even tried.
+        claim.bind(f"\0flotilla-accept-{port}")
+    except OSError:
+        claim.close()
+        return False
+    if not is_free(port):
+        claim.close()
+        return False
+    _given[port] = claim
+    return True
 
 
 def free_ports(count):
@@ -82,8 +124,7 @@ def free_ports(count):
         if len(found) == count:
             return found
         port = random.randrange(*ports_below_the_systems())
-        if port not in _given and is_free(port):
-            _given.add(port)
+        if reserve(port):
             found.append(port)
     raise Failure("no free ports")
 
@@ -93,9 +134,17 @@ def free_base(groups=2, each=3):
     for _ in range(1000):
         base = random.randrange(*ports_below_the_systems()) // 1000 * 1000
         needed = [base + 100 * group + node for group in range(groups + 1) for node in range(each)]
-        if base >= 10240 and all(is_free(port) and port not in _given for port in needed):
-            _given.update(needed)
+        if base < 10240:
+            continue
+        found = []
+        for port in needed:
+            if not reserve(port):
+                break
+            found.append(port)
+        else:
             return base
+        for port in found:
+            _given.pop(port).close()
     raise Failure("no free ports")
 
 
@@ -160,6 +209,10 @@ class Cluster:
         return self
 
     def __exit__(self, kind, value, trace):
+        # All are told to end before the first is waited for.
+        for node in self.nodes:
+            if node.process is not None:
+                node.process.kill()
         for node in self.nodes:
             try:
                 node.kill()

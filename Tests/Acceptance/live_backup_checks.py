@@ -5,16 +5,14 @@ import os
 import random
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 
 from checks import check
-from harness import PROGRAM, Cluster, Skipped, Writers, free_ports, require, wait_for
+from harness import PROGRAM, Cluster, Writers, free_ports, own_mounts, require, wait_for
 from restore_checks import checksums, inspect, restore
 
 
@@ -374,16 +372,7 @@ def a_backup_goes_on_when_a_leader_dies(engine):
 
 @check(["rocksdb"])
 def a_copy_that_does_not_fit_is_refused(engine):
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        raise Skipped("mounting a small file system needs root")
-    # The mounts are seen by this process and its children alone, and go with them.
-    if not os.environ.get("FLOTILLA_OWN_MOUNTS"):
-        done = subprocess.run(
-            ["unshare", "-m", sys.executable, os.path.join(os.path.dirname(__file__), "main.py"),
-             f"a_copy_that_does_not_fit_is_refused[{engine}]"],
-            env=dict(os.environ, FLOTILLA_OWN_MOUNTS="1"), capture_output=True, timeout=300)
-        require(done.returncode == 0, done.stdout.decode()[-1500:] + done.stderr.decode()[-1500:])
-        return
+    own_mounts()
     with Cluster(engine, groups=(100,), replicas=1, controllers=1, shards=1) as cluster:
         node = cluster.group(100)[0]
         small = os.path.join(cluster.path, "small")

@@ -1,6 +1,7 @@
 """A client in Python: grpcio, with messages generated from Proto/ by protoc."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,10 +18,8 @@ subprocess.run(
 sys.path.insert(0, _generated)
 from flotilla.v1 import kv_pb2  # noqa: E402
 
-import atexit  # noqa: E402
-import shutil  # noqa: E402
-
-atexit.register(shutil.rmtree, _generated, True)
+sys.path.pop(0)
+shutil.rmtree(_generated)
 
 
 class Refused(Exception):
