@@ -4,6 +4,7 @@ Every process is started here and stopped by its process id; no two checks have 
 bounded; everything lives in one temporary directory that is removed at the end.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -38,11 +39,18 @@ def require(condition, sentence):
         raise Failure(sentence)
 
 
+@contextlib.contextmanager
+def building():
+    """Only one check at a time builds: SwiftPM's database can't be had twice."""
+    with open(os.path.join(shared, "building"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def built(product):
     """The path of a program that scripts/build doesn't make. It is built once in a run; others wait for it meanwhile."""
     note = os.path.join(shared, f"built-{product}")
-    with open(os.path.join(shared, "building"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with building():
         if not os.path.exists(note):
             done = subprocess.run([os.path.join(ROOT, "scripts", "release"), product], capture_output=True, timeout=1800)
             require(done.returncode == 0, f"{product} can't be built: {done.stderr.decode(errors='replace')[-500:]}")

@@ -103,9 +103,10 @@ def main(arguments):
         record(results)
     slowest = sorted(results, key=lambda result: result.seconds, reverse=True)[:10]
     if len(results) > 1:
-        print(f"\n{took:.0f} s, {options.jobs} side by side; one after another {sum(result.seconds for result in results):.0f} s. The slowest:")
+        together, work = (sum(getattr(result, field) for result in results) for field in ("seconds", "work"))
+        print(f"\n{took:.0f} s, {options.jobs} side by side; the checks took {together:.0f} s, of processors {work:.0f} s. The slowest:")
         for result in slowest:
-            print(f"{result.seconds:7.1f} s  {result.check.name}")
+            print(f"{result.seconds:7.1f} s, of processors {result.work:5.1f} s  {result.check.name}")
         failed = [result.check.name for result in results if result.outcome == "failed"]
         for name in failed:
             print(f"FAILED  {name}")

@@ -24,7 +24,8 @@ LEFTOVER = 5.0   # for processes that are about to end by themselves when their 
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
-Result = namedtuple("Result", "check outcome sentence seconds said")
+# `work` is the time of processors that it took, in seconds.
+Result = namedtuple("Result", "check outcome sentence seconds work said")
 
 
 def prctl(option, value):
@@ -178,7 +179,7 @@ class Worker:
             outcome, sentence = "failed", f"it left running: {'; '.join(left)}"
         path = os.path.join(self.directory, "result")
         with open(path + ".new", "w") as file:
-            json.dump([outcome, sentence], file)
+            json.dump([outcome, sentence, sum(os.times()[:4])], file)
         os.rename(path + ".new", path)
         os._exit(0)
 
@@ -204,9 +205,10 @@ class Worker:
         _, status = os.waitpid(self.pid, 0)
         try:
             with open(os.path.join(self.directory, "result")) as file:
-                outcome, sentence = json.load(file)
+                outcome, sentence, work = json.load(file)
         except (OSError, ValueError):
-            outcome, sentence = "failed", f"its process ended with {os.waitstatus_to_exitcode(status)}"
+            outcome, work = "failed", 0
+            sentence = f"its process ended with {os.waitstatus_to_exitcode(status)}"
         if seconds > LIMIT and outcome == "failed":
             sentence = f"it was ended after {LIMIT:.0f} s: {sentence}"
         try:
@@ -215,7 +217,7 @@ class Worker:
         except OSError:
             said = ""
         shutil.rmtree(self.directory, ignore_errors=True)
-        return Result(self.check, outcome, sentence, seconds, said)
+        return Result(self.check, outcome, sentence, seconds, work, said)
 
 
 class Runner:
