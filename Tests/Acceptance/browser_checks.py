@@ -50,7 +50,7 @@ class Page:
     def open(self, page):
         self.checks.open_page(self.browser, self.url, page)
 
-    def has(self, selector, words, seconds=30):
+    def has(self, selector, words, seconds=60):
         try:
             self.checks.has(self.browser, selector, words, seconds)
         except self.cdp.BrowserError as error:
@@ -58,10 +58,11 @@ class Page:
             raise Failure(f"{selector} doesn't say {words!r} after {seconds} s, but: {shown[:600]!r}") from error
 
 
-@check(["none"])
-def the_pages_pass_their_own_checks(engine):
+@check(["1/3", "2/3", "3/3"], slow="it runs in a browser")
+def the_pages_pass_their_own_checks(part):
     done = subprocess.run(
-        ["/usr/bin/python3", os.path.join(BROWSER, "fixture_checks.py")], capture_output=True, text=True, timeout=800)
+        ["/usr/bin/python3", os.path.join(BROWSER, "fixture_checks.py"), "--part", part], capture_output=True, text=True,
+        timeout=800)
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     require(done.returncode == 0, "; ".join(failed)[:2000] or done.stderr[-1000:])
     for line in done.stdout.splitlines():
@@ -69,7 +70,7 @@ def the_pages_pass_their_own_checks(engine):
             print(line, flush=True)
 
 
-@check(["rocksdb"])
+@check(["rocksdb"], slow="it runs in a browser")
 def a_browser_sees_a_leader_die_and_another_take_over(engine):
     with Cluster(engine, shards=8).up() as cluster, Dashboard(cluster.endpoints) as dashboard:
         dashboard.wait("every node to be well", lambda state: state["metrics"]["healthyNodes"] == 9)
@@ -89,11 +90,11 @@ def a_browser_sees_a_leader_die_and_another_take_over(engine):
             leader.start()
             page.has("#panel", f"node {leader.number} of group 100")
             dashboard.wait("the node to be back", lambda state: state["metrics"]["healthyNodes"] == 9)
-            page.browser.wait_for(f"!document.querySelector('#banners').innerText.includes({leader.address!r})", 30)
+            page.browser.wait_for(f"!document.querySelector('#banners').innerText.includes({leader.address!r})", 60)
             require(page.browser.evaluate("performance.timeOrigin") == loaded, "the page was loaded again")
 
 
-@check(["mixed"])
+@check(["mixed"], slow="it runs in a browser")
 def a_browser_moves_a_shard_by_clicking(engine):
     with Cluster(engine, shards=8).up() as cluster:
         cluster.put_many([(f"key{number}", "x" * 100) for number in range(400)])
@@ -116,7 +117,7 @@ def a_browser_moves_a_shard_by_clicking(engine):
         require(len(cluster.contents()) == 400, "keys were lost")
 
 
-@check(["rocksdb"])
+@check(["rocksdb"], slow="it runs in a browser")
 def a_browser_shows_keys_and_never_runs_them(engine):
     hostile = b"<script>alert(1)</script>"
     with Cluster(engine, groups=(100,), shards=4).up() as cluster:
@@ -136,7 +137,7 @@ def a_browser_shows_keys_and_never_runs_them(engine):
                 page.checks.expect_no_markup(page.browser)
 
 
-@check(["rocksdb"])
+@check(["rocksdb"], slow="it runs in a browser")
 def a_browser_is_told_when_nothing_can_be_reached(engine):
     with Cluster(engine, groups=(100,), shards=2) as cluster, Dashboard(cluster.endpoints) as dashboard:
         with Page(dashboard) as page:
@@ -145,10 +146,10 @@ def a_browser_is_told_when_nothing_can_be_reached(engine):
             page.has("#banners", cluster.addresses[0][0])
             cluster.up()
             dashboard.wait("every node to be well", lambda state: state["metrics"]["healthyNodes"] == 6)
-            page.browser.wait_for("!document.querySelector('#banners').innerText.trim()", 30)
+            page.browser.wait_for("!document.querySelector('#banners').innerText.trim()", 60)
 
 
-@check(["mixed"])
+@check(["mixed"], slow="it runs in a browser")
 def every_page_has_its_pictures_of_a_real_cluster(engine):
     # A copy is held up at each piece: there is something on the move in the pictures.
     with Cluster(engine, shards=64).up({"FLOTILLA_FAILPOINTS": "piece-fetched=500"}) as cluster:
@@ -187,7 +188,7 @@ def every_page_has_its_pictures_of_a_real_cluster(engine):
                 paths += checks.screenshots(url, SCREENSHOTS, names=[name for name in checks.NAMES if name != "keys"])
             finally:
                 load.kill()
-                load.wait(timeout=20)
+                load.wait(timeout=60)
             require(len(paths) == 24, f"{len(paths)} pictures, not 24")
             for path in paths:
                 with open(path, "rb") as file:

@@ -25,7 +25,7 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(address, path, method="GET", body=None, headers=None, timeout=10):
+def ask(address, path, method="GET", body=None, headers=None, timeout=30):
     host, port = address.rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
     try:
@@ -50,14 +50,14 @@ class Dashboard:
         line = self.process.stdout.readline().decode().strip()
         if not line.startswith("dashboard: http://"):
             self.process.kill()
-            _, err = self.process.communicate(timeout=10)
+            _, err = self.process.communicate(timeout=60)
             require(False, f"the dashboard said {line!r} {err.decode()[:300]}")
         self.address = line.removeprefix("dashboard: http://")
         return self
 
     def __exit__(self, kind, value, trace):
         self.process.kill()
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
 
     def ask(self, path, **options):
         return ask(self.address, path, **options)
@@ -70,7 +70,7 @@ class Dashboard:
     def state(self):
         return self.get("/api/dashboard")
 
-    def wait(self, what, probe, seconds=30):
+    def wait(self, what, probe, seconds=60):
         return wait_for(what, lambda: probe(self.state()), seconds, 0.1)
 
     def move(self, shard, gid, **changes):
@@ -185,7 +185,7 @@ def a_dashboard_shows_load_latencies_and_history(engine):
 def a_dashboard_sends_updates_by_itself(engine):
     with Cluster(engine, groups=(100,), shards=2).up() as cluster, Dashboard(cluster.endpoints) as dashboard:
         host, port = dashboard.address.rsplit(":", 1)
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
         connection.request("GET", "/api/stream")
         answer = connection.getresponse()
         require(answer.getheader("content-type") == "text/event-stream", answer.getheader("content-type"))
@@ -200,7 +200,7 @@ def a_dashboard_sends_updates_by_itself(engine):
         require(len(seen) == 4 and seen == sorted(set(seen)), f"sequences {seen}")
         # Pages that were closed make room for others: 256 may be open.
         for number in range(300):
-            connection = http.client.HTTPConnection(host, int(port), timeout=10)
+            connection = http.client.HTTPConnection(host, int(port), timeout=30)
             connection.request("GET", "/api/stream")
             answer = connection.getresponse()
             require(answer.status == 200, f"stream {number}: {answer.status}")
@@ -286,7 +286,7 @@ def impostor(answer):
         thread.join(timeout=10)
 
 
-@check(["rocksdb"])
+@check(["rocksdb"], slow="it waits for calls that nobody answers")
 def a_dashboard_outlives_nodes_that_answer_garbage_or_never(engine):
     with Cluster(engine, groups=(100,), shards=2).up() as cluster:
         with impostor(b"\x00\xff<script>alert(1)</script>" * 400) as garbage, impostor(b"") as silence:
@@ -295,7 +295,7 @@ def a_dashboard_outlives_nodes_that_answer_garbage_or_never(engine):
             cluster.run("controller", "join", f"200={garbage},{silence}")
             with Dashboard(cluster.endpoints) as dashboard:
                 state = dashboard.wait("both to be missed", lambda state: (
-                    {garbage, silence} <= {row["address"] for row in state["status"]["missing"]}) and state, 40)
+                    {garbage, silence} <= {row["address"] for row in state["status"]["missing"]}) and state, 60)
                 require(state["metrics"]["healthyNodes"] == 6, f"{state['metrics']['healthyNodes']} are well, not 6")
                 first = state["status"]["sequence"]
                 dashboard.wait("more updates", lambda state: state["status"]["sequence"] > first + 2)
@@ -343,7 +343,7 @@ def a_dashboard_answers_mistakes_in_json(engine):
             require("script-src 'self'" in answer.headers["content-security-policy"], "no policy")
             # A body after a HEAD would be taken for the next answer of the connection.
             host, number = dashboard.address.rsplit(":", 1)
-            connection = http.client.HTTPConnection(host, int(number), timeout=10)
+            connection = http.client.HTTPConnection(host, int(number), timeout=30)
             for path in ("/", "/api/stream", "/nothing"):
                 connection.request("HEAD", path)
                 head = connection.getresponse()
@@ -566,8 +566,8 @@ def erafts_dashboard_server_takes_its_flags(engine):
             wait_for("the dashboard", lambda: ask(f"127.0.0.1:{port}", "/api/dashboard").json()["metrics"]["healthyNodes"] == 6)
         finally:
             process.kill()
-            process.wait(timeout=10)
-        done = subprocess.run([program, "-prot=1"], capture_output=True, timeout=10)
+            process.wait(timeout=60)
+        done = subprocess.run([program, "-prot=1"], capture_output=True, timeout=60)
         require(done.returncode == 64 and b"flag provided but not defined: -prot" in done.stderr, f"{done}")
 
 
@@ -590,5 +590,5 @@ def a_local_cluster_has_its_dashboard(engine):
         require({node["engine"] for node in nodes_of(state)} == set(MIXED), "not three engines")
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=60)
         subprocess.run(["rm", "-rf", path], check=False)

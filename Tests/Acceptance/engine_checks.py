@@ -86,7 +86,7 @@ def a_node_changes_its_engine(engine):
         node.kill()
         node.directory, node.engine = old, engine
         node.start()
-        require(node.process.wait(timeout=20) != 0, "a server started on a directory that was converted")
+        require(node.process.wait(timeout=60) != 0, "a server started on a directory that was converted")
         require(f"lives in {new}" in node.log_text(), node.log_text()[-300:])
         code, _, err = flotilla("snapshot", "convert", "--from", new, "--to", old, "--engine", engine)
         require(code == 1 and "not empty" in err, f"converted over a directory: {code} {err}")
@@ -106,7 +106,7 @@ def no_server_runs_on_a_copy(engine):
         require(code == 0 and "a copy of node 2 of group 100" in out, f"checkpoint: exit {code}: {err}")
         original, node.directory = node.directory, copy
         node.start()
-        require(node.process.wait(timeout=20) != 0, "a server started on a copy")
+        require(node.process.wait(timeout=60) != 0, "a server started on a copy")
         require("is a copy of node 2 of group 100" in node.log_text(), node.log_text()[-300:])
         node.process = None
         node.directory = original
@@ -115,7 +115,7 @@ def no_server_runs_on_a_copy(engine):
         require(os.path.exists(os.path.join(copy, "engine", "COPY")), "the copy's engine is not marked")
 
 
-@check(["rocksdb", "lmdb", "sqlite"])
+@check(["rocksdb", "lmdb", "sqlite"], slow="it fills a disk")
 def a_full_disk_refuses_puts_and_takes_deletes(engine):
     own_mounts()
     with Cluster(engine, groups=(100,), replicas=1, controllers=1, shards=1) as cluster:
@@ -149,7 +149,7 @@ def a_full_disk_refuses_puts_and_takes_deletes(engine):
             subprocess.run(["umount", node.directory], check=False)
 
 
-@check(["rocksdb", "lmdb", "sqlite"])
+@check(["rocksdb", "lmdb", "sqlite"], slow="it fills a disk", builds=["engine-crash-writer"])
 def engine_out_of_space(engine):
     """A small file system of its own fills up: "no space", nothing synced is lost, and once there is room it goes on."""
     writer = built("engine-crash-writer")
@@ -170,7 +170,7 @@ def engine_out_of_space(engine):
         require(is_right, f"exit {done.returncode}: {answer}")
 
 
-@check(["all"])
+@check(["all"], slow="it runs every benchmark")
 def the_engine_benchmark_runs(engine):
     """Only that it runs: its figures on a loaded machine mean nothing."""
     done = subprocess.run(

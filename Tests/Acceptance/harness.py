@@ -4,9 +4,7 @@ Every process is started here and stopped by its process id; no two checks have 
 bounded; everything lives in one temporary directory that is removed at the end.
 """
 
-import contextlib
 import ctypes
-import fcntl
 import json
 import os
 import random
@@ -39,26 +37,23 @@ def require(condition, sentence):
         raise Failure(sentence)
 
 
-@contextlib.contextmanager
-def building():
-    """Only one check at a time builds: SwiftPM's database can't be had twice."""
-    with open(os.path.join(shared, "building"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def build(products):
+    """Builds what scripts/build doesn't make. The runner does it once, before the checks that are registered with it: two
+    builds at once find SwiftPM's database locked."""
+    if products:
+        done = subprocess.run([os.path.join(ROOT, "scripts", "release"), *products], capture_output=True, timeout=3000)
+        require(done.returncode == 0, f"{', '.join(products)} can't be built: {done.stderr.decode(errors='replace')[-500:]}")
+        with open(os.path.join(shared, "built"), "w") as file:
+            file.write(done.stdout.decode().strip())
 
 
 def built(product):
-    """The path of a program that scripts/build doesn't make. It is built once in a run; others wait for it meanwhile."""
-    note = os.path.join(shared, f"built-{product}")
-    with building():
-        if not os.path.exists(note):
-            done = subprocess.run([os.path.join(ROOT, "scripts", "release"), product], capture_output=True, timeout=1800)
-            require(done.returncode == 0, f"{product} can't be built: {done.stderr.decode(errors='replace')[-500:]}")
-            with open(note + ".new", "w") as file:
-                file.write(os.path.join(done.stdout.decode().strip(), product))
-            os.rename(note + ".new", note)
-    with open(note) as file:
-        return file.read()
+    """The path of a program that the check is registered with."""
+    try:
+        with open(os.path.join(shared, "built")) as file:
+            return os.path.join(file.read(), product)
+    except FileNotFoundError:
+        raise Failure(f"{product} was not built") from None
 
 
 def own_mounts():
@@ -71,7 +66,7 @@ def own_mounts():
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
-def wait_for(what, probe, seconds=30.0, pause=0.05):
+def wait_for(what, probe, seconds=60.0, pause=0.05):
     """Waits until probe() answers something true, and returns that."""
     end = time.monotonic() + seconds
     last = None
@@ -189,7 +184,7 @@ class Node:
     def kill(self, how=signal.SIGKILL):
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=60)
             self.process = None
 
     def signal(self, number):
@@ -371,7 +366,7 @@ class Writers:
             thread.join(timeout=90)
         for process in self.processes:
             try:
-                process.wait(timeout=20)
+                process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()
 

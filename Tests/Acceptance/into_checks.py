@@ -124,7 +124,7 @@ def an_interrupted_restore_goes_on(engine):
         before = acknowledged(progress)
         wait_for("more progress", lambda: acknowledged(progress) > before)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
         require(process.returncode == 130 and b"repeat the command to go on" in err, f"{process.returncode}: {err}")
         before = acknowledged(progress)
         require(before < 1000, "not in the middle")
@@ -134,7 +134,7 @@ def an_interrupted_restore_goes_on(engine):
         require(not os.path.exists(progress), "the progress file is left")
 
 
-@check(["mixed"])
+@check(["mixed"], slow="it waits until a restore gives up")
 def a_restore_waits_for_a_cluster_that_is_away(engine):
     keys = {f"key{number}": f"value{number}" for number in range(600)}
     expected = {PREFIX + key: value for key, value in keys.items()}
@@ -149,7 +149,7 @@ def a_restore_waits_for_a_cluster_that_is_away(engine):
         _, err = process.communicate(timeout=60)
         require(process.returncode == 69, f"exit {process.returncode}: {err}")
         require(b"trying again, for 12 seconds at most" in err and b"repeat the command to go on" in err, f"{err}")
-        require(time.monotonic() - start < 40, "it took long to give up")
+        require(time.monotonic() - start < 60, "it took long to give up")
         require(acknowledged(progress) < 600, "not in the middle")
         # It goes on while the groups come back.
         process = subprocess.Popen(

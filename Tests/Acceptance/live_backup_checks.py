@@ -138,7 +138,7 @@ def a_live_node_is_saved_under_writes(engine):
         require(took > size / (1 << 20) * 0.8, f"{size} bytes came in {took:.1f} s at 1 MiB/s")
 
 
-@check(["rocksdb"])
+@check(["rocksdb"], slow="it waits until a silent connection is given up")
 def a_save_goes_on_where_the_connection_broke(engine):
     with Cluster(engine, groups=(100,), shards=1).up() as cluster:
         cluster.put_many([(f"key{number}", "v" * 4000) for number in range(1500)])
@@ -282,7 +282,7 @@ def a_later_backup_takes_what_has_not_changed_from_an_earlier_one(engine):
         require(not os.path.exists(os.path.join(other.path, "no")), "something was left")
 
 
-@check(["mixed"])
+@check(["mixed"], slow="it waits until a hold of a minute has expired")
 def a_killed_backup_leaves_nothing_that_looks_good_and_moves_go_on(engine):
     with Cluster(engine, shards=4).up() as cluster:
         cluster.put_many([(f"key{number}", "v" * 1000) for number in range(4000)])
@@ -319,13 +319,13 @@ def a_killed_backup_leaves_nothing_that_looks_good_and_moves_go_on(engine):
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         wait_for("its files", lambda: os.path.isdir(os.path.join(out, "group-100")))
         tool.send_signal(signal.SIGINT)
-        err = tool.communicate(timeout=30)[1].decode()
+        err = tool.communicate(timeout=60)[1].decode()
         require(tool.returncode == 130 and "interrupted" in err, f"interrupted: exit {tool.returncode}: {err}")
         require(not os.path.exists(out), "an interrupted backup left something")
         require("hold" not in cluster.query(), "an interrupted backup left its hold")
 
 
-@check(["rocksdb"])
+@check(["rocksdb"], slow="it waits until a hold of a minute has expired")
 def a_backup_that_lost_its_hold_is_not_sealed(engine):
     with Cluster(engine, shards=4).up() as cluster:
         cluster.put_many([(f"key{number}", "v" * 1000) for number in range(4000)])
@@ -370,7 +370,7 @@ def a_backup_goes_on_when_a_leader_dies(engine):
         require(all(contents.get(key) == keys[key] for key in keys), "keys are missing")
 
 
-@check(["rocksdb"])
+@check(["rocksdb"], slow="it fills a disk")
 def a_copy_that_does_not_fit_is_refused(engine):
     own_mounts()
     with Cluster(engine, groups=(100,), replicas=1, controllers=1, shards=1) as cluster:
@@ -403,7 +403,7 @@ def a_copy_that_does_not_fit_is_refused(engine):
                 subprocess.run(["umount", path], check=False)
 
 
-@check(["rocksdb"])
+@check(["rocksdb"], slow="it waits for calls that nobody answers")
 def a_live_save_says_in_one_line_what_is_wrong(engine):
     with Cluster(engine, groups=(100,), shards=2).up() as cluster:
         cluster.run("kv", "put", "key", "v")

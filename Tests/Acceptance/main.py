@@ -104,7 +104,8 @@ def main(arguments):
     slowest = sorted(results, key=lambda result: result.seconds, reverse=True)[:10]
     if len(results) > 1:
         together, work = (sum(getattr(result, field) for result in results) for field in ("seconds", "work"))
-        print(f"\n{took:.0f} s, {options.jobs} side by side; the checks took {together:.0f} s, of processors {work:.0f} s. The slowest:")
+        left_out = f"; --quick left out {len(checks.CHECKS) - len(chosen)}" if options.quick and not options.words else ""
+        print(f"\n{took:.0f} s, {options.jobs} side by side; the checks took {together:.0f} s, of processors {work:.0f} s{left_out}. The slowest:")
         for result in slowest:
             print(f"{result.seconds:7.1f} s, of processors {result.work:5.1f} s  {result.check.name}")
         failed = [result.check.name for result in results if result.outcome == "failed"]

@@ -15,7 +15,7 @@ def stop(nodes):
     for node in nodes:
         node.signal(signal.SIGTERM)
     for node in nodes:
-        require(node.process.wait(timeout=30) == 0, f"{node.directory}: exit {node.process.returncode}")
+        require(node.process.wait(timeout=60) == 0, f"{node.directory}: exit {node.process.returncode}")
         node.process = None
 
 
@@ -170,7 +170,7 @@ def a_backup_becomes_a_cluster_on_another_engine(engine):
         # Nodes of the old cluster are strangers to the new one.
         stranger = old.group(100)[0]
         arguments = [a if a != old.endpoints else new.endpoints for a in stranger.arguments()]
-        done = subprocess.run([PROGRAM] + arguments, capture_output=True, timeout=30)
+        done = subprocess.run([PROGRAM] + arguments, capture_output=True, timeout=60)
         text = done.stderr.decode()
         require(done.returncode == 1 and "belongs to cluster" in text, f"an old node: exit {done.returncode}: {text}")
 

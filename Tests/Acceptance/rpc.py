@@ -39,7 +39,7 @@ class Kv:
             "/flotilla.v1.Kv/Call", request_serializer=kv_pb2.Request.SerializeToString,
             response_deserializer=kv_pb2.Response.FromString)
 
-    def _call(self, request, timeout=5):
+    def _call(self, request, timeout=10):
         try:
             return self.call(request, timeout=timeout)
         except grpc.RpcError as error:
@@ -77,4 +77,4 @@ def append_at_leader(cluster, gid, key, value, session, sequence, lowest=1):
             return Kv(cluster.leader(gid).address).append(key, value, session, sequence, lowest)
         except Refused as refusal:
             raise Failure(str(refusal)) from refusal
-    return wait_for("an answer to the append", attempt, 30)
+    return wait_for("an answer to the append", attempt, 60)

@@ -19,6 +19,7 @@ import harness
 from harness import Failure, Skipped
 
 LIMIT = 900.0    # of one check, in seconds: far above the longest
+BUILD = 3600.0   # of the programs that checks need
 GRACE = 40.0     # for a check that is told to end: its clusters stop on their way out
 LEFTOVER = 5.0   # for processes that are about to end by themselves when their check is over
 
@@ -125,8 +126,8 @@ def judge(check):
 class Worker:
     """The process of one check."""
 
-    def __init__(self, check, directory, shared):
-        self.check, self.directory = check, directory
+    def __init__(self, check, directory, shared, limit=None):
+        self.check, self.directory, self.limit = check, directory, limit or LIMIT
         self.began = time.monotonic()
         self.told = None
         os.mkdir(directory)
@@ -186,7 +187,7 @@ class Worker:
     def ended(self):
         """Looks after the process; true when it has ended."""
         now = time.monotonic()
-        if self.told is None and now > self.began + LIMIT:
+        if self.told is None and now > self.began + self.limit:
             self.tell()
         if self.told is not None and now > self.told + GRACE:
             # The process first: it must not go on with its check when that loses its processes.
@@ -209,8 +210,8 @@ class Worker:
         except (OSError, ValueError):
             outcome, work = "failed", 0
             sentence = f"its process ended with {os.waitstatus_to_exitcode(status)}"
-        if seconds > LIMIT and outcome == "failed":
-            sentence = f"it was ended after {LIMIT:.0f} s: {sentence}"
+        if seconds > self.limit and outcome == "failed":
+            sentence = f"it was ended after {self.limit:.0f} s: {sentence}"
         try:
             with open(os.path.join(self.directory, "said"), errors="replace") as file:
                 said = file.read()
@@ -224,6 +225,7 @@ class Runner:
     def __init__(self, jobs, tell):
         self.jobs, self.tell = jobs, tell
         self.workers = []
+        self.builder = None
         self.stopped = None
 
     def stop(self, number, frame):
@@ -238,6 +240,7 @@ class Runner:
         self.results = []
         try:
             longest = sorted(checks, key=seconds, reverse=True)
+            self.build([check.builds for check in checks if check.builds is not None])
             self.side_by_side([check for check in longest if not check.alone], self.jobs)
             self.side_by_side([check for check in longest if check.alone], 1)
         finally:
@@ -247,16 +250,35 @@ class Runner:
                 signal.signal(number, handler)
         return self.results
 
+    def build(self, needed):
+        """Builds what checks need, beside the first of the others."""
+        products = sorted({product for products in needed for product in products})
+        if products:
+            function = lambda engine: harness.build(products)
+            name = f"building {', '.join(products)}"
+            self.builder = Worker(namedtuple("Build", "name function engine")(name, function, None),
+                                  os.path.join(self.shared, "build"), self.shared, BUILD)
+
     def side_by_side(self, waiting, jobs):
         waiting = list(waiting)
         while (waiting or self.workers) and self.stopped is None:
-            while waiting and len(self.workers) < jobs:
+            while len(self.workers) < jobs:
+                check = next((check for check in waiting if check.builds is None or self.builder is None), None)
+                if check is None:
+                    break
+                waiting.remove(check)
                 number = len(self.results) + len(self.workers)
-                self.workers.append(Worker(waiting.pop(0), os.path.join(self.shared, str(number)), self.shared))
+                self.workers.append(Worker(check, os.path.join(self.shared, str(number)), self.shared))
             time.sleep(0.02)
             self.collect()
 
     def collect(self):
+        if self.builder is not None and self.builder.ended():
+            result = self.builder.result()
+            self.builder = None
+            if result.outcome != "ok":
+                print(f"accept: {result.sentence}", file=sys.stderr, flush=True)
+            self.end_orphans()
         for worker in list(self.workers):
             if worker.ended():
                 self.workers.remove(worker)
@@ -267,7 +289,7 @@ class Runner:
 
     def end_orphans(self):
         """Ends what a check's process left that was killed: it is this one's now."""
-        mine = {worker.pid for worker in self.workers}
+        mine = {worker.pid for worker in self.workers + [self.builder] if worker is not None}
         for pid in children(os.getpid()):
             if pid not in mine:
                 end([pid] + descendants(pid))
@@ -275,6 +297,8 @@ class Runner:
 
     def end(self):
         """Whatever was started ends."""
+        if self.builder is not None:
+            self.workers.append(self.builder)
         for worker in self.workers:
             worker.tell()
         deadline = time.monotonic() + GRACE + 10
