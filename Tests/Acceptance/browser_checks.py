@@ -158,7 +158,7 @@ def every_page_has_its_pictures_of_a_real_cluster(engine):
             cluster.put_many([(f"user:{number:04}", "{" + f'"id": {number}, "visits": {number * 7 % 90}' + "}") for number in range(3000)])
             for number in range(24):
                 cluster.run("kv", "put", f"{{photos}}{number:02}", "-", stdin=os.urandom(1 << 20))
-            cluster.run("bench", "cluster", "--work", "mix", "--clients", "16", "--seconds", "20", "--key-space", "3000", timeout=120)
+            cluster.run("bench", "cluster", "--work", "mix", "--clients", "16", "--seconds", "8", "--key-space", "3000", timeout=120)
             leader = cluster.leader(100)
             leader.kill()
             dashboard.wait("the node to be missed", lambda state: state["status"]["missing"])

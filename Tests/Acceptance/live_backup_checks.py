@@ -307,7 +307,7 @@ def a_killed_backup_leaves_nothing_that_looks_good_and_moves_go_on(engine):
         require(cluster.query()["shards"][0] != target, "the move began under the hold")
         left = hold["untilMs"] / 1000 - time.time()
         require(0 < left < 61, f"the hold ends in {left} s")
-        wait_for("the hold to expire", lambda: "hold" not in cluster.query(), 75, 0.5)
+        wait_for("the hold to expire", lambda: "hold" not in cluster.query(), 120, 1)
         wait_for("the move", lambda: cluster.query()["shards"][0] == target)
         cluster.wait_settled()
         code, _, err = live_backup(cluster, os.path.join(cluster.path, "again"))
@@ -337,7 +337,7 @@ def a_backup_that_lost_its_hold_is_not_sealed(engine):
             name.endswith("chunk") for path, _, names in os.walk(out) for name in names if "/group-" in path))
         try:
             tool.send_signal(signal.SIGSTOP)
-            wait_for("the hold to expire", lambda: "hold" not in cluster.query(), 75, 0.5)
+            wait_for("the hold to expire", lambda: "hold" not in cluster.query(), 120, 1)
             target = 101 if cluster.query()["shards"][0] == 100 else 100
             cluster.move(0, target)
             cluster.wait_settled()
