@@ -1,13 +1,14 @@
 // swift-tools-version: 6.2
 //
-// The rooms of the house, from the ground up. Arrows point down only:
+// The rooms of the house, from the ground up. Arrows point down only; ARCHITECTURE.md draws them all, and
+// scripts/arrows checks that manifest, page and code agree:
 //
-//   C libraries <- Engines <- RaftLog <- RaftHost <- Sharding <- Server <- flotilla
-//   Telemetry <- Wire; Keyspace, Wire <- Client <- Bench, flotilla
-//   Engines, C libraries <- EngineBench <- flotilla
-//   Sharding, Telemetry <- DashboardModel; DashboardModel, Client, HTTPService <- Dashboard <- flotilla
-//   Wire <- HTTPService <- Server
-//   Sharding <- Inspect <- InspectCommands, RecoveryCommands <- flotilla
+//   C libraries <- Engines <- RaftLog <- RaftHost; Bytes <- RaftLog
+//   Bytes, Telemetry <- Keyspace <- Wire <- Client <- Bench
+//   RaftLog, Keyspace <- Sharding; Sharding, RaftHost, Wire <- Server
+//   Sharding <- DashboardModel; DashboardModel, Client <- Dashboard
+//   Sharding <- Inspect <- InspectCommands, BackupCommands
+//   Server, Client, Dashboard, Bench, InspectCommands, BackupCommands <- flotilla
 //
 // FLOTILLA_CORE=1 leaves out everything that needs gRPC: the engines, Raft, sharding and the
 // simulator then build and test in about a minute.
@@ -25,6 +26,8 @@ let settings: [SwiftSetting] = [
 
 var products: [Product] = [
     .library(name: "Engines", targets: ["Engines"]),
+    // For whoever writes another engine.
+    .library(name: "EngineConformance", targets: ["EngineConformance"]),
     .library(name: "RaftLog", targets: ["RaftLog", "RaftHost"]),
     .executable(name: "flotilla-sim", targets: ["flotilla-sim"]),
     .executable(name: "replicated-counter", targets: ["replicated-counter"]),
@@ -49,9 +52,12 @@ var targets: [Target] = [
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .target(name: "CChecksum"),
 
-    // Slots, shards, limits: what clients and servers must agree on about keys.
-    .target(name: "Keyspace", swiftSettings: settings),
-    .testTarget(name: "KeyspaceTests", dependencies: ["Keyspace"], swiftSettings: settings),
+    // Bytes as numbers and text, and as keys that sort.
+    .target(name: "Bytes", swiftSettings: settings),
+
+    // What clients and servers say to each other, as plain values: groups, shards, the shard map, requests, answers.
+    .target(name: "Keyspace", dependencies: ["Bytes", "Telemetry"], swiftSettings: settings),
+    .testTarget(name: "KeyspaceTests", dependencies: ["Bytes", "Keyspace"], swiftSettings: settings),
 
     // Durations and counts, and how Prometheus reads them.
     .target(name: "Telemetry", swiftSettings: settings),
@@ -101,48 +107,53 @@ var targets: [Target] = [
     .target(name: "WriteRecorder", path: "Tests/WriteRecorder", publicHeadersPath: "include"),
 
     // Raft: the pure core and replica driver, and the shell that runs them.
-    .target(name: "RaftLog", dependencies: ["Engines", deque], swiftSettings: settings),
+    .target(name: "RaftLog", dependencies: ["Bytes", "Engines", deque], swiftSettings: settings),
     .target(name: "RaftHost", dependencies: ["RaftLog", "Engines"], swiftSettings: settings),
     .testTarget(
-        name: "RaftLogTests", dependencies: ["RaftLog", "RaftHost", "Engines"],
+        name: "RaftLogTests", dependencies: ["Bytes", "RaftLog", "RaftHost", "Engines"],
         exclude: ["Transcripts"], swiftSettings: settings),
 
     // The shard map, the group machine, sessions and migration, all pure.
     .target(
-        name: "Sharding", dependencies: ["Keyspace", "RaftLog", "Engines"], swiftSettings: settings),
+        name: "Sharding", dependencies: ["Bytes", "Keyspace", "RaftLog", "Engines"], swiftSettings: settings),
     .testTarget(
-        name: "ShardingTests", dependencies: ["Sharding", "RaftLog", "Engines"], swiftSettings: settings),
+        name: "ShardingTests", dependencies: ["Keyspace", "Bytes", "Sharding", "RaftLog", "Engines"],
+        swiftSettings: settings),
 
     // What the dashboard makes of what the cluster's nodes say, pure.
     .target(
-        name: "DashboardModel", dependencies: ["Keyspace", "Sharding", "Telemetry"], swiftSettings: settings),
+        name: "DashboardModel", dependencies: ["Bytes", "Keyspace", "Sharding", "Telemetry"], swiftSettings: settings),
     .testTarget(
-        name: "DashboardModelTests", dependencies: ["DashboardModel", "Sharding", "Telemetry"],
+        name: "DashboardModelTests", dependencies: ["Keyspace", "DashboardModel", "Sharding", "Telemetry"],
         swiftSettings: settings),
 
     // A seeded cluster of replica drivers under virtual time.
     .target(
-        name: "Simulator", dependencies: ["RaftLog", "Sharding", "Engines"], swiftSettings: settings),
+        name: "Simulator", dependencies: ["Bytes", "RaftLog", "Engines"], swiftSettings: settings),
     .executableTarget(
         name: "flotilla-sim", dependencies: ["Simulator", argumentParser], swiftSettings: settings),
     .testTarget(name: "SimulatorTests", dependencies: ["Simulator"], swiftSettings: settings),
 
     // Offline tools: stopped directories, snapshots, backups.
     .target(
-        name: "Inspect", dependencies: ["Engines", "Keyspace", "RaftLog", "Sharding"], swiftSettings: settings),
+        name: "Inspect", dependencies: ["Bytes", "Engines", "Keyspace", "RaftLog", "Sharding"], swiftSettings: settings),
     // What all commands share: exit codes, notes, forms of output.
-    .target(name: "CommandSupport", dependencies: ["Engines", argumentParser], swiftSettings: settings),
+    .target(
+        name: "CommandSupport", dependencies: ["Engines", "Keyspace", argumentParser],
+        path: "Sources/Commands/Support", swiftSettings: settings),
     // `flotilla snapshot`: the commands on them, each of which reads in a child process.
     .target(
-        name: "InspectCommands", dependencies: ["CommandSupport", "Inspect", "Sharding", "Engines", argumentParser],
-        swiftSettings: settings),
+        name: "InspectCommands",
+        dependencies: ["Sharding", "CommandSupport", "Inspect", "Keyspace", "Engines", argumentParser],
+        path: "Sources/Commands/Inspect", swiftSettings: settings),
     // Small nodes on every engine, for tests and drills.
     .target(
         name: "InspectFixtures",
         dependencies: ["Inspect", "EngineFaults", "Engines", "Keyspace", "RaftLog", "Sharding"],
         path: "Tests/InspectFixtures", swiftSettings: settings),
     .executableTarget(
-        name: "snapshot-tool", dependencies: ["InspectCommands", "InspectFixtures", "Engines", argumentParser],
+        name: "snapshot-tool",
+        dependencies: ["Keyspace", "InspectCommands", "InspectFixtures", "Engines", argumentParser],
         path: "Tests/SnapshotTool",
         swiftSettings: settings),
     .executableTarget(
@@ -151,26 +162,26 @@ var targets: [Target] = [
     .testTarget(
         name: "InspectTests",
         dependencies: [
-            "Inspect", "InspectFixtures", "InspectCommands", "snapshot-tool", "EngineFaults", "Engines", "Keyspace",
+            "Keyspace", "Bytes", "Inspect", "InspectFixtures", "snapshot-tool", "EngineFaults", "Engines",
             "RaftLog", "Sharding",
         ],
         exclude: ["Golden"], swiftSettings: settings),
 
     // `flotilla snapshot restore` and `flotilla group recover`.
     .target(
-        name: "RecoveryCommands",
-        dependencies: ["CommandSupport", "Inspect", "Sharding", "RaftLog", "Engines", argumentParser],
-        swiftSettings: settings),
+        name: "BackupCommands",
+        dependencies: ["Sharding", "CommandSupport", "Inspect", "Keyspace", "RaftLog", "Engines", argumentParser],
+        path: "Sources/Commands/Backup", swiftSettings: settings),
     .testTarget(
         name: "DirectoryTests",
         dependencies: [
-            "RecoveryCommands", "Inspect", "Engines", "RaftLog", "RaftHost", "Sharding", "Keyspace", argumentParser,
+            "BackupCommands", "Inspect", "Engines", "RaftLog", "RaftHost", "Sharding", "Keyspace", argumentParser,
         ],
         swiftSettings: settings),
 
     // How to embed Raft: knows nothing of keys or shards.
     .executableTarget(
-        name: "replicated-counter", dependencies: ["RaftLog", "RaftHost", "Engines"],
+        name: "replicated-counter", dependencies: ["Bytes", "RaftLog", "RaftHost", "Engines"],
         path: "Examples/ReplicatedCounter", exclude: ["README.md"], swiftSettings: settings),
 ]
 
@@ -199,19 +210,19 @@ if !coreOnly {
     targets += [
         // Generated protobuf and gRPC code (scripts/generate-protos), committed.
         .target(
-            name: "Wire", dependencies: ["Telemetry", grpcCore, grpcProtobuf, grpcTransport, protobuf],
+            name: "Wire", dependencies: ["Keyspace", "Telemetry", grpcCore, grpcProtobuf, grpcTransport, protobuf],
             swiftSettings: [.swiftLanguageMode(.v6)]),
         .target(
-            name: "Client", dependencies: ["Keyspace", "Wire", grpcCore, grpcTransport, grpcProtobuf, protobuf],
+            name: "Client", dependencies: ["Keyspace", "Wire", grpcCore],
             swiftSettings: settings),
         .testTarget(
-            name: "ClientTests", dependencies: ["Client", "Wire", "Keyspace", grpcCore, grpcTransport],
+            name: "ClientTests", dependencies: ["Client", "Wire", "Keyspace"],
             swiftSettings: settings),
         // HTTP for people, browsers and Prometheus.
         .target(
             name: "HTTPService",
             dependencies: [
-                "Wire", .product(name: "HummingbirdCore", package: "hummingbird"),
+                "Keyspace", .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 logging,
@@ -220,14 +231,16 @@ if !coreOnly {
         .target(
             name: "Server",
             dependencies: [
-                "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", "HTTPService", "Telemetry", grpcCore,
-                grpcTransport, grpcProtobuf, protobuf, logging, deque,
+                "Bytes", "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", "HTTPService", "Telemetry",
+                grpcCore,
+                grpcTransport, logging, deque,
             ],
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "Server", "Client", "HTTPService", "RaftLog", "Telemetry", "Wire", "Sharding", "Engines",
+                grpcCore, "Keyspace", "Bytes", "Server", "HTTPService", "RaftLog", "Telemetry", "Wire", "Sharding",
+                "Engines",
             ],
             swiftSettings: settings),
         // The pages, as bytes of the program.
@@ -236,21 +249,22 @@ if !coreOnly {
         .target(
             name: "Dashboard",
             dependencies: [
-                "CDashboardPages", "Client", "DashboardModel", "HTTPService", "Keyspace", "RaftLog", "Sharding",
-                "Telemetry", "Wire", logging,
+                "Bytes", "CDashboardPages", "Client", "DashboardModel", "HTTPService", "Keyspace", "Sharding",
+                logging,
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "DashboardTests", dependencies: ["Dashboard", "DashboardModel", "HTTPService", "Wire"],
+            name: "DashboardTests", dependencies: ["Dashboard", "HTTPService"],
             swiftSettings: settings),
         .target(
-            name: "Bench", dependencies: ["Client", "Keyspace", histogram], swiftSettings: settings),
+            name: "Bench", dependencies: ["Client", histogram], swiftSettings: settings),
         .executableTarget(
             name: "flotilla",
             dependencies: [
-                "Bench", "Client", "CommandSupport", "Dashboard", "EngineBench", "Inspect", "InspectCommands",
-                "RecoveryCommands",
-                "Server", "Sharding", "RaftLog", "Engines", "Keyspace", "Wire", argumentParser, logging,
+                "HTTPService", "Bytes", "Bench", "Client", "CommandSupport", "Dashboard", "EngineBench", "Inspect",
+                "InspectCommands",
+                "BackupCommands",
+                "Server", "Sharding", "RaftLog", "Engines", "Keyspace", argumentParser, logging,
             ],
             swiftSettings: settings),
         .testTarget(name: "CommandTests", dependencies: ["flotilla", argumentParser], swiftSettings: settings),

@@ -55,7 +55,7 @@ final class CounterReplica {
     /// Starts the host's threads and connects it.
     func start() throws(EngineError) {
         guard let open else { throw .closed }
-        var configuration = ReplicaHost<CounterMachine>.Configuration(stagingDirectory: open.disk.staging)
+        var configuration = ReplicaHost<CounterMachine>.Configuration(staging: open.disk.staging)
         // Keep little of the log, so that a replica that was away for long needs a snapshot.
         configuration.driver.retainedEntries = 100
         let host = try ReplicaHost(

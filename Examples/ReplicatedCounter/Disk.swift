@@ -9,14 +9,14 @@ import RaftLog
 enum Disk {
     case directory(String, EngineKind)
     /// For trying things out: the engine object plays the disk, so it stays while its replica is down.
-    case memory(MemoryEngine, Incarnation, staging: String)
+    case memory(MemoryEngine, Incarnation, staging: StagingArea)
 
     /// A disk that a replica has open.
     struct Mounted {
         var engine: any StorageEngine
         var incarnation: Incarnation
         /// Where the host puts snapshots together.
-        var staging: String
+        var staging: StagingArea
         /// Holds the directory's lock for as long as it lives.
         var lock: NodeDirectory?
     }
@@ -25,7 +25,7 @@ enum Disk {
         guard kind == .memory else { return .directory("\(directory)/replica-\(replica)", kind) }
         let staging = "\(directory)/staging-\(replica)"
         try FileManager.default.createDirectory(atPath: staging, withIntermediateDirectories: true)
-        return .memory(MemoryEngine(), randomIncarnation(), staging: staging)
+        return .memory(MemoryEngine(), randomIncarnation(), staging: StagingArea(staging))
     }
 
     func mount(gid: UInt64, replica: ReplicaID) throws(EngineError) -> Mounted {
@@ -39,7 +39,7 @@ enum Disk {
                 throw .corruption(place: "\(path)/FLOTILLA: incarnation")
             }
             return Mounted(
-                engine: try directory.openEngine(), incarnation: incarnation, staging: directory.stagingPath,
+                engine: try directory.openEngine(), incarnation: incarnation, staging: directory.staging,
                 lock: directory)
         case .memory(let engine, let incarnation, let staging):
             return Mounted(engine: engine, incarnation: incarnation, staging: staging)

@@ -1,4 +1,5 @@
 import Dispatch
+import Engines
 import RaftHost
 import RaftLog
 import Synchronization
@@ -24,8 +25,8 @@ final class LocalNetwork: ReplicaTransport {
         guard let source, let target else { return done(false) }
         DispatchQueue.global().async {
             do {
-                let directory = try source.makeStaging("out")
-                defer { source.removeStaging(directory) }
+                let directory = try source.staging.make("out")
+                defer { source.staging.remove(directory) }
                 let snapshot = try source.exportSnapshot(for: member.id, formats: target.formats, to: directory)
                 try target.install(snapshot.header, manifests: snapshot.manifests, from: directory)
                 done(true)

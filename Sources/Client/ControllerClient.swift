@@ -1,7 +1,8 @@
 internal import Foundation
 internal import GRPCCore
+public import Keyspace
 internal import Synchronization
-public import Wire
+internal import Wire
 
 /// The controller's clients' side: follows the leader, retries with the same request id.
 public final class ControllerClient: Sendable {
@@ -18,31 +19,31 @@ public final class ControllerClient: Sendable {
         self.deadline = deadline
     }
 
-    public func join(_ groups: [UInt64: [String]]) async throws(ClientError) -> Flotilla_V1_Config {
+    public func join(_ groups: [GroupID: [String]]) async throws(ClientError) -> HeldMap {
         var request = Flotilla_V1_JoinRequest()
         request.requestID = Self.requestID()
         request.groups = groups.sorted { $0.key < $1.key }.map { gid, addresses in
             var group = Flotilla_V1_GroupAddresses()
-            group.gid = gid
+            group.gid = gid.rawValue
             group.addresses = addresses
             return group
         }
-        return try await call(changes: true) { [request] in try await $0.join(request, options: $1).config }
+        return try await call(changes: true) { [request] in HeldMap(try await $0.join(request, options: $1).config) }
     }
 
-    public func leave(_ gids: [UInt64]) async throws(ClientError) -> Flotilla_V1_Config {
+    public func leave(_ gids: [GroupID]) async throws(ClientError) -> HeldMap {
         var request = Flotilla_V1_LeaveRequest()
         request.requestID = Self.requestID()
-        request.gids = gids
-        return try await call(changes: true) { [request] in try await $0.leave(request, options: $1).config }
+        request.gids = gids.map(\.rawValue)
+        return try await call(changes: true) { [request] in HeldMap(try await $0.leave(request, options: $1).config) }
     }
 
-    public func move(shard: UInt32, to gid: UInt64) async throws(ClientError) -> Flotilla_V1_Config {
+    public func move(shard: ShardID, to gid: GroupID) async throws(ClientError) -> HeldMap {
         var request = Flotilla_V1_MoveRequest()
         request.requestID = Self.requestID()
-        request.shard = shard
-        request.gid = gid
-        return try await call(changes: true) { [request] in try await $0.move(request, options: $1).config }
+        request.shard = shard.rawValue
+        request.gid = gid.rawValue
+        return try await call(changes: true) { [request] in HeldMap(try await $0.move(request, options: $1).config) }
     }
 
     /// Keeps moves from starting. Waits, up to the deadline, while somebody else holds them.
@@ -50,45 +51,48 @@ public final class ControllerClient: Sendable {
     ///   - id: 16 random bytes, which the calls that follow repeat.
     ///   - holder: who holds, for people.
     ///   - lasts: from now on, unless `prolong` comes in time.
-    public func hold(_ id: [UInt8], holder: String, lasts: Duration) async throws(ClientError) -> Flotilla_V1_Config {
+    public func hold(_ id: [UInt8], holder: String, lasts: Duration) async throws(ClientError) -> HeldMap {
         try await hold(id, holder, lasts, prolong: false, patience: nil)
     }
 
     /// Refused (`failedPrecondition`) once the hold has ended.
     public func prolong(
         _ id: [UInt8], lasts: Duration, patience: Duration? = nil
-    ) async throws(ClientError) -> Flotilla_V1_Config {
+    ) async throws(ClientError) -> HeldMap {
         try await hold(id, "", lasts, prolong: true, patience: patience)
     }
 
     private func hold(
         _ id: [UInt8], _ holder: String, _ lasts: Duration, prolong: Bool, patience: Duration?
-    ) async throws(ClientError) -> Flotilla_V1_Config {
+    ) async throws(ClientError) -> HeldMap {
         var request = Flotilla_V1_HoldRequest()
         request.requestID = Self.requestID()
         request.id = Data(id)
         request.holder = holder
         request.lastsMs = UInt32(clamping: lasts.components.seconds * 1000)
         request.prolong = prolong
-        return try await call(patience: patience) { [request] in try await $0.hold(request, options: $1).config }
+        return try await call(patience: patience) { [request] in HeldMap(try await $0.hold(request, options: $1).config)
+        }
     }
 
     /// What waited starts. Refused (`failedPrecondition`) if the hold had ended before.
-    public func release(_ id: [UInt8]) async throws(ClientError) -> Flotilla_V1_Config {
+    public func release(_ id: [UInt8]) async throws(ClientError) -> HeldMap {
         var request = Flotilla_V1_ReleaseRequest()
         request.requestID = Self.requestID()
         request.id = Data(id)
-        return try await call { [request] in try await $0.release(request, options: $1).config }
+        return try await call { [request] in HeldMap(try await $0.release(request, options: $1).config) }
     }
 
     /// The config of a number, or the newest.
     /// - Parameter patience: how long to look for a controller that answers; `nil`: the client's deadline.
     public func query(
         _ number: UInt64? = nil, patience: Duration? = nil
-    ) async throws(ClientError) -> Flotilla_V1_Config {
+    ) async throws(ClientError) -> HeldMap {
         var request = Flotilla_V1_QueryRequest()
         if let number { request.number = number }
-        return try await call(patience: patience) { [request] in try await $0.query(request, options: $1).config }
+        return try await call(patience: patience) { [request] in
+            HeldMap(try await $0.query(request, options: $1).config)
+        }
     }
 
     private static func requestID() -> Data {
@@ -112,7 +116,7 @@ public final class ControllerClient: Sendable {
         while ContinuousClock.now < end, !endpoints.isEmpty {
             let turn = turn.load(ordering: .relaxed)
             let address = leader.withLock { $0 } ?? endpoints[turn % endpoints.count]
-            guard let endpoint = Address(address) else {
+            guard let endpoint = Address(toCall: address) else {
                 throw ClientError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
             }
             do {
@@ -122,14 +126,14 @@ public final class ControllerClient: Sendable {
                 leader.withLock { $0 = address }
                 return result
             } catch {
-                if let refusal = Flotilla_V1_Error(error) {
+                if let refusal = KvError(carriedBy: error) {
                     last = refusal.message
                     switch refusal.code {
                     case .invalidArgument: throw ClientError(.invalidArgument, refusal.message)
                     case .notFound: throw ClientError(.notFound, refusal.message)
                     case .failedPrecondition: throw ClientError(.failedPrecondition, refusal.message)
                     case .notLeader:
-                        let hint = refusal.leaderAddress
+                        let hint = refusal.leader
                         leader.withLock { $0 = hint.isEmpty || hint == address ? nil : hint }
                         if hint.isEmpty { self.turn.add(1, ordering: .relaxed) }
                         continue
@@ -157,73 +161,5 @@ public final class ControllerClient: Sendable {
             throw ClientError(.outcomeUnknown, "\(last); whether the request was carried out isn't known, see `query`")
         }
         throw ClientError(.unavailable, busy ?? last)
-    }
-}
-
-/// Asks single nodes about themselves and their group's membership.
-public final class StatusClient: Sendable {
-    private let connections = ConnectionPool()
-    private let timeout: Duration
-
-    public init(timeout: Duration = .seconds(3)) { self.timeout = timeout }
-
-    /// Closes the connections to all other nodes.
-    public func keepOnly(_ addresses: some Sequence<String>) {
-        connections.keepOnly(Set(addresses.compactMap { Address($0) }))
-    }
-
-    private func call<Result: Sendable>(
-        _ address: String, timeout: Duration,
-        _ body: @Sendable (Flotilla_V1_Status.Client<Connection.Transport>, CallOptions) async throws -> Result
-    ) async throws(ClientError) -> Result {
-        guard let endpoint = Address(address) else {
-            throw ClientError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
-        }
-        let options = CallOptions.flotilla(timeout: timeout)
-        do {
-            let connection = try connections.connection(to: endpoint)
-            return try await body(Flotilla_V1_Status.Client(wrapping: connection.client), options)
-        } catch {
-            if let refusal = Flotilla_V1_Error(error) {
-                switch refusal.code {
-                case .invalidArgument: throw ClientError(.invalidArgument, refusal.message)
-                case .failedPrecondition: throw ClientError(.failedPrecondition, refusal.message)
-                default:
-                    let hint = refusal.leaderAddress.isEmpty ? "" : "; the leader is \(refusal.leaderAddress)"
-                    throw ClientError(.unavailable, refusal.message + hint)
-                }
-            }
-            throw ClientError(.unavailable, "no node answers at \(address)")
-        }
-    }
-
-    /// - Parameters:
-    ///   - exact: have the node count keys and hash what it holds, by scanning.
-    ///   - exactShards: the same for these alone.
-    public func node(
-        _ address: String, exact: Bool = false, exactShards: [UInt32] = []
-    ) async throws(ClientError) -> Flotilla_V1_NodeStatus {
-        var request = Flotilla_V1_NodeStatusRequest()
-        request.exact = exact
-        request.exactShards = exactShards
-        let scans = exact || !exactShards.isEmpty
-        return try await call(address, timeout: scans ? .seconds(120) : timeout) { [request] in
-            try await $0.node(request, options: $1)
-        }
-    }
-
-    public func members(_ address: String) async throws(ClientError) -> Flotilla_V1_MembersResponse {
-        try await call(address, timeout: timeout) {
-            try await $0.members(Flotilla_V1_MembersRequest(), options: $1)
-        }
-    }
-
-    /// Asks the leader: `address` may be any node of the group.
-    public func change(
-        _ request: Flotilla_V1_ChangeMembersRequest, at address: String
-    ) async throws(ClientError) -> Flotilla_V1_MembersResponse {
-        let status = try await node(address)
-        let leader = status.leaderAddress.isEmpty ? address : status.leaderAddress
-        return try await call(leader, timeout: .seconds(40)) { try await $0.changeMembers(request, options: $1) }
     }
 }

@@ -1,19 +1,28 @@
 internal import Foundation
 internal import GRPCCore
+public import Keyspace
 internal import Synchronization
-public import Wire
+internal import Wire
 
 /// A group's state as files on a node, waiting to be read.
 public struct GroupCopy: Sendable {
     public var address: String
-    public var gid: UInt64
+    public var gid: GroupID
     public var id: UInt64
-    /// The node, its engine, and whether it led.
-    public var source: Flotilla_V1_ExportSource
+    public var source: Source
     /// A snapshot header (docs/formats.md).
     public var header: [UInt8]
     /// JSON, one for each family.
     public var manifests: [[UInt8]]
+
+    /// Whose state it is.
+    public struct Source: Sendable {
+        /// The node's number.
+        public var id: UInt64
+        public var engine: String
+        /// It led, and had confirmed that: everything acknowledged before the request is in.
+        public var leads: Bool
+    }
 }
 
 /// Has nodes export whole groups, and reads the files, over a connection of its own.
@@ -30,7 +39,7 @@ public final class ExportClient: Sendable {
 
     /// Asks the named node, whatever its role; a leader confirms its office first.
     public func open(
-        at address: String, gid: UInt64, clusterID: [UInt8]
+        at address: String, gid: GroupID, clusterID: [UInt8]
     ) async throws(ClientError) -> GroupCopy {
         do { return try await open(address, gid, clusterID, fromLeader: false) } catch {
             throw Self.failure(error, at: address)
@@ -40,10 +49,10 @@ public final class ExportClient: Sendable {
     /// Asks the group's nodes in turn until the leader answers.
     /// - Parameter patience: how long to look for one.
     public func openFromLeader(
-        _ addresses: [String], gid: UInt64, clusterID: [UInt8], patience: Duration = .seconds(30)
+        _ addresses: [String], gid: GroupID, clusterID: [UInt8], patience: Duration = .seconds(30)
     ) async throws(ClientError) -> GroupCopy {
         let end = ContinuousClock.now + patience
-        let title = gid == 0 ? "the controller" : "group \(gid)"
+        let title = gid == .controller ? "the controller" : "group \(gid)"
         var queue: [String] = []
         var last = ClientError(.unavailable, "\(title) has no address")
         while ContinuousClock.now < end, !addresses.isEmpty, !Task.isCancelled {
@@ -52,7 +61,7 @@ public final class ExportClient: Sendable {
             do { return try await open(address, gid, clusterID, fromLeader: true) } catch {
                 last = Self.failure(error, at: address)
                 guard last.code == .unavailable else { throw last }
-                if let hint = Flotilla_V1_Error(error)?.leaderAddress, !hint.isEmpty, hint != address {
+                if let hint = KvError(carriedBy: error)?.leader, !hint.isEmpty, hint != address {
                     queue.insert(hint, at: 0)
                 }
             }
@@ -62,20 +71,22 @@ public final class ExportClient: Sendable {
     }
 
     private func open(
-        _ address: String, _ gid: UInt64, _ clusterID: [UInt8], fromLeader: Bool
+        _ address: String, _ gid: GroupID, _ clusterID: [UInt8], fromLeader: Bool
     ) async throws -> GroupCopy {
         var request = Flotilla_V1_OpenExportRequest()
         request.clusterID = Data(clusterID)
-        request.gid = gid
+        request.gid = gid.rawValue
         request.copy.fromLeader = fromLeader
         let export = try await peer(address).openExport(request, options: .flotilla(timeout: Self.openTimeout))
         return GroupCopy(
-            address: address, gid: gid, id: export.id, source: export.source, header: Array(export.header),
+            address: address, gid: gid, id: export.id,
+            source: GroupCopy.Source(id: export.source.id, engine: export.source.engine, leads: export.source.leads),
+            header: Array(export.header),
             manifests: export.manifests.map { Array($0) })
     }
 
     private func peer(_ address: String) throws -> Flotilla_V1_Peer.Client<Connection.Transport> {
-        guard let endpoint = Address(address) else {
+        guard let endpoint = Address(toCall: address) else {
             throw ClientError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
         }
         return Flotilla_V1_Peer.Client(wrapping: try connections.connection(to: endpoint).client)
@@ -87,7 +98,7 @@ public final class ExportClient: Sendable {
         _ copy: GroupCopy, family: Int, file: Int, offset: UInt64, length: UInt64
     ) async throws(ClientError) -> [UInt8] {
         var request = Flotilla_V1_ReadExportRequest()
-        request.gid = copy.gid
+        request.gid = copy.gid.rawValue
         request.id = copy.id
         request.family = UInt32(family)
         request.file = UInt32(file)
@@ -117,14 +128,14 @@ public final class ExportClient: Sendable {
     /// Lets the node remove the files. If this is lost, they go by themselves after a minute.
     public func close(_ copy: GroupCopy) async {
         var request = Flotilla_V1_CloseExportRequest()
-        request.gid = copy.gid
+        request.gid = copy.gid.rawValue
         request.id = copy.id
         _ = try? await peer(copy.address).closeExport(request, options: .flotilla(timeout: .seconds(2)))
     }
 
     private static func failure(_ error: any Error, at address: String) -> ClientError {
         if let error = error as? ClientError { return error }
-        guard let refusal = Flotilla_V1_Error(error) else {
+        guard let refusal = KvError(carriedBy: error) else {
             if let error = error as? IdleTooLong {
                 return ClientError(.unavailable, "the node at \(address) stopped sending: \(error)")
             }

@@ -52,37 +52,28 @@ public final class FlotillaClient: Sendable {
     /// The value of a key, or `nil`.
     public func get(_ key: [UInt8]) async throws(ClientError) -> [UInt8]? {
         try check(key)
-        var request = Flotilla_V1_Request()
-        request.get.key = Data(key)
-        guard case .get(let found)? = try await route(request, key: key).result else { throw Self.confused }
-        return found.found ? found.value.array : nil
+        let answer = try await attempts({ .get(key: key) }, shard: { $0.shard(of: key) })
+        guard case .value(let value) = answer else { throw Self.confused }
+        return value
     }
 
     public func put(_ key: [UInt8], _ value: [UInt8]) async throws(ClientError) {
         try check(key, value)
-        var request = Flotilla_V1_Request()
-        request.put.key = Data(key)
-        request.put.value = Data(value)
-        guard case .put? = try await write(request, key: key).result else { throw Self.confused }
+        guard case .put = try await write(key, .put(value: value)) else { throw Self.confused }
     }
 
     /// Appends to the value, an absent one counting as empty; returns its length afterwards.
     public func append(_ key: [UInt8], _ value: [UInt8]) async throws(ClientError) -> Int {
         try check(key, value)
-        var request = Flotilla_V1_Request()
-        request.append.key = Data(key)
-        request.append.value = Data(value)
-        guard case .append(let result)? = try await write(request, key: key).result else { throw Self.confused }
-        return Int(clamping: result.length)
+        guard case .appended(let length) = try await write(key, .append(value: value)) else { throw Self.confused }
+        return length
     }
 
     /// Returns whether the key existed.
     public func delete(_ key: [UInt8]) async throws(ClientError) -> Bool {
         try check(key)
-        var request = Flotilla_V1_Request()
-        request.delete.key = Data(key)
-        guard case .delete(let result)? = try await write(request, key: key).result else { throw Self.confused }
-        return result.existed
+        guard case .deleted(let existed) = try await write(key, .delete) else { throw Self.confused }
+        return existed
     }
 
     /// Replaces the value if it is `expected` (`nil`: absent) by `value` (`nil`: nothing); returns whether it was.
@@ -90,12 +81,9 @@ public final class FlotillaClient: Sendable {
         _ key: [UInt8], expected: [UInt8]?, value: [UInt8]?
     ) async throws(ClientError) -> Bool {
         try check(key, value ?? [])
-        var request = Flotilla_V1_Request()
-        request.compareAndSet.key = Data(key)
-        if let expected { request.compareAndSet.expected = Data(expected) }
-        if let value { request.compareAndSet.value = Data(value) }
-        guard case .compareAndSet(let result)? = try await write(request, key: key).result else { throw Self.confused }
-        return result.succeeded
+        let reply = try await write(key, .compareAndSet(expected: expected, value: value))
+        guard case .compared(let succeeded) = reply else { throw Self.confused }
+        return succeeded
     }
 
     /// Pairs with `start <= key < end` in key order over all shards, at most `limit`. An empty `end` means no end.
@@ -106,11 +94,9 @@ public final class FlotillaClient: Sendable {
         start: [UInt8] = [], end: [UInt8] = [], limit: Int, keysOnly: Bool = false
     ) async throws(ClientError) -> [Pair] {
         try await refresh(beyond: nil)
-        let shardCount = routes.withLock { $0.shardCount }
-        var cursors: [ShardCursor] = []
-        for shard in 0..<shardCount { cursors.append(ShardCursor(shard: shard, next: start)) }
+        var cursors = routes.withLock { $0.shardIDs }.map { ShardCursor(shard: $0, next: start) }
         var merged: [Pair] = []
-        let page = UInt32(clamping: min(limit, 1_000))
+        let page = max(0, min(limit, 1_000))
         // The first pages of all shards at once; later ones as the merge uses them up.
         try await fill(&cursors, end: end, page: page, keysOnly: keysOnly)
         while merged.count < limit {
@@ -131,13 +117,13 @@ public final class FlotillaClient: Sendable {
     // MARK: - Scans
 
     private struct ShardCursor: Sendable {
-        let shard: Int
+        let shard: ShardID
         var next: [UInt8]
         var page: [Pair] = []
         var position = 0
         var isDone = false
 
-        init(shard: Int, next: [UInt8]) {
+        init(shard: ShardID, next: [UInt8]) {
             self.shard = shard
             self.next = next
         }
@@ -152,7 +138,7 @@ public final class FlotillaClient: Sendable {
     }
 
     private func fill(
-        _ cursors: inout [ShardCursor], end: [UInt8], page: UInt32, keysOnly: Bool
+        _ cursors: inout [ShardCursor], end: [UInt8], page: Int, keysOnly: Bool
     ) async throws(ClientError) {
         let copies = cursors
         let filled = await withTaskGroup(of: (Int, Result<ShardCursor, ClientError>).self) { group in
@@ -175,21 +161,16 @@ public final class FlotillaClient: Sendable {
     }
 
     private func fill(
-        _ cursor: inout ShardCursor, end: [UInt8], page: UInt32, keysOnly: Bool
+        _ cursor: inout ShardCursor, end: [UInt8], page: Int, keysOnly: Bool
     ) async throws(ClientError) {
-        var request = Flotilla_V1_Request()
-        request.scan.shard = UInt32(cursor.shard)
-        request.scan.start = Data(cursor.next)
-        request.scan.end = Data(end)
-        request.scan.limit = page
-        request.scan.keysOnly = keysOnly
         let shard = cursor.shard
-        guard case .scan(let result)? = try await attempts(request, shard: { _ in shard }).result else {
+        let scan = KvScan(shard: shard, start: cursor.next, end: end, limit: page, keysOnly: keysOnly)
+        guard case .page(let pairs, let more) = try await attempts({ .scan(scan) }, shard: { _ in shard }) else {
             throw Self.confused
         }
-        cursor.page = result.pairs.map { ($0.key.array, $0.value.array) }
+        cursor.page = pairs.map { ($0.key, $0.value) }
         cursor.position = 0
-        cursor.isDone = !result.more
+        cursor.isDone = !more
         // The smallest key after the last one.
         if let last = cursor.page.last { cursor.next = last.key + [0] }
     }
@@ -223,46 +204,49 @@ public final class FlotillaClient: Sendable {
         }
     }
 
-    private func write(_ request: Flotilla_V1_Request, key: [UInt8]) async throws(ClientError) -> Flotilla_V1_Response {
+    private func write(_ key: [UInt8], _ operation: KeyOperation) async throws(ClientError) -> KeyReply {
         let session = currentSession()
         let sequence = session.begin()
         defer { session.finish(sequence) }
-        var request = request
-        request.session = Data(session.token)
-        request.sessionEndMs = session.end
-        request.sequence = sequence
-        return try await attempts(request, isWrite: true, session: session) { $0.shard(of: key) }
-    }
-
-    private func route(_ request: Flotilla_V1_Request, key: [UInt8]) async throws(ClientError) -> Flotilla_V1_Response {
-        try await attempts(request) { $0.shard(of: key) }
+        let answer = try await attempts(isWrite: true) {
+            .write(
+                key: key, operation,
+                SessionStamp(
+                    token: session.token, end: session.end, sequence: sequence,
+                    lowestUnanswered: session.lowestUnanswered))
+        } shard: {
+            $0.shard(of: key)
+        }
+        guard case .written(let reply) = answer else { throw Self.confused }
+        return reply
     }
 
     /// Sends until there is an answer or no more time.
+    ///
+    /// - Parameter operation: what to send, made anew for each attempt.
     private func attempts(
-        _ request: Flotilla_V1_Request, isWrite: Bool = false, session: WriteSession? = nil,
-        shard: (RoutingTable) -> Int
-    ) async throws(ClientError) -> Flotilla_V1_Response {
+        isWrite: Bool = false, _ operation: () -> KvRequest.Operation, shard: (RoutingTable) -> ShardID?
+    ) async throws(ClientError) -> KvResponse.Result {
         let end = ContinuousClock.now + options.deadline
-        var request = request
         var mayHaveRun = false
         var reason = "no answer in time"
         var failures = 0
         if routes.withLock({ $0.isEmpty }) { try await refresh(beyond: nil) }
         while true {
-            let target = routes.withLock { routes -> (gid: UInt64, address: String)? in
-                guard let gid = routes.group(of: shard(routes)), let address = routes.node(of: gid) else { return nil }
-                request.config = routes.number
-                return (gid, address)
+            let target = routes.withLock { routes -> (gid: GroupID, address: String, request: KvRequest)? in
+                guard let gid = shard(routes).flatMap({ routes.group(of: $0) }), let address = routes.node(of: gid)
+                else {
+                    return nil
+                }
+                return (gid, address, KvRequest(id: 0, config: routes.number, operation()))
             }
             var pause = min(200, 2 << min(failures, 6))
             if let target {
-                if let session { request.lowestUnanswered = session.lowestUnanswered }
-                switch await stream(target.address)?.send(request, bytes: request.payloadBytes) {
+                switch await stream(target.address)?.send(target.request) {
                 case .answered(let response):
-                    guard case .error(let error)? = response.result else {
+                    guard case .failed(let error) = response.result else {
                         routes.withLock { $0.leads(target.address, in: target.gid) }
-                        return response
+                        return response.result
                     }
                     reason = error.message
                     switch error.code {
@@ -283,14 +267,14 @@ public final class FlotillaClient: Sendable {
                         throw ClientError(.noSpace, error.message)
                     case .internal: throw ClientError(.internal, error.message)
                     case .notLeader:
-                        routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: error.leaderAddress) }
-                        if !error.leaderAddress.isEmpty, failures < 3 { pause = 0 }
+                        routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: error.leader) }
+                        if !error.leader.isEmpty, failures < 3 { pause = 0 }
                     case .wrongGroup:
-                        try? await refresh(beyond: request.config)
-                        pause = max(pause, Int(error.retryAfterMs))
+                        try? await refresh(beyond: target.request.config)
+                        pause = max(pause, Int(error.retryAfterMilliseconds))
                     case .busy:
-                        pause = max(pause, Int(error.retryAfterMs))
-                        if error.config > request.config { try? await refresh(beyond: request.config) }
+                        pause = max(pause, Int(error.retryAfterMilliseconds))
+                        if error.config > target.request.config { try? await refresh(beyond: target.request.config) }
                     case .outcomeUnknown: mayHaveRun = true
                     default: routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: "") }
                     }
@@ -327,7 +311,9 @@ public final class FlotillaClient: Sendable {
         return connections.withLock { connections in
             var streams = connections[address] ?? Array(repeating: nil, count: max(1, options.streamsPerNode))
             if let stream = streams[place], !stream.isBroken { return stream }
-            guard let endpoint = Address(address), let connection = try? Connection(endpoint) else { return nil }
+            guard let endpoint = Address(toCall: address), let connection = try? Connection(endpoint) else {
+                return nil
+            }
             let stream = SessionStream(connection, patience: options.attemptPatience)
             streams[place] = stream
             connections[address] = streams
@@ -348,6 +334,6 @@ public final class FlotillaClient: Sendable {
         // Who has a map already can do without the controller, and must not spend an operation's time on waiting for it.
         let hasMap = !routes.withLock { $0.isEmpty }
         let config = try await controller.query(patience: hasMap ? Self.controllerPatience : nil)
-        routes.withLock { $0.adopt(config) }
+        routes.withLock { $0.adopt(config.map) }
     }
 }

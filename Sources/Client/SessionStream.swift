@@ -1,5 +1,5 @@
-internal import Foundation
 internal import GRPCCore
+internal import Keyspace
 internal import Synchronization
 internal import Wire
 
@@ -7,7 +7,7 @@ internal import Wire
 final class SessionStream: Sendable {
     /// What became of a request that was handed to the stream.
     enum Outcome: Sendable {
-        case answered(Flotilla_V1_Response)
+        case answered(KvResponse)
         /// Never left this process.
         case notSent
         /// Left, or may have left; no answer came.
@@ -29,7 +29,7 @@ final class SessionStream: Sendable {
     }
 
     private let state = Mutex(State())
-    private let outbox = Outbox<Flotilla_V1_Request>(countMax: 65_536, bytesMax: 256 << 20)
+    private let outbox = Outbox<KvRequest>(countMax: 65_536, bytesMax: 256 << 20)
     private let task: Mutex<Task<Void, Never>?>
     /// A node that doesn't answer for this long is given up for the request; the next attempt may go elsewhere.
     private let patience: Duration
@@ -43,7 +43,7 @@ final class SessionStream: Sendable {
 
     var isBroken: Bool { state.withLock { $0.isBroken } }
 
-    func send(_ request: Flotilla_V1_Request, bytes: Int) async -> Outcome {
+    func send(_ request: KvRequest) async -> Outcome {
         var request = request
         return await withUnsafeContinuation { continuation in
             let deadline = ContinuousClock.now + patience
@@ -55,7 +55,7 @@ final class SessionStream: Sendable {
             }
             guard let id else { return continuation.resume(returning: .notSent) }
             request.id = id
-            if !outbox.push(request, bytes: bytes) {
+            if !outbox.push(request, bytes: request.payloadBytes) {
                 if let waiting = state.withLock({ $0.waiting.removeValue(forKey: id) }) {
                     waiting.continuation.resume(returning: .notSent)
                 }
@@ -80,7 +80,7 @@ final class SessionStream: Sendable {
                         for frame in Self.frames(requests) { try await writer.write(frame) }
                     }
                 } onResponse: { response in
-                    for try await frame in response.messages { self.received(frame.responses) }
+                    for try await frame in response.messages { self.received(frame.responses.map { KvResponse($0) }) }
                 }
             }
             await group.next()
@@ -90,7 +90,7 @@ final class SessionStream: Sendable {
     }
 
     /// What is still waited for; the rest was given up, and its callers were told that it never left.
-    private func taken(_ queued: [Flotilla_V1_Request]) -> [Flotilla_V1_Request] {
+    private func taken(_ queued: [KvRequest]) -> [KvRequest] {
         state.withLock { state in
             let requests = queued.filter { state.waiting[$0.id] != nil }
             state.takenThrough = max(state.takenThrough, requests.map(\.id).max() ?? 0)
@@ -98,7 +98,7 @@ final class SessionStream: Sendable {
         }
     }
 
-    private static func frames(_ requests: [Flotilla_V1_Request]) -> [Flotilla_V1_SessionRequest] {
+    private static func frames(_ requests: [KvRequest]) -> [Flotilla_V1_SessionRequest] {
         var frames: [Flotilla_V1_SessionRequest] = []
         var frame = Flotilla_V1_SessionRequest()
         var bytes = 0
@@ -109,14 +109,14 @@ final class SessionStream: Sendable {
                 frame = Flotilla_V1_SessionRequest()
                 bytes = 0
             }
-            frame.requests.append(request)
+            frame.requests.append(request.wire)
             bytes += size
         }
         frames.append(frame)
         return frames
     }
 
-    private func received(_ responses: [Flotilla_V1_Response]) {
+    private func received(_ responses: [KvResponse]) {
         let done = state.withLock { state in
             responses.compactMap { response in
                 state.waiting.removeValue(forKey: response.id).map { ($0.continuation, response) }
@@ -149,16 +149,5 @@ final class SessionStream: Sendable {
     func close() {
         outbox.close()
         task.withLock { $0?.cancel() }
-    }
-}
-
-extension Flotilla_V1_Request {
-    var payloadBytes: Int {
-        switch op {
-        case .put(let put): put.key.count + put.value.count + 64
-        case .append(let append): append.key.count + append.value.count + 64
-        case .compareAndSet(let swap): swap.key.count + swap.value.count + swap.expected.count + 64
-        default: 128
-        }
     }
 }

@@ -1,10 +1,10 @@
 internal import Synchronization
 
 /// Numbers writes, so that the servers execute each of them once however often it is sent.
-final class WriteSession: Sendable {
-    let token: [UInt8]
+package final class WriteSession: Sendable {
+    package let token: [UInt8]
     /// In Unix milliseconds, which log time follows.
-    let end: UInt64
+    package let end: UInt64
 
     private struct State {
         var next: UInt64 = 1
@@ -16,13 +16,13 @@ final class WriteSession: Sendable {
     private let state = Mutex(State())
 
     /// - Parameter lifetime: in milliseconds; servers accept up to 25 hours.
-    init(now: UInt64, lifetime: UInt64) {
+    package init(now: UInt64, lifetime: UInt64) {
         var random = SystemRandomNumberGenerator()
         token = (0..<16).map { _ in UInt8.random(in: .min ... .max, using: &random) }
         end = now + lifetime
     }
 
-    func begin() -> UInt64 {
+    package func begin() -> UInt64 {
         state.withLock { state in
             defer { state.next += 1 }
             state.answered.append(false)
@@ -31,10 +31,10 @@ final class WriteSession: Sendable {
     }
 
     /// The lowest number that is still without an answer.
-    var lowestUnanswered: UInt64 { state.withLock { $0.lowest } }
+    package var lowestUnanswered: UInt64 { state.withLock { $0.lowest } }
 
     /// The caller will not ask about `sequence` again.
-    func finish(_ sequence: UInt64) {
+    package func finish(_ sequence: UInt64) {
         state.withLock { state in
             guard sequence >= state.lowest else { return }
             let place = Int(sequence - state.lowest) + state.skipped

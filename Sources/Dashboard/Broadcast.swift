@@ -1,9 +1,9 @@
 internal import Synchronization
 
 /// Hands each new piece to everyone who listens. Who is slow misses pieces, never a newer one for an older.
-final class Broadcast: Sendable {
+package final class Broadcast: Sendable {
     /// More listeners than that are an accident.
-    static let listenersMax = 256
+    package static let listenersMax = 256
 
     private struct State {
         var listeners: [UInt64: AsyncStream<[UInt8]>.Continuation] = [:]
@@ -13,8 +13,10 @@ final class Broadcast: Sendable {
 
     private let state = Mutex(State())
 
+    package init() {}
+
     /// A stream that begins with `first`; `nil` if too many listen.
-    func listen(beginningWith first: [UInt8]? = nil) -> AsyncStream<[UInt8]>? {
+    package func listen(beginningWith first: [UInt8]? = nil) -> AsyncStream<[UInt8]>? {
         let (stream, continuation) = AsyncStream<[UInt8]>.makeStream(bufferingPolicy: .bufferingNewest(1))
         let id = state.withLock { state -> UInt64? in
             guard state.listeners.count < Self.listenersMax else { return nil }
@@ -31,9 +33,9 @@ final class Broadcast: Sendable {
     }
 
     /// Whether there is anyone to make a piece for.
-    var isHeard: Bool { state.withLock { !$0.listeners.isEmpty } }
+    package var isHeard: Bool { state.withLock { !$0.listeners.isEmpty } }
 
-    func send(_ piece: [UInt8]) {
+    package func send(_ piece: [UInt8]) {
         let listeners = state.withLock { state in
             state.sentAt = .now
             return Array(state.listeners.values)
@@ -42,7 +44,7 @@ final class Broadcast: Sendable {
     }
 
     /// After so long without a newer piece: for connections to stay open, and for ones that are gone to be noticed.
-    func keepAlive(_ piece: [UInt8], after silence: Duration) {
+    package func keepAlive(_ piece: [UInt8], after silence: Duration) {
         let listeners = state.withLock { state in
             ContinuousClock.now - state.sentAt < silence ? [] : Array(state.listeners.values)
         }
@@ -52,7 +54,7 @@ final class Broadcast: Sendable {
         }
     }
 
-    func finish() {
+    package func finish() {
         for listener in state.withLock({ Array($0.listeners.values) }) { listener.finish() }
     }
 }

@@ -1,4 +1,4 @@
-public import Wire
+public import Keyspace
 
 /// What a dashboard is told when it starts.
 public struct DashboardOptions: Sendable {

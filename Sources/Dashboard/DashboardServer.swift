@@ -1,9 +1,9 @@
 internal import DashboardModel
 internal import Foundation
 internal import HTTPService
+public import Keyspace
 public import Logging
 internal import Synchronization
-public import Wire
 
 /// The dashboard: looks at the cluster again and again, and shows it to browsers. A client like any other; it holds
 /// nothing that can't be had anew, but for the history that it has seen.

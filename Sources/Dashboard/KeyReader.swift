@@ -1,9 +1,9 @@
+internal import Bytes
 internal import Client
 internal import DashboardModel
 internal import Foundation
 internal import HTTPService
 internal import Keyspace
-internal import RaftLog
 
 /// Reads keys for people, as a client of the cluster.
 struct KeyReader: Sendable {
@@ -25,12 +25,11 @@ struct KeyReader: Sendable {
     func get(_ question: HTTPQuestion) async throws -> Answer.KeyValue {
         guard let key = try bytes(question, "key") else { throw APIError(.badRequest, "give key= or keyBase64=") }
         let value = try await client.get(key)
-        guard let config = view.current.config, config.shardCount > 0 else {
+        guard let map = view.current.config?.map, map.shardCount > 0 else {
             throw APIError(.unavailable, "no controller has answered yet, so the shard map isn't known")
         }
-        let shard = Slot.shard(of: key, shardCount: config.shardCount)
-        let group = config.shards.indices.contains(shard) ? config.shards[shard] : 0
-        return Answer.KeyValue(key: key, value: value, shardId: shard, groupId: group)
+        let shard = Slot.shard(of: key, shardCount: map.shardCount)
+        return Answer.KeyValue(key: key, value: value, shardId: shard, groupId: map[shard].gid)
     }
 
     func scan(_ question: HTTPQuestion) async throws -> Answer.KeyPage {

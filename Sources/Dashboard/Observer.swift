@@ -1,8 +1,8 @@
 internal import Client
 internal import DashboardModel
 internal import Foundation
+internal import Keyspace
 internal import Synchronization
-internal import Wire
 
 /// Looks at the whole cluster once: the map, then every node.
 final class Observer: Sendable {
@@ -17,7 +17,7 @@ final class Observer: Sendable {
     /// Where the controller's members say that they are.
     private let known: Mutex<[String]>
     private let began = ContinuousClock.now
-    private let lastConfig = Mutex<Flotilla_V1_Config?>(nil)
+    private let lastConfig = Mutex<HeldMap?>(nil)
 
     init(_ controllers: [String]) {
         self.controllers = controllers
@@ -26,7 +26,7 @@ final class Observer: Sendable {
     }
 
     private struct Target: Hashable, Sendable {
-        var gid: UInt64
+        var gid: GroupID
         /// Its place among the group's addresses.
         var place: Int
         var address: String
@@ -43,7 +43,7 @@ final class Observer: Sendable {
         switch await answer {
         case .success(let config):
             lastConfig.withLock { $0 = config }
-            result = .answered(ConfigReport(config))
+            result = .answered(config)
         case .failure(let error): result = .failed(error.message)
         }
         let now = targets(lastConfig.withLock { $0 })
@@ -55,13 +55,13 @@ final class Observer: Sendable {
             at: UInt64(max(0, Date().timeIntervalSince1970 * 1000)), config: result, nodes: nodes)
     }
 
-    private func targets(_ config: Flotilla_V1_Config?) -> [Target] {
-        (config?.groups ?? []).flatMap { group in
-            group.addresses.enumerated().map { Target(gid: group.gid, place: $0.offset, address: $0.element) }
+    private func targets(_ config: HeldMap?) -> [Target] {
+        (config?.map.groups ?? [:]).sorted { $0.key < $1.key }.flatMap { gid, group in
+            group.addresses.enumerated().map { Target(gid: gid, place: $0.offset, address: $0.element) }
         }
     }
 
-    private func query() async -> Result<Flotilla_V1_Config, ClientError> {
+    private func query() async -> Result<HeldMap, ClientError> {
         do throws(ClientError) { return .success(try await controller.query()) } catch { return .failure(error) }
     }
 
@@ -85,7 +85,7 @@ final class Observer: Sendable {
     private func ask(_ target: Target) async -> NodeObservation {
         let result: NodeObservation.Result
         do throws(ClientError) {
-            var report = NodeReport(try await status.node(target.address))
+            var report = try await status.node(target.address)
             report.takenAt = UInt64(max(1, (ContinuousClock.now - began) / .milliseconds(1)))
             result = .answered(report)
         } catch {
@@ -97,8 +97,10 @@ final class Observer: Sendable {
     /// Members of the controller that nobody has named, or that were added since. If none of them can be reached from
     /// here, those that were named are asked again.
     private func learnControllers(_ nodes: [NodeObservation]) {
-        let reports = nodes.compactMap { node -> NodeReport? in
-            guard node.gid == 0, case .answered(let report) = node.result, report.gid == 0 else { return nil }
+        let reports = nodes.compactMap { node -> NodeStatus? in
+            guard node.gid == .controller, case .answered(let report) = node.result, report.gid == .controller else {
+                return nil
+            }
             return report
         }
         if reports.isEmpty { return known.withLock { $0 = controllers } }

@@ -1,16 +1,16 @@
-internal import HTTPService
-internal import Wire
+package import HTTPService
+internal import Keyspace
 
 /// Who may ask. Pages of other sites can have a browser ask here too, with the rights of whoever sits before it. Pure.
-struct RequestGuard: Sendable {
+package struct RequestGuard: Sendable {
     /// Names that this dashboard goes by.
     var hosts: Set<String>
 
-    init(hosts: [String]) { self.hosts = Set(hosts.map { $0.lowercased() } + ["localhost"]) }
+    package init(hosts: [String]) { self.hosts = Set(hosts.map { $0.lowercased() } + ["localhost"]) }
 
     /// Why the request must not be answered at all: a name that somebody else has pointed at this address (DNS
     /// rebinding) would make their page one of ours.
-    func misdirection(_ question: HTTPQuestion) -> String? {
+    package func misdirection(_ question: HTTPQuestion) -> String? {
         guard let host = question.headers["host"], !host.isEmpty else { return "the request names no host" }
         let name = Self.name(host).lowercased()
         if Self.isNumeric(name) || hosts.contains(name) { return nil }
@@ -18,14 +18,14 @@ struct RequestGuard: Sendable {
     }
 
     /// Why a question must not be answered: some cost the cluster a lot, and a browser asks them for any site that wants it.
-    static func objection(toQuestion question: HTTPQuestion) -> String? {
+    package static func objection(toQuestion question: HTTPQuestion) -> String? {
         guard let site = question.headers["sec-fetch-site"], site != "same-origin", site != "none" else { return nil }
         return "pages of other sites can't ask here"
     }
 
     /// Why an action must not be carried out. A form or script of another site can't send our header without being
     /// asked by the browser first, and its origin is another.
-    static func objection(_ question: HTTPQuestion, action: String) -> String? {
+    package static func objection(_ question: HTTPQuestion, action: String) -> String? {
         guard let host = question.headers["host"], let origin = question.headers["origin"] else {
             return "an action must come from the dashboard's own page"
         }

@@ -3,9 +3,9 @@ internal import Client
 internal import DashboardModel
 internal import Foundation
 internal import HTTPService
+internal import Keyspace
 internal import Sharding
 internal import Synchronization
-internal import Wire
 
 /// The API of `docs/dashboard.md`, and the pages.
 struct Routes: Sendable {
@@ -117,25 +117,25 @@ struct Routes: Sendable {
         return number
     }
 
-    private func knownConfig() throws(APIError) -> ConfigReport {
+    private func knownConfig() throws(APIError) -> HeldMap {
         guard let config = view.current.config else {
             throw APIError(.unavailable, "no controller has answered yet, so the shard map isn't known")
         }
         return config
     }
 
-    private func knownShard(_ text: String) throws(APIError) -> (shard: Int, config: ConfigReport) {
-        let config = try knownConfig()
-        guard let shard = Int(text), (0..<config.shardCount).contains(shard) else {
-            throw APIError(.notFound, "there is no shard \(text); shards are 0 to \(config.shardCount - 1)")
+    private func knownShard(_ text: String) throws(APIError) -> (shard: ShardID, map: ShardMap) {
+        let map = try knownConfig().map
+        guard let number = UInt32(text), case let shard = ShardID(number), map.row(shard) != nil else {
+            throw APIError(.notFound, "there is no shard \(text); shards are 0 to \(map.shardCount - 1)")
         }
-        return (shard, config)
+        return (shard, map)
     }
 
     private func plan(_ question: HTTPQuestion) throws -> Answer.Plan {
         let config = try knownConfig()
-        var joining: [UInt64: [String]] = [:]
-        var leaving: [UInt64] = []
+        var joining: [GroupID: [String]] = [:]
+        var leaving: [GroupID] = []
         for (name, value) in question.query {
             switch name {
             case "join":
@@ -144,13 +144,13 @@ struct Routes: Sendable {
                     throw APIError(.badRequest, "join=\(value): give GID=HOST:PORT,HOST:PORT,…")
                 }
                 let addresses = parts[1].split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
-                if let wrong = addresses.first(where: { Address($0) == nil }) {
+                if let wrong = addresses.first(where: { Address(toCall: $0) == nil }) {
                     throw APIError(.badRequest, "\"\(wrong)\" is not an address; give HOST:PORT")
                 }
-                joining[gid] = addresses
+                joining[GroupID(gid)] = addresses
             case "leave":
                 guard let gid = UInt64(value) else { throw APIError(.badRequest, "leave=\(value): give a group's id") }
-                leaving.append(gid)
+                leaving.append(GroupID(gid))
             default:
                 throw APIError(.badRequest, "there is no parameter \(name); give join=GID=HOST:PORT,… or leave=GID")
             }
@@ -169,29 +169,29 @@ struct Routes: Sendable {
 
     /// Has every member of the shard's group scan it.
     private func content(_ text: String) async throws -> Answer.Content {
-        let (shard, config) = try knownShard(text)
+        let (shard, map) = try knownShard(text)
         guard checks.begin(shard) else {
             throw APIError(
                 .conflict, "shard \(shard), or \(ContentChecks.most) others, are being read already; ask again")
         }
         defer { checks.end(shard) }
-        guard config.shards.indices.contains(shard),
-            let group = config.groups.first(where: { $0.gid == config.shards[shard] })
-        else { throw APIError(.notFound, "no group serves shard \(shard)") }
+        let gid = map[shard].gid
+        guard map.groups[gid] != nil else { throw APIError(.notFound, "no group serves shard \(shard)") }
         let status = observer.status
         let replicas = await withTaskGroup(of: ReplicaContent.self) { tasks in
-            for node in view.current.nodes(of: group.gid) {
+            for node in view.current.nodes(of: gid) {
                 let address = node.address
                 tasks.addTask {
                     do throws(ClientError) {
-                        let answer = try await status.node(address, exactShards: [UInt32(shard)])
-                        guard let row = answer.shards.first(where: { $0.shard == UInt32(shard) }) else {
+                        let answer = try await status.node(address, exactShards: [shard])
+                        guard let row = answer.shards.first(where: { $0.shard == shard }) else {
                             return ReplicaContent(
                                 nodeID: answer.id, address: address, error: "the node has no shard \(shard)")
                         }
                         return ReplicaContent(
                             nodeID: answer.id, address: address, isVoter: answer.role != .learner,
-                            hash: row.userHash, keys: row.keys, appliedIndex: row.appliedIndex)
+                            hash: row.exact?.userHash ?? "", keys: row.keys,
+                            appliedIndex: row.exact?.appliedIndex ?? 0)
                     } catch {
                         return ReplicaContent(nodeID: node.id, address: address, error: error.message)
                     }
@@ -202,14 +202,14 @@ struct Routes: Sendable {
             return replicas.sorted { $0.nodeID < $1.nodeID }
         }
         return Answer.Content(
-            shardId: shard, groupId: group.gid, replicas: replicas, memberCount: view.current.voterCount(of: group.gid))
+            shardId: shard, groupId: gid, replicas: replicas, memberCount: view.current.voterCount(of: gid))
     }
 
     // MARK: - Actions
 
     private struct MoveRequest: Decodable {
         var shardId: Int
-        var groupId: UInt64
+        var groupId: GroupID
     }
 
     private func move(_ question: HTTPQuestion) async throws -> HTTPAnswer {
@@ -220,23 +220,23 @@ struct Routes: Sendable {
         guard let request = try? JSONDecoder().decode(MoveRequest.self, from: Data(question.body)) else {
             throw APIError(.badRequest, "the body must be {\"shardId\": N, \"groupId\": GID}")
         }
-        let (shard, config) = try knownShard("\(request.shardId)")
-        guard config.groups.contains(where: { $0.gid == request.groupId }) else {
+        let (shard, map) = try knownShard("\(request.shardId)")
+        guard map.groups[request.groupId] != nil else {
             throw APIError(.notFound, "there is no group \(request.groupId)")
         }
-        let moved = try await observer.controller.move(shard: UInt32(shard), to: request.groupId)
-        return .json(202, Answer.MoveAccepted(shard: shard, to: request.groupId, in: ConfigReport(moved)))
+        let moved = try await observer.controller.move(shard: shard, to: request.groupId)
+        return .json(202, Answer.MoveAccepted(shard: shard, to: request.groupId, in: moved))
     }
 }
 
 /// Shards that are being read on all their nodes: costly, so not twice, nor many at once.
 private final class ContentChecks: Sendable {
     static let most = 4
-    private let shards = Mutex<Set<Int>>([])
+    private let shards = Mutex<Set<ShardID>>([])
 
-    func begin(_ shard: Int) -> Bool {
+    func begin(_ shard: ShardID) -> Bool {
         shards.withLock { $0.count < Self.most && $0.insert(shard).inserted }
     }
 
-    func end(_ shard: Int) { shards.withLock { _ = $0.remove(shard) } }
+    func end(_ shard: ShardID) { shards.withLock { _ = $0.remove(shard) } }
 }

@@ -1,3 +1,5 @@
+internal import Keyspace
+
 extension ClusterModel {
     public func metrics() -> Answer.Metrics {
         let all = allGroups
@@ -10,12 +12,12 @@ extension ClusterModel {
                 errorsPerSecond: requests.errorsPerSecond.rounded3, p50Ms: p50, p99Ms: p99)
         }
         let fsync = requests.fsync.percentiles
-        let owned = (config?.shards ?? []).count { $0 != 0 }
-        let known = all.filter { $0.gid != 0 || !$0.nodes.isEmpty }
+        let owned = (config?.map.shards ?? []).count { $0.gid != .none }
+        let known = all.filter { $0.gid != .controller || !$0.nodes.isEmpty }
         return Answer.Metrics(
             totalNodes: all.reduce(0) { $0 + $1.nodes.count }, healthyNodes: healthyNodes,
             totalStorage: all.lazy.map(Self.storage).total, totalKeys: totalKeys,
-            totalShards: config?.shardCount ?? 0,
+            totalShards: config?.map.shardCount ?? 0,
             averageLoad: groups.isEmpty ? 0 : (Double(owned) / Double(groups.count)).rounded3,
             updatedAt: observedText, storageCapacity: capacity.total, storageFree: capacity.free,
             groups: groups.count,
@@ -33,8 +35,9 @@ extension ClusterModel {
 
     /// Of all shards, at those who serve them.
     private var totalKeys: UInt64 {
-        (config?.shards ?? []).enumerated().lazy.map { shard, gid in
-            gid == 0 ? 0 : group(gid)?.shard(shard)?.keys ?? 0
+        (config?.map.shardIDs ?? []).lazy.map { shard in
+            guard let gid = config?.map.row(shard)?.gid, gid != .none else { return 0 }
+            return group(gid)?.shard(shard)?.keys ?? 0
         }.total
     }
 

@@ -1,3 +1,5 @@
+internal import Bytes
+internal import Keyspace
 internal import Telemetry
 
 extension ClusterModel {
@@ -8,7 +10,7 @@ extension ClusterModel {
     }
 
     public func status() -> Answer.Status {
-        let clusterID = config?.clusterID ?? ""
+        let clusterID = config?.map.clusterID.hexadecimal ?? ""
         return Answer.Status(
             sequence: sequence, version: settings.version, allowActions: settings.allowActions,
             updateIntervalMs: settings.updateIntervalMs, collectedAt: observedText,
@@ -31,16 +33,17 @@ extension ClusterModel {
     // MARK: - Topology
 
     public func topology() -> Answer.Topology {
-        var served: [UInt64: [Int]] = [:]
-        var shardMap: [String: UInt64] = [:]
-        for (shard, gid) in (config?.shards ?? []).enumerated() {
+        var served: [GroupID: [ShardID]] = [:]
+        var shardMap: [String: GroupID] = [:]
+        for shard in config?.map.shardIDs ?? [] {
+            let gid = config?.map.row(shard)?.gid ?? .none
             served[gid, default: []].append(shard)
             shardMap["\(shard)"] = gid
         }
-        let leaving = Set((config?.groups ?? []).filter(\.isLeaving).map(\.gid))
+        let leaving = Set((config?.map.groups ?? [:]).filter(\.value.isLeaving).keys)
         return Answer.Topology(
             configCluster: Answer.ConfigCluster(
-                configNum: config?.number ?? 0, nodes: answers(of: controller), leaderId: controller.leader?.id,
+                configNum: config?.map.number ?? 0, nodes: answers(of: controller), leaderId: controller.leader?.id,
                 totalStorage: Self.storage(controller)),
             shardGroups: groups.map { group in
                 let shards = served[group.gid] ?? []
@@ -51,7 +54,7 @@ extension ClusterModel {
                     bytes: reports.lazy.map(\.bytes).total, leaving: leaving.contains(group.gid),
                     hasQuorum: group.hasQuorum)
             },
-            shardMap: shardMap, totalShards: config?.shardCount ?? 0, updatedAt: observedText)
+            shardMap: shardMap, totalShards: config?.map.shardCount ?? 0, updatedAt: observedText)
     }
 
     static func storage(_ group: GroupState) -> UInt64 {
@@ -79,7 +82,7 @@ extension ClusterModel {
         }
     }
 
-    private static func startText(_ report: NodeReport?) -> String? {
+    private static func startText(_ report: NodeStatus?) -> String? {
         guard let started = report?.startedAt, started != 0 else { return nil }
         return Timestamp.text(unixMilliseconds: started)
     }
@@ -92,7 +95,7 @@ extension ClusterModel {
             perSecond: rates.fsync.perSecond.rounded3, p50Ms: p50.milliseconds, p99Ms: p99.milliseconds)
     }
 
-    private static func peers(_ report: NodeReport?) -> [Answer.Peer] {
+    private static func peers(_ report: NodeStatus?) -> [Answer.Peer] {
         (report?.peers ?? []).sorted { ($0.id, $0.address) < ($1.id, $1.address) }.map {
             Answer.Peer(
                 id: $0.id, address: $0.address, roundTripMs: $0.roundTripNanoseconds.map { Double($0).milliseconds },
@@ -103,15 +106,16 @@ extension ClusterModel {
     // MARK: - Shards
 
     public func shards() -> [Answer.Shard] {
-        guard let config else { return [] }
-        let moves = Dictionary(config.moves.map { ($0.shard, $0) }, uniquingKeysWith: { first, _ in first })
-        return config.shards.enumerated().map { shard, gid in
-            let group = gid == 0 ? nil : group(gid)
-            let (report, move) = (group?.shard(shard), moves[shard])
+        guard let map = config?.map else { return [] }
+        return map.shardIDs.map { shard in
+            let row = map[shard]
+            let (gid, move) = (row.gid, row.move)
+            let group = gid == .none ? nil : group(gid)
+            let report = group?.shard(shard)
             let rates = group?.rates(ofShard: shard) ?? (reads: 0, writes: 0)
             return Answer.Shard(
                 shardId: shard, groupId: gid, state: Self.state(gid, group, report, move?.phase),
-                keys: report?.keys ?? 0, bytes: report?.bytes ?? 0, epoch: config.epochs[shard],
+                keys: report?.keys ?? 0, bytes: report?.bytes ?? 0, epoch: row.epoch,
                 readsPerSecond: rates.reads.rounded3, writesPerSecond: rates.writes.rounded3,
                 move: move.map {
                     Answer.ShardMove(from: $0.from, to: $0.to, phase: Answer.MovePhase($0.phase))
@@ -120,14 +124,14 @@ extension ClusterModel {
     }
 
     private static func state(
-        _ gid: UInt64, _ group: GroupState?, _ report: ShardReport?, _ phase: ConfigReport.Phase?
+        _ gid: GroupID, _ group: GroupState?, _ report: ShardStatus?, _ phase: ShardMap.Move.Phase?
     ) -> String {
-        if gid == 0 { return "Unowned" }
+        if gid == .none { return "Unowned" }
         guard let group, group.answers else { return "Unknown" }
-        if phase == .collecting { return ShardReport.State.gcing.rawValue }
+        if phase == .collecting { return ShardStatus.State.gcing.rawValue }
         // While the target is down, a shard that is to move is still served.
         if let report { return report.state.rawValue }
-        return phase == .moving ? ShardReport.State.bePulling.rawValue : "Unknown"
+        return phase == .moving ? ShardStatus.State.bePulling.rawValue : "Unknown"
     }
 
     // MARK: - Moves
@@ -136,9 +140,10 @@ extension ClusterModel {
         Answer.Moves(
             live: moveLog.liveAnswers, history: moveLog.historyAnswers,
             hold: config?.hold.map {
-                Answer.Hold(holder: $0.holder, until: Timestamp.text(unixMilliseconds: $0.until))
+                Answer.Hold(holder: $0.holder.clipped, until: Timestamp.text(unixMilliseconds: $0.until))
             },
-            waiting: (config?.hold?.waiting ?? []).map { Answer.Waiting(shardId: $0.shard, to: $0.to) })
+            waiting: (config?.hold?.waiting ?? [:]).filter { config?.map.row($0.key) != nil }.sorted { $0.key < $1.key }
+                .map { Answer.Waiting(shardId: $0, to: $1) })
     }
 
     // MARK: - The past

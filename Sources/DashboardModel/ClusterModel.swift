@@ -1,3 +1,6 @@
+internal import Bytes
+public import Keyspace
+
 /// What a dashboard is, and says of itself.
 public struct DashboardSettings: Sendable, Equatable {
     /// Of the programs.
@@ -16,7 +19,7 @@ public struct DashboardSettings: Sendable, Equatable {
 
 /// A node that can be asked.
 public struct NodePlace: Sendable, Equatable {
-    public var gid: UInt64
+    public var gid: GroupID
     public var id: UInt64
     public var address: String
 }
@@ -32,7 +35,7 @@ public struct ClusterModel: Sendable {
     /// The time of the last one, in Unix milliseconds.
     public private(set) var observedAt: UInt64?
     /// The newest that was seen, made fit; it stays when no controller answers.
-    public private(set) var config: ConfigReport?
+    public private(set) var config: HeldMap?
     private(set) var configError: String?
     private(set) var configMissingSince: UInt64?
     private var configSeenAt: UInt64 = 0
@@ -40,7 +43,7 @@ public struct ClusterModel: Sendable {
     private(set) var controller = GroupState(gid: 0, nodes: [])
     /// By gid.
     private(set) var groups: [GroupState] = []
-    private var groupIndex: [UInt64: Int] = [:]
+    private var groupIndex: [GroupID: Int] = [:]
 
     private(set) var events = EventLog()
     private(set) var moveLog = MoveLog()
@@ -48,20 +51,20 @@ public struct ClusterModel: Sendable {
 
     public init(settings: DashboardSettings) { self.settings = settings }
 
-    func group(_ gid: UInt64) -> GroupState? {
-        gid == 0 ? controller : groupIndex[gid].map { groups[$0] }
+    func group(_ gid: GroupID) -> GroupState? {
+        gid == .controller ? controller : groupIndex[gid].map { groups[$0] }
     }
 
     /// The controller, then all groups.
     var allGroups: [GroupState] { [controller] + groups }
 
     /// The nodes of a group (0: of the controller), by id.
-    public func nodes(of gid: UInt64) -> [NodePlace] {
+    public func nodes(of gid: GroupID) -> [NodePlace] {
         (group(gid)?.nodes ?? []).map { NodePlace(gid: gid, id: $0.id, address: $0.address) }
     }
 
     /// How many members of a group vote.
-    public func voterCount(of gid: UInt64) -> Int { group(gid)?.voterCount ?? 0 }
+    public func voterCount(of gid: GroupID) -> Int { group(gid)?.voterCount ?? 0 }
 
     // MARK: - Observing
 
@@ -87,43 +90,48 @@ public struct ClusterModel: Sendable {
                 events.add(.controllerLost, .error, "the controller doesn't answer: \(error)")
             }
             configError = error
-        case .answered(let report):
+        case .answered(let next):
             if configError != nil {
                 events.add(.controllerFound, .info, "the controller answers")
                 configError = nil
                 configMissingSince = nil
             }
-            let next = report.normalized()
-            let isSameCluster = config?.clusterID == next.clusterID
+            let isSameCluster = config?.map.clusterID == next.map.clusterID
             // A node of the controller that is behind may answer.
-            if let config, isSameCluster, next.number < config.number { return }
+            if let config, isSameCluster, next.map.number < config.map.number { return }
             events.compare(config, next)
             if !isSameCluster { moveLog.forgetLive() }
-            moveLog.observe(next, after: isSameCluster ? config : nil, lastAt: configSeenAt, at: now, &events)
+            moveLog.observe(next.map, after: isSameCluster ? config?.map : nil, lastAt: configSeenAt, at: now, &events)
             config = next
             configSeenAt = now
         }
     }
 
     private mutating func observeNodes(_ nodes: [NodeObservation], at now: UInt64) {
-        var answers: [UInt64: [String: NodeObservation.Result]] = [:]
+        var answers: [GroupID: [String: NodeObservation.Result]] = [:]
         var controllers: [String] = []
         for node in nodes where answers[node.gid]?[node.address] == nil {
             answers[node.gid, default: [:]][node.address] = node.result
-            if node.gid == 0 { controllers.append(node.address) }
+            if node.gid == .controller { controllers.append(node.address) }
         }
         var next: [GroupState] = []
-        for group in config?.groups ?? [] {
-            next.append(observed(group.gid, group.addresses, answers[group.gid] ?? [:], at: now))
+        for (gid, group) in (config?.map.groups ?? [:]).sorted(by: { $0.key < $1.key }) {
+            next.append(observed(gid, Self.once(group.addresses), answers[gid] ?? [:], at: now))
         }
         controller = observed(0, controllers, answers[0] ?? [:], at: now)
         groups = next
         groupIndex = Dictionary(uniqueKeysWithValues: next.enumerated().map { ($1.gid, $0) })
     }
 
+    /// Each address once: a map may be a stranger's.
+    private static func once(_ addresses: [String]) -> [String] {
+        var seen: Set<String> = []
+        return addresses.filter { !$0.isEmpty && seen.insert($0).inserted }
+    }
+
     /// A group after this observation.
     private mutating func observed(
-        _ gid: UInt64, _ addresses: [String], _ answers: [String: NodeObservation.Result], at now: UInt64
+        _ gid: GroupID, _ addresses: [String], _ answers: [String: NodeObservation.Result], at now: UInt64
     ) -> GroupState {
         // Before its nodes have been asked, the controller is not one without a leader.
         let before = group(gid).flatMap { $0.nodes.isEmpty ? nil : $0 }
@@ -154,8 +162,8 @@ public struct ClusterModel: Sendable {
     }
 
     /// The ids at each address by the members that the leader of the highest term knows.
-    private static func memberIDs(_ answers: [String: NodeObservation.Result], of gid: UInt64) -> [String: UInt64] {
-        var leading: NodeReport?
+    private static func memberIDs(_ answers: [String: NodeObservation.Result], of gid: GroupID) -> [String: UInt64] {
+        var leading: NodeStatus?
         for case .answered(let report) in answers.values where report.gid == gid && report.role == .leader {
             // Of two in one term, which can't be, always the same.
             if let leading, (leading.term, leading.id) >= (report.term, report.id) { continue }
@@ -171,12 +179,13 @@ public struct ClusterModel: Sendable {
     /// A node's id is what its group's members say it is at its address. Its place in the config says nothing: after a
     /// change of members, the addresses of nodes 0, 2 and 3 have the places 0, 1 and 2.
     private func lie(
-        _ report: NodeReport, gid: UInt64, address: String, _ expected: UInt64?, _ owners: [UInt64: String]
+        _ report: NodeStatus, gid: GroupID, address: String, _ expected: UInt64?, _ owners: [UInt64: String]
     ) -> String? {
         let found = "node \(report.id) of \(GroupState.name(report.gid)) answers at \(address)"
         if report.gid != gid { return "\(found), not a node of \(GroupState.name(gid))" }
-        if let config, !config.clusterID.isEmpty, !report.clusterID.isEmpty, report.clusterID != config.clusterID {
-            return "\(found), but it belongs to another cluster, \(report.clusterID.clipped)"
+        let clusterID = config?.map.clusterID ?? []
+        if !clusterID.isEmpty, !report.clusterID.isEmpty, report.clusterID != clusterID {
+            return "\(found), but it belongs to another cluster, \(report.clusterID.hexadecimal.clipped)"
         }
         if let expected, expected != report.id { return "\(found), not node \(expected)" }
         if let other = owners[report.id] { return "\(found), and at \(other) too" }

@@ -1,7 +1,7 @@
-internal import Engines
+package import Engines
 
 /// What is measured.
-enum Workload: String, CaseIterable, Codable, Sendable {
+package enum Workload: String, CaseIterable, Codable, Sendable {
     /// Batches of puts over keys that exist.
     case write
     /// Entries to a log, the rows that they make, and the applied index, in one synced batch.
@@ -44,14 +44,21 @@ enum Workload: String, CaseIterable, Codable, Sendable {
 }
 
 /// One line of a result: a workload at one value size, batch and durability.
-struct Cell: Hashable, Codable, Sendable {
-    var workload: Workload
+package struct Cell: Hashable, Codable, Sendable {
+    package var workload: Workload
     var valueBytes: Int
     /// Keys in a call, where the workload has a choice.
     var batch: Int?
     var isSynced: Bool?
 
-    var description: String {
+    package init(workload: Workload, valueBytes: Int, batch: Int? = nil, isSynced: Bool? = nil) {
+        self.workload = workload
+        self.valueBytes = valueBytes
+        self.batch = batch
+        self.isSynced = isSynced
+    }
+
+    package var description: String {
         var words = [workload.rawValue, "\(valueBytes) B"]
         if let batch { words.append("batch \(batch)") }
         if let isSynced { words.append(isSynced ? "synced" : "buffered") }
@@ -60,18 +67,18 @@ struct Cell: Hashable, Codable, Sendable {
 }
 
 /// Which engine, and whether behind our protocol or called in C.
-struct SubjectName: Hashable, Codable, Sendable, CustomStringConvertible {
+package struct SubjectName: Hashable, Codable, Sendable, CustomStringConvertible {
     var engine: EngineKind
     var isRaw: Bool
 
-    var description: String { isRaw ? "\(engine)-raw" : "\(engine)" }
+    package var description: String { isRaw ? "\(engine)-raw" : "\(engine)" }
 
-    init(_ engine: EngineKind, isRaw: Bool = false) {
+    package init(_ engine: EngineKind, isRaw: Bool = false) {
         self.engine = engine
         self.isRaw = isRaw
     }
 
-    init?(_ text: String) {
+    package init?(_ text: String) {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
         guard let kind = parts.first.flatMap({ EngineKind(rawValue: String($0)) }) else { return nil }
         guard parts.count == 1 || (parts.count == 2 && parts[1] == "raw") else { return nil }
@@ -80,21 +87,23 @@ struct SubjectName: Hashable, Codable, Sendable, CustomStringConvertible {
 }
 
 /// A run: what, on which engines, how long.
-struct BenchPlan: Sendable {
-    var engines: [EngineKind] = EngineKind.durable
-    var raw = false
-    var workloads: [Workload] = Workload.usual
-    var valueSizes = [256]
-    var batches = [1, 32, 256]
+package struct BenchPlan: Sendable {
+    package var engines: [EngineKind] = EngineKind.durable
+    package var raw = false
+    package var workloads: [Workload] = Workload.usual
+    package var valueSizes = [256]
+    package var batches = [1, 32, 256]
     /// Seconds of one round.
-    var seconds = 0.5
+    package var seconds = 0.5
     var rounds = 5
-    var keys = 100_000
+    package var keys = 100_000
     /// Families of the memory workload.
-    var families = 256
+    package var families = 256
     /// Bytes of keys and values that the memory workload fills.
-    var fillBytes = 1 << 30
-    var churnSeconds = 30.0
+    package var fillBytes = 1 << 30
+    package var churnSeconds = 30.0
+
+    package init() {}
 
     enum Limits {
         /// LMDB and the log want more than a few bytes; beyond 64 KiB the disk alone is measured.
@@ -110,7 +119,7 @@ struct BenchPlan: Sendable {
     }
 
     /// Every engine and, with `raw`, its C library beside it. The memory engine has none.
-    var subjects: [SubjectName] {
+    package var subjects: [SubjectName] {
         engines.flatMap { engine in
             raw && engine != .memory
                 ? [SubjectName(engine), SubjectName(engine, isRaw: true)] : [SubjectName(engine)]
@@ -118,12 +127,12 @@ struct BenchPlan: Sendable {
     }
 
     /// Keys that are loaded at a value size.
-    func loadedKeys(_ valueBytes: Int) -> Int {
+    package func loadedKeys(_ valueBytes: Int) -> Int {
         max(1_000, min(keys, Limits.loadedBytesMax / (valueBytes + Dataset.keyBytes)))
     }
 
     /// Reads first, on data that has settled; what changes the data last.
-    func cells(_ valueBytes: Int) -> [Cell] {
+    package func cells(_ valueBytes: Int) -> [Cell] {
         let order: [Workload] = [
             .portable, .get, .getMiss, .snapshotGet, .multiGet, .scan, .export, .ingest, .transfer, .checkpoint,
             .write, .logApply, .drop, .memory,
@@ -146,7 +155,7 @@ struct BenchPlan: Sendable {
     }
 
     /// The order of a round: the engines take turns at being first, and so do an engine and its C library.
-    func order(round: Int) -> [SubjectName] {
+    package func order(round: Int) -> [SubjectName] {
         let turn = round % max(1, engines.count)
         let rotated = engines[turn...] + engines[..<turn]
         return rotated.flatMap { engine in

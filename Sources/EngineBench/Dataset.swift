@@ -10,10 +10,10 @@ enum BenchFamily {
 }
 
 /// Random numbers that every engine and its C library get alike (SplitMix64).
-struct Randomness {
+package struct Randomness {
     private var state: UInt64
 
-    init(_ seed: UInt64) { state = seed }
+    package init(_ seed: UInt64) { state = seed }
 
     mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
@@ -24,13 +24,13 @@ struct Randomness {
     }
 
     /// Below `bound`; the high product needs no division and is even enough here.
-    mutating func below(_ bound: Int) -> Int { Int(next().multipliedFullWidth(by: UInt64(bound)).high) }
+    package mutating func below(_ bound: Int) -> Int { Int(next().multipliedFullWidth(by: UInt64(bound)).high) }
 }
 
 /// Keys and values of one value size.
-struct Dataset {
+package struct Dataset {
     /// Eight bytes that all share and eight that count, so that keys have an order and a common start as real ones.
-    static let keyBytes = 16
+    package static let keyBytes = 16
     private static let start = Array("bench:k/".utf8)
     /// More values than this would only measure the processor's cache.
     private static let valuesMax = 64
@@ -52,14 +52,14 @@ struct Dataset {
     /// Bytes of one key and value.
     var recordBytes: Int { Self.keyBytes + valueBytes }
 
-    static func key(_ number: Int) -> [UInt8] {
+    package static func key(_ number: Int) -> [UInt8] {
         var key = start + [UInt8](repeating: 0, count: 8)
         set(&key, number)
         return key
     }
 
     /// Even numbers exist; odd ones lie between them.
-    static func set(_ key: inout [UInt8], _ number: Int, isMissing: Bool = false) {
+    package static func set(_ key: inout [UInt8], _ number: Int, isMissing: Bool = false) {
         putBigEndian(UInt64(number) << 1 | (isMissing ? 1 : 0), into: &key, at: 8)
     }
 

@@ -80,7 +80,7 @@ package func linkOrCopy(_ path: String, to copy: String) throws(EngineError) {
 }
 
 /// A file's length; `nil` if there is no such file.
-func fileBytes(_ path: String) -> UInt64? {
+package func fileBytes(_ path: String) -> UInt64? {
     var status = stat()
     return stat(path, &status) == 0 ? UInt64(status.st_size) : nil
 }
@@ -133,7 +133,7 @@ package func readFile(_ path: String, limit: Int) throws(EngineError) -> [UInt8]
     var failure: EngineError?
     let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
         while count < size {
-            let got = read(descriptor, UnsafeMutableRawPointer(buffer.baseAddress!) + count, size - count)
+            let got = read(descriptor, buffer.baseAddress.map { UnsafeMutableRawPointer($0) + count }, size - count)
             if got < 0, errno == EINTR { continue }
             if got <= 0 {
                 failure = got < 0 ? .io(place: "reading \(path)", errno: errno) : .corruption(place: path)
@@ -155,7 +155,7 @@ package func writeFile(_ path: String, _ bytes: [UInt8], sync: Bool = false) thr
     var failure: EngineError?
     bytes.withUnsafeBytes { buffer in
         while offset < buffer.count {
-            let wrote = Glibc.write(descriptor, buffer.baseAddress! + offset, buffer.count - offset)
+            let wrote = Glibc.write(descriptor, buffer.baseAddress.map { $0 + offset }, buffer.count - offset)
             if wrote < 0 {
                 if errno == EINTR { continue }
                 failure = ioError("writing \(path)")

@@ -58,11 +58,14 @@ public final class NodeDirectory: Sendable {
     private let lock: Int32
 
     public var identity: DirectoryIdentity { identityBox.withLock { $0 } }
-    public var stagingPath: String { "\(path)/staging" }
+    public var stagingPath: String { staging.path }
+    /// For files on their way.
+    public let staging: StagingArea
     public var enginePath: String { "\(path)/engine" }
 
     private init(path: String, identity: DirectoryIdentity, lock: Int32) {
         self.path = path
+        staging = StagingArea("\(path)/staging")
         identityBox = Mutex(identity)
         self.lock = lock
     }
@@ -321,14 +324,6 @@ public final class NodeDirectory: Sendable {
         try makeDirectories(enginePath)
         return try openEngine()
     }
-
-    /// An empty directory under `staging/`.
-    public func makeStaging(_ name: String) throws(EngineError) -> String {
-        try makeDirectories("\(stagingPath)/\(name)")
-        return "\(stagingPath)/\(name)"
-    }
-
-    public func removeStaging(_ name: String) { removeTree("\(stagingPath)/\(name)", itself: true) }
 
     /// Removes what `make` or `makeCopy` and those who filled it have made.
     public func discard() { removeTree(path, itself: false) }

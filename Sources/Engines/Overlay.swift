@@ -4,7 +4,7 @@
     ///
     /// It is written as a whole, in one transaction, so that a crash leaves all of it or nothing: a prefix of what was
     /// written in either case.
-    struct Overlay: Sendable {
+    package struct Overlay: Sendable {
         /// What becomes of a batch.
         enum Course {
             /// It waits here.
@@ -26,10 +26,12 @@
         /// About the memory that it takes.
         private var bytes = 0
 
+        package init() {}
+
         var isEmpty: Bool { families.isEmpty }
         subscript(family: FamilyID) -> RowOverlay? { families[family] }
 
-        func find(_ family: FamilyID, _ key: [UInt8]) -> RowOverlay.Found {
+        package func find(_ family: FamilyID, _ key: [UInt8]) -> RowOverlay.Found {
             guard !families.isEmpty, let rows = families[family] else { return .absent }
             return rows.find(key)
         }
@@ -59,7 +61,7 @@
         }
 
         /// Takes in a batch, or of a logged one the operations that may lag.
-        mutating func add(_ batch: WriteBatch, _ durability: Durability) {
+        package mutating func add(_ batch: WriteBatch, _ durability: Durability) {
             // A family's rows are taken out while a run of its operations goes in, not looked up for each.
             var current: (family: FamilyID, rows: RowOverlay)?
             var held: Set<FamilyID> = []
@@ -96,7 +98,7 @@
         }
 
         /// Shows every row, family by family and in order; a deleted one has no value.
-        func forEach(
+        package func forEach(
             _ body: (FamilyID, _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer?) throws(EngineError) ->
                 Void
         ) throws(EngineError) {

@@ -1,15 +1,15 @@
 /// The checksum of a record in an engine that has none of its own: CRC-32C over the key's length, key and value.
 ///
 /// It covers the key too, so that a value which lands under another key is found out.
-enum RecordCheck {
-    static let bytes = 4
+package enum RecordCheck {
+    package static let bytes = 4
 
-    static func checksum(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> UInt32 {
+    package static func checksum(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> UInt32 {
         crc32c(value, continuing: crc32c(key, continuing: UInt32(truncatingIfNeeded: key.count)))
     }
 
     /// Writes the value and, behind it, its checksum.
-    static func seal(
+    package static func seal(
         _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, into room: UnsafeMutableRawBufferPointer
     ) {
         if value.count > 0 { room.copyMemory(from: value) }
@@ -17,7 +17,8 @@ enum RecordCheck {
     }
 
     /// The value of a sealed record, or nothing if it is damaged.
-    static func open(_ key: UnsafeRawBufferPointer, _ sealed: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+    package static func open(_ key: UnsafeRawBufferPointer, _ sealed: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer?
+    {
         guard sealed.count >= bytes else { return nil }
         let value = UnsafeRawBufferPointer(rebasing: sealed[..<(sealed.count - bytes)])
         let stored = UInt32(littleEndian: sealed.loadUnaligned(fromByteOffset: value.count, as: UInt32.self))

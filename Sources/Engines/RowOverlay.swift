@@ -4,7 +4,7 @@
     /// Keys and values stay where the batches have them; a row is only their place, so that taking a batch in and
     /// writing it out allocates nothing for each row. A row that is written again leaves its old bytes behind until the
     /// overlay is written, which is soon.
-    struct RowOverlay: Sendable {
+    package struct RowOverlay: Sendable {
         /// One written or deleted key.
         struct Row: Sendable {
             /// The key's bytes behind `start`, as a number: most comparisons need no more, and no look at the key itself.
@@ -140,7 +140,7 @@
             }
         }
 
-        enum Found: Equatable { case absent, deleted, value([UInt8]) }
+        package enum Found: Equatable { case absent, deleted, value([UInt8]) }
 
         func find(_ key: [UInt8]) -> Found {
             let (position, isFound) = key.withUnsafeBytes { search($0) }

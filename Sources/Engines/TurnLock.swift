@@ -4,13 +4,13 @@ internal import Glibc
 ///
 /// Loading and reclaiming take it slice by slice. An unfair lock would let them take it again at once, past the
 /// writer that has waited for the whole slice.
-final class TurnLock: @unchecked Sendable {
+package final class TurnLock: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var next: UInt64 = 0
     private var serving: UInt64 = 0
 
-    init() {
+    package init() {
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(condition, nil)
     }
@@ -23,13 +23,13 @@ final class TurnLock: @unchecked Sendable {
     }
 
     /// Turns that have been asked for so far.
-    var asked: UInt64 {
+    package var asked: UInt64 {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return next
     }
 
-    func withTurn<Result>(_ body: () throws(EngineError) -> Result) throws(EngineError) -> Result {
+    package func withTurn<Result>(_ body: () throws(EngineError) -> Result) throws(EngineError) -> Result {
         pthread_mutex_lock(mutex)
         let ticket = next
         next += 1

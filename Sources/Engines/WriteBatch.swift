@@ -154,7 +154,7 @@ public struct WriteBatch: Sendable {
 
     /// The bytes for somebody who keeps them: as they are, or, where they lie in much more room than they need, a copy.
     /// A batch that is filled over and over has the room of its largest filling, and would lose it each time.
-    var keepableBytes: [UInt8] {
+    package var keepableBytes: [UInt8] {
         bytes.capacity <= 2 * bytes.count + 64 ? bytes : bytes.withUnsafeBufferPointer { Array($0) }
     }
 

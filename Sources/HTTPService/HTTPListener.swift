@@ -1,10 +1,10 @@
 internal import HTTPTypes
 internal import HummingbirdCore
+public import Keyspace
 public import Logging
 internal import NIOCore
 internal import NIOPosix
 internal import Synchronization
-public import Wire
 
 /// An HTTP/1.1 server on one address. Whoever needs TLS puts a proxy before it.
 public final class HTTPListener: Sendable {

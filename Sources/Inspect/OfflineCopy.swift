@@ -72,11 +72,11 @@ public enum OfflineCopy {
         let families = try from.families()
         var copied = Progress(familiesTotal: families.count)
         for family in families {
-            let staging = try target.makeStaging("family")
+            let staging = try target.staging.make("family")
             let manifest = try from.export(family, from: view, format: ChunkFormat.portable, to: staging)
             try to.createFamily(family)
             try to.ingest(manifest, from: staging, into: family)
-            target.removeStaging("family")
+            target.staging.remove(staging)
             let check = try to.snapshot()
             defer { check.close() }
             let hash = try check.contentHash(of: family)

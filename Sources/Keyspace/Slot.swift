@@ -9,22 +9,22 @@ public enum Slot {
     }
 
     /// The shard of a key, 0..<shardCount.
-    public static func shard(of key: some Collection<UInt8>, shardCount: Int) -> Int {
-        of(key) * shardCount / Limits.slotCount
+    public static func shard(of key: some Collection<UInt8>, shardCount: Int) -> ShardID {
+        ShardID(clamping: of(key) * shardCount / Limits.slotCount)
     }
 
     /// The same for bytes in place: checks of whole shards ask for each key.
-    public static func shard(of key: UnsafeRawBufferPointer, shardCount: Int) -> Int {
+    public static func shard(of key: UnsafeRawBufferPointer, shardCount: Int) -> ShardID {
         let hashed = hashedPart(key)
         var crc: UInt16 = 0
         table.withUnsafeBufferPointer { table in
             for byte in hashed { crc = (crc << 8) ^ table[Int(UInt8(crc >> 8) ^ byte)] }
         }
-        return Int(crc) % Limits.slotCount * shardCount / Limits.slotCount
+        return ShardID(clamping: Int(crc) % Limits.slotCount * shardCount / Limits.slotCount)
     }
 
     /// The part between the first `{` and the next `}` if that is not empty, else the whole key.
-    static func hashedPart<Key: Collection<UInt8>>(_ key: Key) -> Key.SubSequence {
+    package static func hashedPart<Key: Collection<UInt8>>(_ key: Key) -> Key.SubSequence {
         guard let open = key.firstIndex(of: UInt8(ascii: "{")) else { return key[...] }
         let start = key.index(after: open)
         guard let close = key[start...].firstIndex(of: UInt8(ascii: "}")), close > start else { return key[...] }
@@ -32,7 +32,7 @@ public enum Slot {
     }
 
     /// CRC16/XMODEM: polynomial 0x1021, initial value 0, not reflected.
-    static func crc16(_ bytes: some Collection<UInt8>) -> UInt16 {
+    package static func crc16(_ bytes: some Collection<UInt8>) -> UInt16 {
         var crc: UInt16 = 0
         for byte in bytes {
             crc = (crc << 8) ^ table[Int(UInt8(crc >> 8) ^ byte)]

@@ -121,7 +121,7 @@ extension ReplicaHost {
                 try write(requests, &storage)
             } catch {
                 // An fsync that failed once may have lost anything since the last that succeeded: stop, say so.
-                published.withLock { $0.condition = error.description }
+                published.withLock { $0.condition = error }
                 writes.close()
                 inbox.close()
                 dismissWaiters()
@@ -183,7 +183,7 @@ extension ReplicaHost {
                 guard case .noSpace(let place) = error, !waiters.withLock({ $0.isStopped }) else { throw error }
                 if !wasFull {
                     observe(.noSpace(place))
-                    published.withLock { $0.condition = error.description }
+                    published.withLock { $0.condition = error }
                 }
                 wasFull = true
                 usleep(200_000)
@@ -211,7 +211,7 @@ extension ReplicaHost {
 
     func runChores() {
         var batch: [Chore] = []
-        var complaint: String?
+        var complaint: EngineError?
         while chores.take(into: &batch, until: nil) {
             for chore in batch {
                 do throws(EngineError) {
@@ -223,8 +223,8 @@ extension ReplicaHost {
                     }
                 } catch {
                     if case .closed = error { return }
-                    complaint = error.description
-                    published.withLock { $0.condition = error.description }
+                    complaint = error
+                    published.withLock { $0.condition = error }
                 }
             }
         }
@@ -295,7 +295,7 @@ extension ReplicaHost {
     public func export(
         _ family: FamilyID, from snapshot: any ReadSnapshot, formats: [String], to directory: String
     ) throws(EngineError) -> FamilyManifest {
-        try makeDirectory(directory)
+        try makeDirectories(directory)
         let format = engine.capabilities.format(for: formats)
         return try engine.export(family, from: snapshot, format: format, to: directory)
     }
@@ -357,37 +357,9 @@ extension ReplicaHost {
     /// Families that were loaded and are not needed after all.
     public func discard(_ families: [FamilyID]) { chores.post(.drop(families)) }
 
+    /// For files on their way to and from this replica.
+    public var staging: StagingArea { configuration.staging }
+
     /// Forms in which this replica takes families.
     public var formats: [String] { engine.capabilities.formats }
-
-    /// A new, empty directory for files on their way.
-    public func makeStaging(_ kind: String) throws(EngineError) -> String { try makeStagingDirectory(kind) }
-
-    public func removeStaging(_ path: String) { removeTree(path) }
-
-    private func makeStagingDirectory(_ kind: String) throws(EngineError) -> String {
-        let serial = stagingSerial.add(1, ordering: .relaxed).newValue
-        let path = "\(configuration.stagingDirectory)/\(kind)-\(serial)"
-        try makeDirectory(path)
-        return path
-    }
-}
-
-func makeDirectory(_ path: String) throws(EngineError) {
-    if mkdir(path, 0o700) != 0, errno != EEXIST { throw .io(place: "creating \(path)", errno: errno) }
-}
-
-/// Removes a directory with everything in it; what can't be removed stays for the sweep at the next start.
-func removeTree(_ path: String) {
-    guard let directory = opendir(path) else { return }
-    while let entry = readdir(directory) {
-        let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
-            String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-        }
-        if name == "." || name == ".." { continue }
-        let child = "\(path)/\(name)"
-        if unlink(child) != 0 { removeTree(child) }
-    }
-    closedir(directory)
-    rmdir(path)
 }

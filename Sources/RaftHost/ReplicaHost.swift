@@ -68,7 +68,7 @@ public struct ReplicaStatus: Sendable {
     public var snapshotsInstalled: UInt64 = 0
     public var snapshotsSent: UInt64 = 0
     /// Why the replica doesn't work, if it doesn't.
-    public var condition: String?
+    public var condition: EngineError?
     public var hasCommittedInTerm = false
     /// A committed entry can't be applied before this is staged here.
     public var waitsFor: String?
@@ -91,11 +91,11 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         /// Proposals and reads that may wait in the host; beyond that the answer is "busy".
         public var pendingRequestsMax = 65_536
         /// Where snapshots are put together.
-        public var stagingDirectory: String
+        public var staging: StagingArea
         /// Families made ahead of need.
         public var spareFamilies = 16
 
-        public init(stagingDirectory: String) { self.stagingDirectory = stagingDirectory }
+        public init(staging: StagingArea) { self.staging = staging }
     }
 
     enum Input: Sendable {
@@ -138,7 +138,6 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
     let waiters = Mutex<WaiterTable>(WaiterTable())
     let published: Mutex<ReplicaStatus>
     let threads = Mutex<[HostThread]>([])
-    let stagingSerial = Atomic<UInt64>(0)
     /// The last snapshot that was made for each member.
     let exported = Mutex<[ReplicaID: LogPosition]>([:])
 
@@ -267,7 +266,7 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         }
     }
 
-    func publish(_ driver: ReplicaDriver, condition: String?, sent: UInt64) {
+    func publish(_ driver: ReplicaDriver, condition: EngineError?, sent: UInt64) {
         let core = driver.core
         var matches: [ReplicaID: LogIndex] = [:]
         if core.isLeader {

@@ -1,3 +1,4 @@
+internal import Bytes
 public import Engines
 
 /// A batch under construction, and the state that it will make: the engine's snapshot overlaid with the
@@ -218,17 +219,4 @@ public struct ApplyContext {
     ) throws(EngineError) -> [(key: [UInt8], value: [UInt8])] {
         try storage.scan(family, lower: lower, upper: upper, limit: limit)
     }
-}
-
-/// The first key after every key that begins with `prefix`; `nil` if there is none.
-public func successor(ofPrefix prefix: [UInt8]) -> [UInt8]? {
-    var bytes = prefix
-    while let last = bytes.last {
-        if last < 0xff {
-            bytes[bytes.count - 1] = last + 1
-            return bytes
-        }
-        bytes.removeLast()
-    }
-    return nil
 }

@@ -1,3 +1,4 @@
+public import Bytes
 public import Engines
 
 /// The first membership of a group, agreed before its first election.

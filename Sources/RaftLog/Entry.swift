@@ -1,3 +1,5 @@
+public import Bytes
+
 /// One command in the replicated log.
 public struct Entry: Sendable, Equatable {
     public enum Kind: UInt8, Sendable {

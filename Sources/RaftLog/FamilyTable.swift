@@ -1,3 +1,4 @@
+internal import Bytes
 public import Engines
 internal import Synchronization
 
@@ -148,7 +149,7 @@ public final class FamilyTable: Sendable {
 
     /// Removes every family that nothing maps: what a crash left between creating and mapping, or between
     /// unmapping and dropping. Only while opening.
-    func sweep(mapped: Set<FamilyID>) throws(EngineError) {
+    package func sweep(mapped: Set<FamilyID>) throws(EngineError) {
         for family in try engine.families() where family != Self.node && !mapped.contains(family) {
             try engine.dropFamily(family)
         }

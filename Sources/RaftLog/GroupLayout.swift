@@ -1,3 +1,4 @@
+public import Bytes
 public import Engines
 
 /// Where a group's rows lie in the engine (docs/formats.md, "Group").
@@ -16,8 +17,8 @@ public struct GroupLayout: Sendable, Equatable {
     }
 
     // Local rows.
-    static let hardStateKey: [UInt8] = [0x01]
-    static let baseKey: [UInt8] = [0x02]
+    package static let hardStateKey: [UInt8] = [0x01]
+    package static let baseKey: [UInt8] = [0x02]
     static let bootstrapKey: [UInt8] = [0x03]
     /// Name -> a family that was loaded here and that an entry may map.
     static let stagedPrefix: UInt8 = 0x04
@@ -35,11 +36,11 @@ public struct GroupLayout: Sendable, Equatable {
 
     static func familyKey(_ name: String) -> [UInt8] { [familyPrefix] + Array(name.utf8) }
     static func stagedKey(_ name: String) -> [UInt8] { [stagedPrefix] + Array(name.utf8) }
-    static func logKey(_ index: LogIndex) -> [UInt8] { bigEndianBytes(index) }
+    package static func logKey(_ index: LogIndex) -> [UInt8] { bigEndianBytes(index) }
 
     /// An entry as a row of the log family. The checksum covers group and index too, so that a record which
     /// lands in another's place is found out.
-    func logValue(_ entry: Entry) -> [UInt8] {
+    package func logValue(_ entry: Entry) -> [UInt8] {
         var writer = ByteWriter(reserving: entry.payload.count + 32)
         writer.fixed32(0)
         writer.varint(entry.term)
@@ -94,7 +95,7 @@ public struct GroupLayout: Sendable, Equatable {
         return entries
     }
 
-    func decode(_ index: LogIndex, _ value: [UInt8]) throws(EngineError) -> Entry {
+    package func decode(_ index: LogIndex, _ value: [UInt8]) throws(EngineError) -> Entry {
         var result: Result<Entry, EngineError> = .failure(.closed)
         value.withUnsafeBytes { buffer in
             do throws(EngineError) { result = .success(try entry(index: index, value: buffer)) } catch {

@@ -1,3 +1,4 @@
+public import Bytes
 public import Engines
 
 /// A stopped replica of a group that has lost its quorum for good, and how it goes on alone. Pure.

@@ -1,3 +1,4 @@
+public import Bytes
 public import Engines
 
 /// One piece of work for a replica's disk, in the order in which the driver issued it.
@@ -389,6 +390,18 @@ public struct RestoredState: Sendable {
     public var unapplied: [Entry]
     public var applied: LogPosition
     public var membership: Membership
+
+    package init(
+        hardState: HardState, base: LogPosition, stored: [LogPosition], unapplied: [Entry], applied: LogPosition,
+        membership: Membership
+    ) {
+        self.hardState = hardState
+        self.base = base
+        self.stored = stored
+        self.unapplied = unapplied
+        self.applied = applied
+        self.membership = membership
+    }
 }
 
 /// What the driver hears of a request that has been written.
@@ -398,4 +411,11 @@ public struct WriteCompletion: Sendable {
     public var membership: Membership?
     /// The entry after `applied` can't be applied: this isn't staged here.
     public var waitsFor: String?
+
+    package init(serial: UInt64, applied: LogPosition? = nil, membership: Membership? = nil, waitsFor: String? = nil) {
+        self.serial = serial
+        self.applied = applied
+        self.membership = membership
+        self.waitsFor = waitsFor
+    }
 }

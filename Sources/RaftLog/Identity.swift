@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// A position in the log; the first entry has index 1.
 public typealias LogIndex = UInt64
 /// A Raft term; 0 is before the first election.

@@ -1,3 +1,4 @@
+internal import Bytes
 public import Engines
 
 /// A row of the log family as it lies there, verified and not copied.

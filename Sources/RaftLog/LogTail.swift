@@ -4,25 +4,25 @@ internal import DequeModule
 ///
 /// Entries that are not yet applied are always here; older ones may have been let go and are read from the
 /// engine when a slow follower needs them.
-struct LogTail: Sendable {
+package struct LogTail: Sendable {
     /// The last compacted position; everything above it is on disk or in `entries`.
-    private(set) var base: LogPosition
+    package private(set) var base: LogPosition
     /// Terms as runs: index `first` and all after it, up to the next run, have this term.
     private var runs: [(first: LogIndex, term: Term)] = []
     private var entries: Deque<Entry> = []
-    private(set) var bytes = 0
-    private(set) var last: LogPosition
+    package private(set) var bytes = 0
+    package private(set) var last: LogPosition
 
-    init(base: LogPosition) {
+    package init(base: LogPosition) {
         self.base = base
         self.last = base
     }
 
     /// The lowest index that is held in memory, or one past the end.
-    var firstInMemory: LogIndex { last.index + 1 - LogIndex(entries.count) }
+    package var firstInMemory: LogIndex { last.index + 1 - LogIndex(entries.count) }
 
     /// The term at `index`, or `nil` if it is compacted or past the end.
-    func term(at index: LogIndex) -> Term? {
+    package func term(at index: LogIndex) -> Term? {
         if index == base.index { return base.term }
         guard index > base.index, index <= last.index else { return nil }
         // Runs are few (one per election), and the newest is asked for most.
@@ -30,7 +30,7 @@ struct LogTail: Sendable {
     }
 
     /// The newest position at or before `index` whose term is at most `term`: where a conflict search goes on.
-    func newestPosition(atMost index: LogIndex, term: Term) -> LogPosition {
+    package func newestPosition(atMost index: LogIndex, term: Term) -> LogPosition {
         var candidate = min(index, last.index)
         while candidate > base.index {
             guard let run = runs.last(where: { $0.first <= candidate }) else { break }
@@ -40,7 +40,7 @@ struct LogTail: Sendable {
         return base
     }
 
-    mutating func append(_ entry: Entry) {
+    package mutating func append(_ entry: Entry) {
         precondition(entry.index == last.index + 1, "log gap: \(entry.index) after \(last.index)")
         precondition(entry.term >= last.term, "log term goes back: \(entry.term) after \(last)")
         noteTerm(entry.term, at: entry.index)
@@ -61,7 +61,7 @@ struct LogTail: Sendable {
     }
 
     /// Removes every entry after `index`.
-    mutating func truncate(after index: LogIndex) {
+    package mutating func truncate(after index: LogIndex) {
         precondition(index >= base.index, "truncation at \(index) below the base \(base)")
         while let entry = entries.last, entry.index > index {
             bytes -= entry.size
@@ -74,7 +74,7 @@ struct LogTail: Sendable {
     }
 
     /// Entries `lower...upper` that fit into `bytesMax` (at least one), or `nil` if memory no longer has them.
-    func entries(from lower: LogIndex, through upper: LogIndex, bytesMax: Int) -> [Entry]? {
+    package func entries(from lower: LogIndex, through upper: LogIndex, bytesMax: Int) -> [Entry]? {
         guard lower >= firstInMemory else { return nil }
         guard lower <= upper, upper <= last.index else { return [] }
         let offset = Int(lower - firstInMemory)
@@ -90,7 +90,7 @@ struct LogTail: Sendable {
     }
 
     /// Lets go of entries in memory up to `index`, oldest first, while more than `bytesMax` are held.
-    mutating func evict(through index: LogIndex, bytesMax: Int) {
+    package mutating func evict(through index: LogIndex, bytesMax: Int) {
         while bytes > bytesMax, let entry = entries.first, entry.index <= index {
             bytes -= entry.size
             entries.removeFirst()
@@ -98,7 +98,7 @@ struct LogTail: Sendable {
     }
 
     /// Forgets everything up to `index`, which is applied and no longer needed.
-    mutating func compact(through index: LogIndex) {
+    package mutating func compact(through index: LogIndex) {
         guard index > base.index, let term = term(at: index) else { return }
         base = LogPosition(index: index, term: term)
         while let entry = entries.first, entry.index <= index {
@@ -110,7 +110,7 @@ struct LogTail: Sendable {
     }
 
     /// Replaces the whole log by a snapshot's position.
-    mutating func reset(to position: LogPosition) {
+    package mutating func reset(to position: LogPosition) {
         self = LogTail(base: position)
     }
 }

@@ -1,3 +1,5 @@
+public import Bytes
+
 /// One replica as its group knows it.
 public struct Member: Sendable, Hashable {
     public enum Standing: UInt8, Sendable {

@@ -1,3 +1,5 @@
+public import Bytes
+
 /// What replicas of a group say to each other.
 public struct Message: Sendable, Equatable {
     public enum Body: Sendable, Equatable {

@@ -4,8 +4,8 @@ internal import DequeModule
 ///
 ///     probe ──(answer)──> replicate ──(rejection, loss)──> probe
 ///       └──(log compacted)──> snapshot ──(installed)──> replicate
-struct Progress: Sendable {
-    enum State: Sendable, Equatable {
+package struct Progress: Sendable {
+    package enum State: Sendable, Equatable {
         /// One message at a time, until the follower's log is located.
         case probe
         /// Optimistic: the next message goes out before the previous is answered.
@@ -14,9 +14,9 @@ struct Progress: Sendable {
         case snapshot(index: LogIndex)
     }
 
-    var state: State = .probe
+    package var state: State = .probe
     /// On the follower's disk, and equal to the leader's log.
-    var match: LogIndex = 0
+    package var match: LogIndex = 0
     /// The next entry to send.
     var next: LogIndex
     /// A probe is on its way.
@@ -31,11 +31,11 @@ struct Progress: Sendable {
     private(set) var inflight: Deque<(last: LogIndex, bytes: Int)> = []
     private(set) var inflightBytes = 0
     /// The newest commit index that it was told.
-    var announcedCommit: LogIndex = 0
+    package var announcedCommit: LogIndex = 0
     /// `match` at the last heartbeat: unchanged for a whole interval means that an append was lost.
     var matchAtHeartbeat: LogIndex = 0
 
-    init(next: LogIndex) { self.next = next }
+    package init(next: LogIndex) { self.next = next }
 
     mutating func sent(through last: LogIndex, bytes: Int) {
         inflight.append((last, bytes))

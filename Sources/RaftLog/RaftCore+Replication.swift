@@ -18,7 +18,7 @@ extension RaftCore {
     /// A refusal as an error.
     public struct RefusalError: Error, Sendable, Equatable {
         public let refusal: Refusal
-        init(_ refusal: Refusal) { self.refusal = refusal }
+        package init(_ refusal: Refusal) { self.refusal = refusal }
     }
 
     @discardableResult

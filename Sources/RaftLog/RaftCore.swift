@@ -57,7 +57,7 @@ public struct RaftCore: Sendable {
 
     // Time.
     var now: Milliseconds
-    var electionDeadline: Milliseconds = 0
+    package var electionDeadline: Milliseconds = 0
     var heartbeatDeadline: Milliseconds = 0
     var quorumDeadline: Milliseconds = 0
     var leaderHeardAt: Milliseconds?
@@ -68,12 +68,12 @@ public struct RaftCore: Sendable {
     var takesOverWhenApplied = false
 
     // Leadership.
-    var progress: [ReplicaID: Progress] = [:]
+    package var progress: [ReplicaID: Progress] = [:]
     /// Where this leader's term begins; reads and membership changes wait until it is committed.
     var openingIndex: LogIndex = 0
     var transferTarget: ReplicaID?
     var transferDeadline: Milliseconds = 0
-    var readRound: UInt64 = 0
+    package var readRound: UInt64 = 0
     var reads: [PendingRead] = []
     var unappliedBytes = 0
 
@@ -81,7 +81,7 @@ public struct RaftCore: Sendable {
     var isBlocked = false
 
     /// Indexes of membership entries that are in the log and not applied.
-    var unappliedMemberships: [LogIndex] = []
+    package var unappliedMemberships: [LogIndex] = []
 
     // What has happened since the driver last looked.
     var firstUnsaved: LogIndex?

@@ -1,3 +1,4 @@
+internal import Bytes
 public import Engines
 
 /// A family that was loaded beside the log, waiting for an entry that maps it.

@@ -1,128 +1,7 @@
+internal import Bytes
 public import Engines
-internal import Keyspace
+public import Keyspace
 public import RaftLog
-
-/// What the controller's log carries.
-public enum ControllerCommand: Sendable, Equatable {
-    /// By the first leader, once.
-    case initialize(shardCount: Int, clusterID: [UInt8])
-    case join([UInt64: [String]])
-    case leave([UInt64])
-    case move(shard: Int, to: UInt64)
-    case report(shard: Int, epoch: UInt64, event: MoveEvent)
-    /// A group's members have changed, at this index of its log, and with them where clients find it.
-    case relocate(UInt64, [String], membershipIndex: UInt64)
-    /// Moves are to wait for so many milliseconds.
-    case hold(id: [UInt8], holder: String, lasts: Milliseconds)
-    case prolong(id: [UInt8], lasts: Milliseconds)
-    case release(id: [UInt8])
-    /// Lets log time pass, so that a hold whose holder is gone ends.
-    case passTime
-
-    /// What a group says of a move.
-    public enum MoveEvent: UInt8, Sendable {
-        case activated = 1
-        case rejected = 2
-        /// The source is done: collected after an activation, or serving again after a rejection.
-        case collected = 3
-    }
-
-    /// The command with the id under which a retry is recognised.
-    public func encoded(requestID: [UInt8]) -> [UInt8] {
-        var writer = ByteWriter()
-        writer.blob(requestID)
-        switch self {
-        case .initialize(let shardCount, let clusterID):
-            writer.byte(1)
-            writer.varint(shardCount)
-            writer.blob(clusterID)
-        case .join(let groups):
-            writer.byte(2)
-            writer.varint(groups.count)
-            for (gid, addresses) in groups.sorted(by: { $0.key < $1.key }) {
-                writer.varint(gid)
-                writer.varint(addresses.count)
-                for address in addresses { writer.string(address) }
-            }
-        case .leave(let gids):
-            writer.byte(3)
-            writer.varint(gids.count)
-            for gid in gids { writer.varint(gid) }
-        case .move(let shard, let gid):
-            writer.byte(4)
-            writer.varint(shard)
-            writer.varint(gid)
-        case .report(let shard, let epoch, let event):
-            writer.byte(5)
-            writer.varint(shard)
-            writer.varint(epoch)
-            writer.byte(event.rawValue)
-        case .relocate(let gid, let addresses, let index):
-            writer.byte(6)
-            writer.varint(gid)
-            writer.varint(index)
-            writer.varint(addresses.count)
-            for address in addresses { writer.string(address) }
-        case .hold(let id, let holder, let lasts):
-            writer.byte(7)
-            writer.blob(id)
-            writer.string(holder)
-            writer.varint(lasts)
-        case .prolong(let id, let lasts):
-            writer.byte(8)
-            writer.blob(id)
-            writer.varint(lasts)
-        case .release(let id):
-            writer.byte(9)
-            writer.blob(id)
-        case .passTime: writer.byte(10)
-        }
-        return writer.bytes
-    }
-
-    /// Reads what `encoded` writes.
-    public static func decode(_ bytes: [UInt8]) throws(CodingError) -> (requestID: [UInt8], command: ControllerCommand)
-    {
-        var reader = ByteReader(bytes, place: "controller command")
-        let requestID = try reader.blob()
-        let command: ControllerCommand
-        switch try reader.byte() {
-        case 1: command = .initialize(shardCount: Int(clamping: try reader.varint()), clusterID: try reader.blob())
-        case 2:
-            var groups: [UInt64: [String]] = [:]
-            for _ in 0..<(try reader.count()) {
-                let gid = try reader.varint()
-                var addresses: [String] = []
-                for _ in 0..<(try reader.count()) { addresses.append(try reader.string()) }
-                groups[gid] = addresses
-            }
-            command = .join(groups)
-        case 3:
-            var gids: [UInt64] = []
-            for _ in 0..<(try reader.count()) { gids.append(try reader.varint()) }
-            command = .leave(gids)
-        case 4: command = .move(shard: Int(clamping: try reader.varint()), to: try reader.varint())
-        case 5:
-            let (shard, epoch) = (Int(clamping: try reader.varint()), try reader.varint())
-            guard let event = MoveEvent(rawValue: try reader.byte()) else { throw CodingError("controller command") }
-            command = .report(shard: shard, epoch: epoch, event: event)
-        case 6:
-            let (gid, index) = (try reader.varint(), try reader.varint())
-            var addresses: [String] = []
-            for _ in 0..<(try reader.count()) { addresses.append(try reader.string()) }
-            command = .relocate(gid, addresses, membershipIndex: index)
-        case 7:
-            let (id, holder) = (try reader.blob(), try reader.string())
-            command = .hold(id: id, holder: holder, lasts: try reader.varint())
-        case 8: command = .prolong(id: try reader.blob(), lasts: try reader.varint())
-        case 9: command = .release(id: try reader.blob())
-        case 10: command = .passTime
-        default: throw CodingError("controller command")
-        }
-        try reader.finish()
-        return (requestID, command)
-    }
-}
 
 /// Why the controller changed nothing. The sentence names the thing and the remedy.
 public struct ControllerRefusal: Error, Sendable, Equatable, CustomStringConvertible {
@@ -155,10 +34,10 @@ public struct ControllerMachine: StateMachine {
     /// Every version of the map, by number.
     public static let configsFamily = "configs"
     static let currentKey = Array("current".utf8)
-    static let requestPrefix = Array("request/".utf8)
+    package static let requestPrefix = Array("request/".utf8)
     static let requestOrderPrefix = Array("order/".utf8)
     /// Requests whose answers are kept.
-    static let requestsKept: UInt64 = 1024
+    package static let requestsKept: UInt64 = 1024
 
     /// The newest map; `nil` until the first leader has initialised it.
     public private(set) var map: ShardMap?
@@ -217,6 +96,9 @@ public struct ControllerMachine: StateMachine {
         guard next.map != map else { return next.map }
         var changed = next.map
         changed.number = (map?.number).map { $0 + 1 } ?? 0
+        precondition(
+            map == nil || (map?.shardCount == changed.shardCount && map?.clusterID == changed.clusterID),
+            "map \(changed.number) would be another cluster's: \(changed.shardCount) shards")
         let family: FamilyID
         if let mapped = context.families[Self.configsFamily] {
             family = mapped
@@ -315,124 +197,5 @@ public struct ControllerMachine: StateMachine {
         do throws(CodingError) { return try ShardMap(encoded: row) } catch {
             throw .corruption(place: "controller: \(error.place)")
         }
-    }
-}
-
-extension ShardMap {
-    mutating func join(_ joining: [UInt64: [String]], isHeld: Bool) throws(ControllerRefusal) {
-        guard !joining.isEmpty else { throw ControllerRefusal(.invalid, "join names no group") }
-        for (gid, addresses) in joining.sorted(by: { $0.key < $1.key }) {
-            guard gid != 0 else { throw ControllerRefusal(.invalid, "gid 0 means \"no group\"; choose another") }
-            guard !addresses.isEmpty, addresses.allSatisfy({ !$0.isEmpty }) else {
-                throw ControllerRefusal(.invalid, "group \(gid) names no address; give GID=HOST:PORT,…")
-            }
-            guard Set(addresses).count == addresses.count else {
-                throw ControllerRefusal(.invalid, "group \(gid) names an address twice")
-            }
-            for (other, theirs) in joining.merging(groups.mapValues(\.addresses), uniquingKeysWith: { mine, _ in mine })
-                .sorted(by: { $0.key < $1.key }) where other != gid
-            {
-                if let shared = addresses.first(where: theirs.contains) {
-                    throw ControllerRefusal(
-                        .precondition, "group \(gid) shares the address \(shared) with group \(other)")
-                }
-            }
-            if let present = groups[gid], Set(present.addresses) != Set(addresses) {
-                throw ControllerRefusal(
-                    .precondition,
-                    "group \(gid) has joined already with \(present.addresses.joined(separator: ",")); "
-                        + "change its nodes with `group member`")
-            }
-        }
-        let before = self
-        for (gid, addresses) in joining {
-            if groups[gid] == nil { groups[gid] = Group(addresses: addresses) } else { groups[gid]?.isLeaving = false }
-        }
-        if groups != before.groups { balance(isHeld: isHeld) }
-    }
-
-    mutating func relocate(
-        _ gid: UInt64, _ addresses: [String], membershipIndex: UInt64
-    ) throws(ControllerRefusal) {
-        guard var group = groups[gid] else {
-            throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
-        }
-        // A leader that was deposed meanwhile may come late.
-        guard membershipIndex > group.membershipIndex, !addresses.isEmpty else { return }
-        for (other, theirs) in groups.sorted(by: { $0.key < $1.key }) where other != gid {
-            if let shared = addresses.first(where: theirs.addresses.contains) {
-                throw ControllerRefusal(
-                    .precondition, "group \(gid) shares the address \(shared) with group \(other)")
-            }
-        }
-        group.addresses = addresses
-        group.membershipIndex = membershipIndex
-        groups[gid] = group
-    }
-
-    mutating func leave(_ gids: [UInt64], isHeld: Bool) throws(ControllerRefusal) {
-        guard !gids.isEmpty else { throw ControllerRefusal(.invalid, "leave names no group") }
-        for gid in gids where groups[gid] == nil {
-            throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
-        }
-        for gid in gids { groups[gid]?.isLeaving = true }
-        if openGroups.isEmpty, shards.contains(where: { $0.gid != 0 }) {
-            throw ControllerRefusal(
-                .precondition, "group \(gids[0]) is the last one and holds data; join another group first")
-        }
-        balance(isHeld: isHeld)
-        removeEmptiedGroups()
-    }
-
-    /// Spreads the shards, or leaves that for the end of the hold.
-    private mutating func balance(isHeld: Bool) {
-        if isHeld { isBalancePending = true } else { rebalance() }
-    }
-
-    mutating func move(_ shard: Int, to gid: UInt64) throws(ControllerRefusal) {
-        guard shards.indices.contains(shard) else {
-            throw ControllerRefusal(
-                .invalid, "shard \(shard) is out of range; there are shards 0 to \(shards.count - 1)")
-        }
-        guard let group = groups[gid] else {
-            throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
-        }
-        if group.isLeaving { throw ControllerRefusal(.precondition, "group \(gid) is leaving") }
-        let row = shards[shard]
-        if destination(shard) == gid { return }
-        if let move = row.move {
-            throw ControllerRefusal(
-                .busy, "shard \(shard) is on its way from group \(move.from) to group \(move.to); try again later")
-        }
-        send(shard, to: gid)
-    }
-
-    mutating func report(
-        _ shard: Int, epoch: UInt64, _ event: ControllerCommand.MoveEvent, isHeld: Bool
-    ) {
-        // A report about anything but the move in progress is old news.
-        guard shards.indices.contains(shard), var move = shards[shard].move, move.epoch == epoch else { return }
-        switch (event, move.phase) {
-        case (.activated, .moving):
-            move.phase = .collecting
-            shards[shard] = Row(gid: move.to, epoch: epoch, move: move)
-        case (.rejected, .moving):
-            move.phase = .rejected
-            shards[shard].move = move
-        case (.collected, .collecting): shards[shard].move = nil
-        case (.collected, .rejected):
-            // The epoch is used up: a next move must have a higher one.
-            shards[shard] = Row(gid: move.from, epoch: epoch)
-        default: return
-        }
-        guard shards[shard].move == nil else { return }
-        // While moves are held the next ones wait, and only what is under way ends.
-        if isHeld { removeEmptiedGroups() } else { settle() }
-    }
-
-    /// Starts what waited for others to arrive.
-    mutating func settle() {
-        if isBalancePending { rebalance() } else { placeOrphans() }
-        removeEmptiedGroups()
     }
 }

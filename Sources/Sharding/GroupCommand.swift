@@ -1,44 +1,7 @@
+public import Bytes
 public import Engines
+public import Keyspace
 public import RaftLog
-
-/// A write to one key.
-public enum KeyOperation: Sendable, Equatable {
-    case put(value: [UInt8])
-    case append(value: [UInt8])
-    case delete
-    /// `expected` nil: only if the key is absent. `value` nil: delete.
-    case compareAndSet(expected: [UInt8]?, value: [UInt8]?)
-}
-
-/// Whose write it is, so that a retry executes once.
-public struct SessionStamp: Sendable, Equatable {
-    /// 16 random bytes.
-    public var token: [UInt8]
-    /// The session's end, in log time.
-    public var end: Milliseconds
-    /// The number of this write in the session.
-    public var sequence: UInt64
-    /// Answers below this one are no longer needed.
-    public var lowestUnanswered: UInt64
-
-    public init(token: [UInt8], end: Milliseconds, sequence: UInt64, lowestUnanswered: UInt64) {
-        self.token = token
-        self.end = end
-        self.sequence = sequence
-        self.lowestUnanswered = lowestUnanswered
-    }
-}
-
-/// A shard under an epoch: the key of every step of a move.
-public struct ShardEpoch: Sendable, Hashable {
-    public var shard: Int
-    public var epoch: UInt64
-
-    public init(shard: Int, epoch: UInt64) {
-        self.shard = shard
-        self.epoch = epoch
-    }
-}
 
 /// The fingerprints of a shard: user records and session rows apart.
 public struct ShardHashes: Sendable, Equatable {
@@ -109,7 +72,7 @@ public enum GroupCommand: Sendable, Equatable {
     /// The controller has given this group a shard that nobody had before.
     case adopt(ShardEpoch, shardCount: Int)
     /// Source: no more writes to the shard; it goes to group `to`.
-    case freeze(ShardEpoch, to: UInt64)
+    case freeze(ShardEpoch, to: GroupID)
     /// Source: the target has rejected the move.
     case unfreeze(ShardEpoch)
     /// Source: the target has activated; remove the copy.
@@ -124,17 +87,14 @@ public enum GroupCommand: Sendable, Equatable {
     /// A write that needs more room than it frees.
     public var addsData: Bool {
         guard case .write(_, let operation, _) = self else { return false }
-        return switch operation {
-        case .put, .append, .compareAndSet(_, _?): true
-        case .delete, .compareAndSet(_, nil): false
-        }
+        return operation.addsData
     }
 
     public var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 64)
         func epoch(_ tag: UInt8, _ value: ShardEpoch) {
             writer.byte(tag)
-            writer.varint(value.shard)
+            writer.varint(value.shard.index)
             writer.varint(value.epoch)
         }
         switch self {
@@ -165,7 +125,7 @@ public enum GroupCommand: Sendable, Equatable {
             writer.varint(shardCount)
         case .freeze(let shard, let target):
             epoch(3, shard)
-            writer.varint(target)
+            writer.varint(target.rawValue)
         case .unfreeze(let shard): epoch(4, shard)
         case .collect(let shard): epoch(5, shard)
         case .activate(let shard, let activation):
@@ -180,7 +140,7 @@ public enum GroupCommand: Sendable, Equatable {
     public init(encoded: [UInt8]) throws(CodingError) {
         var reader = ByteReader(encoded, place: "group command")
         func epoch(_ reader: inout ByteReader) throws(CodingError) -> ShardEpoch {
-            ShardEpoch(shard: Int(clamping: try reader.varint()), epoch: try reader.varint())
+            ShardEpoch(shard: ShardID(clamping: try reader.varint()), epoch: try reader.varint())
         }
         func blob(_ reader: inout ByteReader) throws(CodingError) -> [UInt8] { try reader.blob() }
         switch try reader.byte() {
@@ -201,7 +161,7 @@ public enum GroupCommand: Sendable, Equatable {
             }
             self = .write(key: key, operation, stamp)
         case 2: self = .adopt(try epoch(&reader), shardCount: Int(clamping: try reader.varint()))
-        case 3: self = .freeze(try epoch(&reader), to: try reader.varint())
+        case 3: self = .freeze(try epoch(&reader), to: GroupID(try reader.varint()))
         case 4: self = .unfreeze(try epoch(&reader))
         case 5: self = .collect(try epoch(&reader))
         case 7: self = .activate(try epoch(&reader), try Activation(from: &reader))
@@ -213,14 +173,8 @@ public enum GroupCommand: Sendable, Equatable {
     }
 }
 
-/// What a write answers.
-public enum KeyReply: Sendable, Equatable {
-    case put
-    /// Bytes of the value afterwards.
-    case appended(length: Int)
-    case deleted(existed: Bool)
-    case compared(succeeded: Bool)
-
+/// As a session's row keeps it (docs/formats.md).
+extension KeyReply {
     func encode(to writer: inout ByteWriter) {
         switch self {
         case .put: writer.byte(0)
@@ -248,9 +202,9 @@ public enum KeyReply: Sendable, Equatable {
 /// Why a write changed nothing.
 public enum KeyRefusal: Error, Sendable, Equatable {
     /// This group doesn't serve the shard.
-    case wrongGroup(shard: Int)
+    case wrongGroup(shard: ShardID)
     /// The shard is frozen for a move.
-    case frozen(shard: Int)
+    case frozen(shard: ShardID)
     /// The session's end has passed: a retry can't be told from a new write any more.
     case sessionExpired
     /// Too many sessions, or too many unanswered writes in one.

@@ -1,4 +1,6 @@
+internal import Bytes
 internal import Engines
+internal import Keyspace
 internal import RaftLog
 
 /// A group's side of every move. Each step is one log entry, and may come late or twice.
@@ -16,7 +18,7 @@ extension GroupMachine {
 
     // MARK: - Source
 
-    mutating func freeze(_ shard: ShardEpoch, to target: UInt64) -> GroupReply {
+    mutating func freeze(_ shard: ShardEpoch, to target: GroupID) -> GroupReply {
         guard var record = shards[shard.shard] else { return .outOfStep("shard \(shard.shard) was never here") }
         switch record.state {
         case .frozen(_, let epoch):
@@ -48,6 +50,8 @@ extension GroupMachine {
             if record.state == .gone, record.epoch >= shard.epoch { return .stepped }
             return .outOfStep("shard \(shard.shard) is not frozen under epoch \(shard.epoch)")
         }
+        precondition(
+            shard.epoch > record.epoch, "\(shard) was frozen for a move, and is served under epoch \(record.epoch)")
         record.state = .gone
         record.epoch = shard.epoch
         record.sessions = 0
@@ -95,9 +99,13 @@ extension GroupMachine {
         guard learnShardCount(activation.shardCount, in: &context) else {
             return .outOfStep("\(activation.shardCount) shards are out of range")
         }
-        decide(shard, .activated(activation.hashes), in: &context)
+        try decide(shard, .activated(activation.hashes), in: &context)
         try context.mapStaged(StagedShard.name(shard), as: ShardRecord.family(shard.shard))
         forgetSessions(of: shard.shard)
+        let before = shards[shard.shard]
+        precondition(
+            before.map { $0.state == .gone && $0.epoch < shard.epoch } ?? true,
+            "\(shard) would take the place of what is here: \(String(describing: before))")
         var record = ShardRecord(state: .serving, epoch: shard.epoch)
         record.sessions = here.sessions
         setRecord(shard.shard, record)
@@ -110,12 +118,17 @@ extension GroupMachine {
             if case .rejected = decided { return .stepped }
             return .outOfStep("shard \(shard.shard) was activated under epoch \(shard.epoch)")
         }
-        decide(shard, .rejected, in: &context)
+        try decide(shard, .rejected, in: &context)
         try context.discardStaged(StagedShard.name(shard))
         return .stepped
     }
 
-    private mutating func decide(_ shard: ShardEpoch, _ decision: ShardDecision, in context: inout ApplyContext) {
+    /// The caller has seen that nothing is decided yet.
+    private mutating func decide(
+        _ shard: ShardEpoch, _ decision: ShardDecision, in context: inout ApplyContext
+    ) throws(EngineError) {
+        let earlier = try self.decision(shard, in: context)
+        precondition(earlier == nil, "\(shard) is decided already, as \(String(describing: earlier)): not \(decision)")
         context.setStateRow(ShardDecision.key(shard), decision.encoded)
     }
 }

@@ -1,5 +1,6 @@
+internal import Bytes
 public import Engines
-internal import Keyspace
+public import Keyspace
 public import RaftLog
 
 /// A shard group: the keys of its shards, the sessions of their writers, and its side of every move.
@@ -21,18 +22,18 @@ public struct GroupMachine: StateMachine {
 
     /// Fixed when the cluster was founded; `nil` until the group hears of its first shard.
     public private(set) var shardCount: Int?
-    public private(set) var shards: [Int: ShardRecord] = [:]
+    public private(set) var shards: [ShardID: ShardRecord] = [:]
     /// Log time never falls behind that of a shard which was taken over.
     private var timeFloor: Milliseconds = 0
 
     private struct SessionKey: Hashable {
-        var shard: Int
+        var shard: ShardID
         var token: [UInt8]
     }
     /// Session rows as this batch leaves them; clean ones stay as a cache.
     private var sessions: [SessionKey: SessionRow] = [:]
     private var dirtySessions: Set<SessionKey> = []
-    private var dirtyShards: Set<Int> = []
+    private var dirtyShards: Set<ShardID> = []
 
     public init() {}
 
@@ -46,7 +47,7 @@ public struct GroupMachine: StateMachine {
             .flatMap { row in row.withUnsafeBytes { bigEndianNumber($0) } } ?? 0
         for row in try context.stateRows(prefix: [ShardRecord.prefix]) where row.key.count == 9 {
             guard let shard = row.key.dropFirst().withUnsafeBytes({ bigEndianNumber($0) }) else { continue }
-            shards[Int(shard)] = try decode(row.value, ShardRecord.init(encoded:))
+            shards[ShardID(clamping: shard)] = try decode(row.value, ShardRecord.init(encoded:))
         }
     }
 
@@ -97,7 +98,7 @@ public struct GroupMachine: StateMachine {
         do throws(CodingError) { return try make(bytes) } catch { throw .corruption(place: error.place) }
     }
 
-    mutating func setRecord(_ shard: Int, _ record: ShardRecord) {
+    mutating func setRecord(_ shard: ShardID, _ record: ShardRecord) {
         shards[shard] = record
         dirtyShards.insert(shard)
     }
@@ -218,7 +219,7 @@ public struct GroupMachine: StateMachine {
         return .success(SessionRow(end: stamp.end))
     }
 
-    private mutating func evictExpired(_ shard: Int, now: Milliseconds, in context: inout ApplyContext)
+    private mutating func evictExpired(_ shard: ShardID, now: Milliseconds, in context: inout ApplyContext)
         throws(EngineError)
     {
         guard var record = shards[shard], let family = context.families[ShardRecord.family(shard)] else { return }
@@ -227,6 +228,10 @@ public struct GroupMachine: StateMachine {
             family, lower: [ShardRows.sessionEnd], upper: upper, limit: SessionLimits.evictionsMax)
         guard !expired.isEmpty else { return }
         for row in expired {
+            guard let end = row.key.dropFirst().withUnsafeBytes({ bigEndianNumber($0) }) else {
+                throw .corruption(place: "the session rows of shard \(shard)")
+            }
+            precondition(end <= now, "a session of shard \(shard) ends at \(end), and log time is \(now)")
             let token = Array(row.key.dropFirst(9))
             context.delete(family, row.key)
             context.delete(family, [ShardRows.session] + token)
@@ -238,7 +243,7 @@ public struct GroupMachine: StateMachine {
     }
 
     /// Cached rows of a shard whose family goes away.
-    mutating func forgetSessions(of shard: Int) {
+    mutating func forgetSessions(of shard: ShardID) {
         sessions = sessions.filter { $0.key.shard != shard }
         dirtySessions = dirtySessions.filter { $0.shard != shard }
     }

@@ -1,5 +1,6 @@
+internal import Bytes
 public import Engines
-internal import Keyspace
+public import Keyspace
 public import RaftLog
 
 /// Reads a group's state from one engine snapshot: a shard's record and its data always belong together.
@@ -30,23 +31,23 @@ public struct GroupReader {
             .map { Int(clamping: $0) }
     }
 
-    public func record(_ shard: Int) throws(EngineError) -> ShardRecord? {
+    public func record(_ shard: ShardID) throws(EngineError) -> ShardRecord? {
         guard let row = try stateRow(ShardRecord.key(shard)) else { return nil }
         return try decode(row, ShardRecord.init(encoded:))
     }
 
     /// Every shard that the group has or has had.
-    public func records() throws(EngineError) -> [Int: ShardRecord] {
+    public func records() throws(EngineError) -> [ShardID: ShardRecord] {
         var rows: [(key: [UInt8], value: [UInt8])] = []
         let prefix = [GroupLayout.statePrefix, ShardRecord.prefix]
         try view.scan(layout.meta, lower: prefix, upper: successor(ofPrefix: prefix)) { key, value in
             rows.append((Array(key), Array(value)))
             return true
         }
-        var records: [Int: ShardRecord] = [:]
+        var records: [ShardID: ShardRecord] = [:]
         for row in rows where row.key.count == 10 {
             guard let shard = row.key.dropFirst(2).withUnsafeBytes({ bigEndianNumber($0) }) else { continue }
-            records[Int(clamping: shard)] = try decode(row.value, ShardRecord.init(encoded:))
+            records[ShardID(clamping: shard)] = try decode(row.value, ShardRecord.init(encoded:))
         }
         return records
     }
@@ -74,7 +75,7 @@ public struct GroupReader {
             }
             guard let shard = numbers.0, let epoch = numbers.1 else { continue }
             decisions.append(
-                (ShardEpoch(shard: Int(clamping: shard), epoch: epoch), try decode(row.value, ShardDecision.init)))
+                (ShardEpoch(shard: ShardID(clamping: shard), epoch: epoch), try decode(row.value, ShardDecision.init)))
         }
         return decisions
     }
@@ -109,12 +110,12 @@ public struct GroupReader {
     public func applied() throws(EngineError) -> AppliedState { try GroupStorageRows.load(layout, in: view).applied }
 
     /// The shard's family; `nil` while it has no rows.
-    public func family(_ shard: Int) throws(EngineError) -> FamilyID? {
+    public func family(_ shard: ShardID) throws(EngineError) -> FamilyID? {
         try layout.family(ShardRecord.family(shard), in: view)
     }
 
     /// The family of a shard that is served here.
-    private func serving(_ shard: Int) throws(EngineError) -> Result<FamilyID?, KeyRefusal> {
+    private func serving(_ shard: ShardID) throws(EngineError) -> Result<FamilyID?, KeyRefusal> {
         switch try record(shard)?.state {
         case .serving: return .success(try family(shard))
         case .frozen: return .failure(.frozen(shard: shard))
@@ -133,15 +134,15 @@ public struct GroupReader {
 
     /// One page of a shard: pairs from `start` on, below `end` if that is not empty.
     public func scan(
-        _ shard: Int, start: [UInt8], end: [UInt8], limit: Int, keysOnly: Bool, bytesMax: Int
-    ) throws(EngineError) -> Result<(pairs: [(key: [UInt8], value: [UInt8])], more: Bool), KeyRefusal> {
+        _ shard: ShardID, start: [UInt8], end: [UInt8], limit: Int, keysOnly: Bool, bytesMax: Int
+    ) throws(EngineError) -> Result<(pairs: [KvPair], more: Bool), KeyRefusal> {
         let family: FamilyID
         switch try serving(shard) {
         case .failure(let refusal): return .failure(refusal)
         case .success(nil): return .success((pairs: [], more: false))
         case .success(let found?): family = found
         }
-        var pairs: [(key: [UInt8], value: [UInt8])] = []
+        var pairs: [KvPair] = []
         var bytes = 0
         var more = false
         let upper = end.isEmpty ? [ShardRows.user + 1] : ShardRows.userKey(end)
@@ -151,7 +152,7 @@ public struct GroupReader {
                 return false
             }
             let record = keysOnly ? [] : ShardRows.value(ofRecord: Array(value))
-            pairs.append((Array(key.dropFirst()), record))
+            pairs.append(KvPair(key: Array(key.dropFirst()), value: record))
             bytes += key.count + record.count
             return true
         }
@@ -168,13 +169,13 @@ public struct GroupReader {
     }
 
     /// The fingerprints of a shard as it is in this view.
-    public func hashes(_ shard: Int) throws(EngineError) -> ShardHashes {
+    public func hashes(_ shard: ShardID) throws(EngineError) -> ShardHashes {
         guard let family = try family(shard) else { return ShardHashes() }
         return try ShardRows.hashes(of: family, in: view)
     }
 
     /// The end, in log time, of the session that ends first.
-    public func firstSessionEnd(_ shard: Int) throws(EngineError) -> Milliseconds? {
+    public func firstSessionEnd(_ shard: ShardID) throws(EngineError) -> Milliseconds? {
         guard let family = try family(shard) else { return nil }
         var end: Milliseconds?
         try view.scan(family, lower: [ShardRows.sessionEnd], upper: [ShardRows.sessionEnd + 1]) { key, _ in

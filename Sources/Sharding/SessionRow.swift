@@ -1,3 +1,5 @@
+public import Bytes
+public import Keyspace
 public import RaftLog
 
 /// The writes of one session in one shard that the client may still ask about.
@@ -9,7 +11,7 @@ public struct SessionRow: Sendable, Equatable {
     /// Ordered by sequence.
     public internal(set) var answers: [(sequence: UInt64, reply: KeyReply)]
 
-    init(end: Milliseconds) {
+    package init(end: Milliseconds) {
         self.end = end
         lowest = 0
         answers = []
@@ -20,7 +22,7 @@ public struct SessionRow: Sendable, Equatable {
             && left.answers.elementsEqual(right.answers) { $0.sequence == $1.sequence && $0.reply == $1.reply }
     }
 
-    func answer(to sequence: UInt64) -> KeyReply? {
+    package func answer(to sequence: UInt64) -> KeyReply? {
         // The newest are asked for most, and there are few.
         for answer in answers.reversed() {
             if answer.sequence == sequence { return answer.reply }
@@ -29,19 +31,19 @@ public struct SessionRow: Sendable, Equatable {
         return nil
     }
 
-    mutating func record(_ reply: KeyReply, for sequence: UInt64) {
+    package mutating func record(_ reply: KeyReply, for sequence: UInt64) {
         let position = answers.lastIndex { $0.sequence < sequence }.map { $0 + 1 } ?? 0
         answers.insert((sequence, reply), at: position)
     }
 
-    mutating func forget(below lowestUnanswered: UInt64) {
+    package mutating func forget(below lowestUnanswered: UInt64) {
         guard lowestUnanswered > lowest else { return }
         lowest = lowestUnanswered
         let keep = answers.firstIndex { $0.sequence >= lowestUnanswered } ?? answers.count
         if keep > 0 { answers.removeFirst(keep) }
     }
 
-    var encoded: [UInt8] {
+    package var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 24 + answers.count * 4)
         writer.byte(1)
         writer.varint(end)

@@ -1,4 +1,6 @@
+internal import Bytes
 public import Engines
+public import Keyspace
 public import RaftLog
 
 /// The shard map of a cluster that begins with another one's data.
@@ -7,7 +9,7 @@ extension ShardMap {
     ///
     /// - Parameter groups: the nodes of each group of the map, and the index of their membership.
     public func restored(
-        clusterID: [UInt8], groups nodes: [UInt64: (addresses: [String], membershipIndex: UInt64)]
+        clusterID: [UInt8], groups nodes: [GroupID: (addresses: [String], membershipIndex: UInt64)]
     ) -> ShardMap {
         var next = self
         next.number += 1

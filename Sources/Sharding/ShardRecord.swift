@@ -1,12 +1,14 @@
+public import Bytes
 public import Engines
-public import RaftLog
+public import Keyspace
+internal import RaftLog
 
 /// What a group's log says of one shard. Kept after the shard has gone, so that an old order can't bring it back.
 public struct ShardRecord: Sendable, Equatable {
     public enum State: Sendable, Equatable {
         case serving
         /// Frozen for a move to `to` under `epoch`; the target has the last word.
-        case frozen(to: UInt64, epoch: UInt64)
+        case frozen(to: GroupID, epoch: UInt64)
         /// Handed over under the record's epoch.
         case gone
     }
@@ -30,27 +32,29 @@ public struct ShardRecord: Sendable, Equatable {
     /// - Parameters:
     ///   - gid: who serves the shard by the map, and `epoch`: under which epoch.
     ///   - own: this group.
-    public func isOverruled(by gid: UInt64, epoch: UInt64, own: UInt64) -> Bool {
-        state == .serving && gid != 0 && gid != own && epoch > self.epoch
+    public func isOverruled(by gid: GroupID, epoch: UInt64, own: GroupID) -> Bool {
+        state == .serving && gid != .none && gid != own && epoch > self.epoch
     }
 
     static let prefix: UInt8 = UInt8(ascii: "s")
-    static func key(_ shard: Int) -> [UInt8] { [prefix] + bigEndianBytes(UInt64(shard)) }
+    static func key(_ shard: ShardID) -> [UInt8] { [prefix] + bigEndianBytes(UInt64(shard.rawValue)) }
     /// The name of the shard's family.
-    public static func family(_ shard: Int) -> String { "shard/\(shard)" }
+    public static func family(_ shard: ShardID) -> String { "shard/\(shard)" }
     /// Reads what `family` writes.
-    public static func shard(ofFamily name: String) -> Int? {
-        guard name.hasPrefix("shard/"), let shard = Int(name.dropFirst(6)), family(shard) == name else { return nil }
+    public static func shard(ofFamily name: String) -> ShardID? {
+        guard name.hasPrefix("shard/"), let number = UInt32(name.dropFirst(6)), case let shard = ShardID(number),
+            family(shard) == name
+        else { return nil }
         return shard
     }
 
-    var encoded: [UInt8] {
+    package var encoded: [UInt8] {
         var writer = ByteWriter()
         switch state {
         case .serving: writer.byte(1)
         case .frozen(let target, let moveEpoch):
             writer.byte(2)
-            writer.varint(target)
+            writer.varint(target.rawValue)
             writer.varint(moveEpoch)
         case .gone: writer.byte(3)
         }
@@ -60,11 +64,11 @@ public struct ShardRecord: Sendable, Equatable {
         return writer.bytes
     }
 
-    init(encoded: [UInt8]) throws(CodingError) {
+    package init(encoded: [UInt8]) throws(CodingError) {
         var reader = ByteReader(encoded, place: "shard record")
         switch try reader.byte() {
         case 1: state = .serving
-        case 2: state = .frozen(to: try reader.varint(), epoch: try reader.varint())
+        case 2: state = .frozen(to: GroupID(try reader.varint()), epoch: try reader.varint())
         case 3: state = .gone
         default: throw CodingError("shard record")
         }
@@ -95,8 +99,8 @@ public struct StagedShard: Sendable, Equatable {
     public static func shard(ofName name: String) -> ShardEpoch? {
         guard name.hasPrefix(prefix) else { return nil }
         let parts = name.dropFirst(prefix.count).split(separator: "/")
-        guard parts.count == 2, let shard = Int(parts[0]), let epoch = UInt64(parts[1]) else { return nil }
-        return ShardEpoch(shard: shard, epoch: epoch)
+        guard parts.count == 2, let shard = UInt32(parts[0]), let epoch = UInt64(parts[1]) else { return nil }
+        return ShardEpoch(shard: ShardID(shard), epoch: epoch)
     }
 
     static func read(_ shard: ShardEpoch, in context: ApplyContext) throws(EngineError) -> StagedShard? {
@@ -128,10 +132,10 @@ public enum ShardDecision: Sendable, Equatable {
 
     static let prefix: UInt8 = UInt8(ascii: "d")
     static func key(_ shard: ShardEpoch) -> [UInt8] {
-        [prefix] + bigEndianBytes(UInt64(shard.shard)) + bigEndianBytes(shard.epoch)
+        [prefix] + bigEndianBytes(UInt64(shard.shard.rawValue)) + bigEndianBytes(shard.epoch)
     }
 
-    var encoded: [UInt8] {
+    package var encoded: [UInt8] {
         var writer = ByteWriter()
         switch self {
         case .activated(let hashes):
@@ -142,7 +146,7 @@ public enum ShardDecision: Sendable, Equatable {
         return writer.bytes
     }
 
-    init(encoded: [UInt8]) throws(CodingError) {
+    package init(encoded: [UInt8]) throws(CodingError) {
         var reader = ByteReader(encoded, place: "shard decision")
         switch try reader.byte() {
         case 1: self = .activated(try ShardHashes(from: &reader))
@@ -165,7 +169,7 @@ public enum ShardRows {
     public static func userKey(_ key: [UInt8]) -> [UInt8] { [user] + key }
 
     /// A record is a byte of flags, 0 for now, and the value.
-    static func record(_ value: [UInt8]) -> [UInt8] { [0] + value }
+    package static func record(_ value: [UInt8]) -> [UInt8] { [0] + value }
 
     static func value(ofRecord record: [UInt8]) -> [UInt8] { Array(record.dropFirst()) }
 

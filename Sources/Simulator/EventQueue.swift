@@ -1,5 +1,5 @@
 /// Events in the order of their virtual time; equal times in the order in which they were scheduled.
-struct EventQueue<Event> {
+package struct EventQueue<Event> {
     private struct Item {
         var time: UInt64
         var serial: UInt64
@@ -11,7 +11,9 @@ struct EventQueue<Event> {
     private var heap: [Item] = []
     private var serial: UInt64 = 0
 
-    mutating func schedule(_ event: Event, at time: UInt64) {
+    package init() {}
+
+    package mutating func schedule(_ event: Event, at time: UInt64) {
         serial += 1
         heap.append(Item(time: time, serial: serial, event: event))
         var child = heap.count - 1
@@ -21,7 +23,7 @@ struct EventQueue<Event> {
         }
     }
 
-    mutating func next() -> (time: UInt64, event: Event)? {
+    package mutating func next() -> (time: UInt64, event: Event)? {
         guard let first = heap.first else { return nil }
         let last = heap.removeLast()
         if !heap.isEmpty {

@@ -1,5 +1,6 @@
 public import GRPCCore
 public import GRPCNIOTransportHTTP2Posix
+public import Keyspace
 import Synchronization
 
 extension CallOptions {

@@ -29,7 +29,7 @@ enum Main {
     }
 }
 
-struct Flotilla: AsyncParsableCommand {
+package struct Flotilla: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "flotilla",
         abstract: "A distributed, sharded, linearizable key-value store.",

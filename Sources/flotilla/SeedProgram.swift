@@ -1,14 +1,14 @@
 /// eRaft's programs, with Go's rules for flags: one dash or two, `-flag value` or `-flag=value`, and
 /// flags end at the first argument that is none, so `put k -v` stores `-v`.
-enum SeedProgram: String, CaseIterable {
+package enum SeedProgram: String, CaseIterable {
     case controllerServer = "shardctrlerserver"
     case controllerClient = "shardctrlerclient"
     case groupServer = "shardkvserver"
     case groupClient = "shardkvclient"
     case dashboardServer = "dashboard-server"
 
-    struct UsageError: Error, CustomStringConvertible {
-        var description: String
+    package struct UsageError: Error, CustomStringConvertible {
+        package var description: String
     }
 
     /// Flag of eRaft -> option of ours.
@@ -54,7 +54,7 @@ enum SeedProgram: String, CaseIterable {
     }
 
     /// The arguments of `flotilla` that mean the same; `nil` if help was asked for.
-    func translate(_ arguments: [String]) throws(UsageError) -> [String]? {
+    package func translate(_ arguments: [String]) throws(UsageError) -> [String]? {
         let (options, rest) = try parse(arguments)
         guard let options else { return nil }
         switch self {

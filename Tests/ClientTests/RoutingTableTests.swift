@@ -1,29 +1,19 @@
 import Client
-import Foundation
 import Keyspace
 import Testing
-import Wire
 
 @Suite struct RoutingTableTests {
-    private func config(_ number: UInt64, shards: [UInt64], groups: [UInt64: [String]]) -> Flotilla_V1_Config {
-        var config = Flotilla_V1_Config()
-        config.number = number
-        config.shardCount = UInt32(shards.count)
-        config.shards = shards
-        config.groups = groups.sorted { $0.key < $1.key }.map { gid, addresses in
-            var row = Flotilla_V1_GroupAddresses()
-            row.gid = gid
-            row.addresses = addresses
-            return row
-        }
-        return config
+    private func config(_ number: UInt64, shards: [GroupID], groups: [GroupID: [String]]) -> ShardMap {
+        ShardMap(
+            number: number, clusterID: [], groups: groups.mapValues { ShardMap.Group(addresses: $0) },
+            shards: shards.map { ShardMap.Row(gid: $0, epoch: 1) })
     }
 
     @Test func aClusterThatWasRestoredInTheOldOnesPlaceIsBelieved() {
         var table = RoutingTable()
         table.adopt(config(7, shards: [100], groups: [100: ["a:1"]]))
         var restored = config(4, shards: [101], groups: [101: ["b:1"]])
-        restored.clusterID = Data([1])
+        restored.clusterID = [1]
         table.adopt(restored)
         #expect(table.number == 4 && table.group(of: 0) == 101)
         table.adopt(config(8, shards: [100], groups: [100: ["a:1"]]))

@@ -1,6 +1,5 @@
+import Client
 import Testing
-
-@testable import Client
 
 @Suite struct WriteSessionTests {
     @Test func numbersCountFromOneAndAreNeverUsedTwice() {

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Testing
-
-@testable import flotilla
+import flotilla
 
 /// The programs of eRaft's Quick Start, with Go's rules for flags.
 @Suite struct SeedProgramTests {

@@ -1,5 +1,6 @@
 import DashboardModel
 import Foundation
+import Keyspace
 import Telemetry
 import Testing
 
@@ -9,36 +10,36 @@ struct ClusterFixture {
         settings: DashboardSettings(version: "0.1.0", allowActions: false, updateIntervalMs: 5000))
     /// Unix milliseconds.
     var now: UInt64 = 1_764_351_600_000
-    var config: ConfigReport
+    var config: ConfigFixture
     var configFailure: String?
     /// By gid and place.
-    var reports: [UInt64: [NodeReport]] = [:]
+    var reports: [GroupID: [NodeStatus]] = [:]
     /// By address: why there is no answer.
     var failures: [String: String] = [:]
 
-    init(shards: Int = 8, groups: [UInt64] = [100, 101], nodes: Int = 3) {
-        config = ConfigReport(
+    init(shards: Int = 8, groups: [GroupID] = [100, 101], nodes: Int = 3) {
+        config = ConfigFixture(
             number: 12, shardCount: shards,
             groups: groups.map { gid in
                 .init(gid: gid, addresses: (0..<nodes).map { Self.address(gid, UInt64($0)) })
             },
             shards: (0..<shards).map { groups.isEmpty ? 0 : groups[$0 % groups.count] },
-            epochs: Array(repeating: 1, count: shards), clusterID: "c1")
+            epochs: Array(repeating: 1, count: shards), clusterID: [0xc1])
         for gid in [0] + groups { addGroup(gid, nodes: nodes) }
         // Node reports of all groups list their shards.
         for gid in groups {
             for place in 0..<nodes {
                 reports[gid]?[place].shards = config.shards.indices.filter { config.shards[$0] == gid }.map {
-                    ShardReport(shard: $0, state: .serving, epoch: 1, keys: 3, bytes: 50)
+                    ShardStatus(shard: ShardID(clamping: $0), state: .serving, epoch: 1, keys: 3, bytes: 50)
                 }
             }
         }
     }
 
-    static func address(_ gid: UInt64, _ id: UInt64) -> String { "host\(gid):\(id)" }
+    static func address(_ gid: GroupID, _ id: UInt64) -> String { "host\(gid):\(id)" }
 
-    static func report(_ gid: UInt64, _ id: UInt64, of nodes: Int = 3) -> NodeReport {
-        NodeReport(
+    static func report(_ gid: GroupID, _ id: UInt64, of nodes: Int = 3) -> NodeStatus {
+        NodeStatus(
             gid: gid, id: id, address: address(gid, id), role: id == 0 ? .leader : .follower, term: 3,
             commitIndex: 40, lastApplied: 40, firstIndex: 1, lastIndex: 40, leaderID: 0, storageBytes: 4096,
             storageCapacity: 1_000_000, storageFree: 900_000, filesystem: "fs-\(gid)-\(id)", engine: "rocksdb",
@@ -46,12 +47,12 @@ struct ClusterFixture {
             members: (0..<UInt64(nodes)).map { .init(id: $0, address: address(gid, $0), isVoter: true) })
     }
 
-    mutating func addGroup(_ gid: UInt64, nodes: Int = 3) {
+    mutating func addGroup(_ gid: GroupID, nodes: Int = 3) {
         reports[gid] = (0..<UInt64(nodes)).map { Self.report(gid, $0, of: nodes) }
     }
 
     /// Changes one node's report.
-    mutating func change(_ gid: UInt64, _ place: Int, _ body: (inout NodeReport) -> Void) {
+    mutating func change(_ gid: GroupID, _ place: Int, _ body: (inout NodeStatus) -> Void) {
         guard reports[gid]?.indices.contains(place) == true else { return }
         if var report = reports[gid]?[place] {
             body(&report)
@@ -59,7 +60,7 @@ struct ClusterFixture {
         }
     }
 
-    mutating func fail(_ gid: UInt64, _ id: UInt64, _ why: String? = "no node answers") {
+    mutating func fail(_ gid: GroupID, _ id: UInt64, _ why: String? = "no node answers") {
         failures[Self.address(gid, id)] = why
     }
 
@@ -75,7 +76,7 @@ struct ClusterFixture {
             }
         }
         return Observation(
-            at: now, config: configFailure.map { .failed($0) } ?? .answered(config), nodes: nodes)
+            at: now, config: configFailure.map { .failed($0) } ?? .answered(config.map), nodes: nodes)
     }
 
     mutating func observe(after milliseconds: UInt64 = 5000) {
@@ -88,7 +89,7 @@ struct ClusterFixture {
         model.events(limit: 1000).reversed().filter { kind == nil || $0.kind == kind }
     }
 
-    func node(_ gid: UInt64, _ id: UInt64) throws -> Answer.Node {
+    func node(_ gid: GroupID, _ id: UInt64) throws -> Answer.Node {
         let topology = model.topology()
         let nodes =
             gid == 0
@@ -96,7 +97,7 @@ struct ClusterFixture {
         return try #require(nodes.first { $0.id == id })
     }
 
-    func group(_ gid: UInt64) throws -> Answer.ShardGroup {
+    func group(_ gid: GroupID) throws -> Answer.ShardGroup {
         try #require(model.topology().shardGroups.first { $0.groupId == gid })
     }
 }

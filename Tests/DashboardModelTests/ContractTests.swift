@@ -1,5 +1,6 @@
 import DashboardModel
 import Foundation
+import Keyspace
 import Testing
 
 /// docs/dashboard.md, field by field: each object has exactly these names, also when everything is unknown.
@@ -117,7 +118,7 @@ import Testing
     }
 
     @Test func plansContentsAndActionsHaveTheNamesOfTheContract() throws {
-        let plan = try object(try ClusterFixture().config.plan(joining: [102: ["new:1"]], leaving: []))
+        let plan = try object(try ClusterFixture().config.map.plan(joining: [102: ["new:1"]], leaving: []))
         try expect(plan, "moves before after")
         try expect(first(plan["moves"]), "shardId from to")
         #expect(plan["before"] as? [String: Int] == ["100": 4, "101": 4, "102": 0])
@@ -127,15 +128,15 @@ import Testing
             memberCount: 3)
         try expect(try object(content), "shardId groupId verdict replicas")
         try expect(first(try object(content)["replicas"]), "nodeId address hash keys appliedIndex error")
-        var config = ConfigReport(
+        var config = ConfigFixture(
             number: 13, shardCount: 2, groups: [.init(gid: 100, addresses: ["a:1"])], shards: [100, 100],
             epochs: [1, 1],
             moves: [.init(shard: 0, from: 100, to: 101, epoch: 2, phase: .moving)])
-        try expect(try object(Answer.MoveAccepted(shard: 0, to: 101, in: config)), "config outcome")
-        #expect(Answer.MoveAccepted(shard: 0, to: 101, in: config).outcome == .begun)
-        #expect(Answer.MoveAccepted(shard: 1, to: 100, in: config).outcome == .there)
+        try expect(try object(Answer.MoveAccepted(shard: 0, to: 101, in: config.map)), "config outcome")
+        #expect(Answer.MoveAccepted(shard: 0, to: 101, in: config.map).outcome == .begun)
+        #expect(Answer.MoveAccepted(shard: 1, to: 100, in: config.map).outcome == .there)
         config.hold = .init(holder: "backup", until: 1, waiting: [.init(shard: 1, to: 101)])
-        #expect(Answer.MoveAccepted(shard: 1, to: 101, in: config).outcome == .waiting)
+        #expect(Answer.MoveAccepted(shard: 1, to: 101, in: config.map).outcome == .waiting)
         try expect(try object(Answer.Events(events: [])), "events")
 
         let error = try object(ErrorReport(.notFound, "there is no shard 99; shards are 0 to 63"))
@@ -163,7 +164,7 @@ import Testing
         observation.nodes.reverse()
         // The controller's list is the observation's; groups come from the config.
         other.config.groups.reverse()
-        observation.config = .answered(other.config)
+        observation.config = .answered(other.config.map)
         other.model.observe(observation)
         let topology = one.model.topology()
         #expect(topology.shardGroups.map(\.groupId) == [100, 101])

@@ -1,4 +1,5 @@
 import DashboardModel
+import Keyspace
 import Testing
 
 /// Events are what differs between two observations.
@@ -163,7 +164,7 @@ import Testing
         cluster.observe()
         cluster.config.number = 13
         cluster.config.moves = (0..<20).map {
-            .init(shard: $0, from: cluster.config.shards[$0], to: 102, epoch: 2, phase: .moving)
+            .init(shard: ShardID(clamping: $0), from: cluster.config.shards[$0], to: 102, epoch: 2, phase: .moving)
         }
         cluster.observe()
         #expect(cluster.events(.move).map(\.text) == ["20 shards start to move"])

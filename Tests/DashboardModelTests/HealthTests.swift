@@ -1,4 +1,5 @@
 import DashboardModel
+import Keyspace
 import Testing
 
 /// Who is well, who leads, and what is missing.
@@ -181,7 +182,7 @@ import Testing
         cluster.observe()
         #expect(cluster.model.topology().configCluster.configNum == 12)
         #expect(cluster.model.topology().shardGroups.count == 2)
-        cluster.config.clusterID = "c2"
+        cluster.config.clusterID = [0xc2]
         cluster.observe()
         #expect(cluster.model.topology().configCluster.configNum == 11, "another cluster counts for itself")
         #expect(cluster.model.status().clusterId == "c2")

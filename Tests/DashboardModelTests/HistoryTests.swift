@@ -1,4 +1,5 @@
 import DashboardModel
+import Keyspace
 import Testing
 
 @Suite struct HistoryTests {
@@ -35,7 +36,7 @@ import Testing
         cluster.configFailure = nil
         for id: UInt64 in 0..<3 { cluster.fail(0, id, nil) }
         cluster.observe()
-        for gid: UInt64 in [0, 100, 101] { for id: UInt64 in 0..<3 { cluster.fail(gid, id) } }
+        for gid: GroupID in [0, 100, 101] { for id: UInt64 in 0..<3 { cluster.fail(gid, id) } }
         cluster.observe()
         let series = cluster.model.history(windowSeconds: 300).series
         #expect(series["keys"] == [nil, 24, 24])

@@ -1,5 +1,6 @@
 import DashboardModel
 import Foundation
+import Keyspace
 import Telemetry
 import Testing
 
@@ -14,7 +15,7 @@ import Testing
         var cluster = ClusterFixture()
         cluster.observe()
         for count in [-1, 0, 3, 1024, 5000, .max] {
-            cluster.config = ConfigReport(
+            cluster.config = ConfigFixture(
                 number: .max, shardCount: count,
                 groups: [
                     .init(gid: 100, addresses: ["host100:0", "host100:0", ""]),
@@ -23,12 +24,12 @@ import Testing
                 ],
                 shards: [.max, 0, 100, 7], epochs: [.max],
                 moves: [
-                    .init(shard: -3, from: 1, to: 2, epoch: 0, phase: .moving),
+                    .init(shard: 1_000_000, from: 1, to: 2, epoch: 0, phase: .moving),
                     .init(shard: 1, from: .max, to: .max, epoch: .max, phase: .moving),
                     .init(shard: 1, from: 100, to: 101, epoch: .max, phase: .collecting),
                     .init(shard: .max, from: 1, to: 2, epoch: 0, phase: .rejected),
                 ],
-                clusterID: "c1", hold: .init(holder: "", until: .max, waiting: [.init(shard: .min, to: 0)]))
+                clusterID: [0xc1], hold: .init(holder: "", until: .max, waiting: [.init(shard: .max, to: 0)]))
             cluster.observe()
             try encodeAll(cluster)
             let topology = cluster.model.topology()
@@ -81,8 +82,8 @@ import Testing
 
     @Test func aNodeOfAnotherClusterIsAFailure() throws {
         var cluster = ClusterFixture()
-        cluster.change(100, 0) { $0.clusterID = "c1" }
-        cluster.change(100, 1) { $0.clusterID = "c9" }
+        cluster.change(100, 0) { $0.clusterID = [0xc1] }
+        cluster.change(100, 1) { $0.clusterID = [0xc9] }
         cluster.observe()
         #expect(try cluster.node(100, 0).error == nil)
         #expect(try cluster.node(100, 1).error?.contains("another cluster, c9") == true)
@@ -134,7 +135,7 @@ import Testing
         let size = DurationHistogram.bounds.count + 1
         let full = try #require(
             DurationHistogram(counts: Array(repeating: 1 << 56 - 1, count: size), sumNanoseconds: 1 << 62 - 1))
-        for gid: UInt64 in [0, 100, 101] {
+        for gid: GroupID in [0, 100, 101] {
             for place in 0..<3 {
                 cluster.change(gid, place) {
                     $0.term = .max
@@ -147,12 +148,12 @@ import Testing
                     $0.leaderChanges = .max
                     $0.operations = ["get", "get", "put", ""].map { .init(name: $0, errors: .max, latency: full) }
                     $0.fsync = full
-                    $0.shards = [-1, 0, 0, 1, .max].map {
+                    $0.shards = [5_000, 0, 0, 1, .max].map {
                         .init(
                             shard: $0, state: .serving, epoch: .max, keys: .max, bytes: .max, reads: .max, writes: .max)
                     }
                     $0.transfers = [
-                        .init(shard: -1, epoch: .max, copiedBytes: .max, totalBytes: .max),
+                        .init(shard: 5_000, epoch: .max, copiedBytes: .max, totalBytes: .max),
                         .init(shard: 0, epoch: 2, copiedBytes: .max, totalBytes: 1),
                     ]
                     $0.peers = [.init(id: .max, address: "", roundTripNanoseconds: .max, heardAgoMs: .max)]
@@ -205,8 +206,8 @@ import Testing
         _ = try encoded(model.dashboard())
         #expect(model.metrics().leaderless == [])
         #expect(model.status().controller.error == "no answer")
-        let empty = ConfigReport(number: 0, shardCount: 0, groups: [], shards: [], epochs: [])
-        model.observe(Observation(at: 0, config: .answered(empty), nodes: []))
+        let empty = ConfigFixture(number: 0, shardCount: 0, groups: [], shards: [], epochs: [])
+        model.observe(Observation(at: 0, config: .answered(empty.map), nodes: []))
         _ = try encoded(model.dashboard())
         #expect(model.metrics().averageLoad == 0)
         #expect(model.status().clusterId == nil)

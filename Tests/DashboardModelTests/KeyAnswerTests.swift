@@ -1,5 +1,6 @@
 import DashboardModel
 import Foundation
+import Keyspace
 import Testing
 
 @Suite struct KeyAnswerTests {

@@ -1,8 +1,9 @@
 import DashboardModel
+import Keyspace
 import Testing
 
 @Suite struct MoveTests {
-    private func moving(_ phase: ConfigReport.Phase = .moving) -> ClusterFixture {
+    private func moving(_ phase: ShardMap.Move.Phase = .moving) -> ClusterFixture {
         var cluster = ClusterFixture()
         cluster.observe()
         cluster.config.number = 13
@@ -11,7 +12,7 @@ import Testing
         return cluster
     }
 
-    private func end(_ cluster: inout ClusterFixture, at gid: UInt64) {
+    private func end(_ cluster: inout ClusterFixture, at gid: GroupID) {
         cluster.config.number += 1
         cluster.config.moves = []
         cluster.config.shards[0] = gid
@@ -139,7 +140,7 @@ import Testing
 
     @Test func ofAnotherClusterNothingIsUnderWay() {
         var cluster = moving()
-        cluster.config.clusterID = "c2"
+        cluster.config.clusterID = [0xc2]
         cluster.config.moves = []
         cluster.config.shards[1] = 100
         cluster.observe()

@@ -1,19 +1,20 @@
 import DashboardModel
+import Keyspace
 import Sharding
 import Testing
 
 @Suite struct PlanTests {
     @Test func aJoinTakesItsShareFromAll() throws {
         let config = ClusterFixture(shards: 60).config
-        let plan = try config.plan(joining: [102: ["new:1"]], leaving: [])
+        let plan = try config.map.plan(joining: [102: ["new:1"]], leaving: [])
         #expect(plan.before == ["100": 30, "101": 30, "102": 0])
         #expect(plan.after == ["100": 20, "101": 20, "102": 20])
         #expect(plan.moves.count == 20)
-        #expect(plan.moves.allSatisfy { $0.to == 102 && $0.from == config.shards[$0.shardId] })
+        #expect(plan.moves.allSatisfy { $0.to == 102 && $0.from == config.gid($0.shardId) })
     }
 
     @Test func aLeaveEmptiesTheGroup() throws {
-        let plan = try ClusterFixture(shards: 60).config.plan(joining: [:], leaving: [100])
+        let plan = try ClusterFixture(shards: 60).config.map.plan(joining: [:], leaving: [100])
         #expect(plan.before == ["100": 30, "101": 30])
         #expect(plan.after == ["100": 0, "101": 60])
     }
@@ -24,7 +25,7 @@ import Testing
             .init(shard: 0, from: 100, to: 101, epoch: 2, phase: .moving),
             .init(shard: 2, from: 100, to: 101, epoch: 2, phase: .rejected),
         ]
-        let plan = try config.plan(joining: [:], leaving: [101])
+        let plan = try config.map.plan(joining: [:], leaving: [101])
         #expect(plan.before == ["100": 29, "101": 31])
         #expect(plan.after == ["100": 60, "101": 0])
         #expect(plan.moves.contains { $0.shardId == 0 && $0.from == 101 && $0.to == 100 })
@@ -32,7 +33,7 @@ import Testing
     }
 
     @Test func theFirstGroupGetsAllFromNobody() throws {
-        let plan = try ClusterFixture(groups: []).config.plan(joining: [100: ["a:1"]], leaving: [])
+        let plan = try ClusterFixture(groups: []).config.map.plan(joining: [100: ["a:1"]], leaving: [])
         #expect(plan.before == ["100": 0])
         #expect(plan.after == ["100": 8])
         #expect(plan.moves.allSatisfy { $0.from == 0 })
@@ -40,9 +41,9 @@ import Testing
 
     @Test func refusalsAreTheControllers() throws {
         let config = ClusterFixture().config
-        func refusal(_ joining: [UInt64: [String]], _ leaving: [UInt64]) -> ControllerRefusal? {
+        func refusal(_ joining: [GroupID: [String]], _ leaving: [GroupID]) -> ControllerRefusal? {
             do throws(ControllerRefusal) {
-                _ = try config.plan(joining: joining, leaving: leaving)
+                _ = try config.map.plan(joining: joining, leaving: leaving)
                 return nil
             } catch { return error }
         }
@@ -58,7 +59,7 @@ import Testing
         config.groups.append(.init(gid: 100, addresses: []))
         config.groups.append(.init(gid: 0, addresses: ["x:1"]))
         config.moves = [
-            .init(shard: -1, from: 1, to: 2, epoch: 3, phase: .moving),
+            .init(shard: 5_000, from: 1, to: 2, epoch: 3, phase: .moving),
             .init(shard: 0, from: 55, to: 66, epoch: .max, phase: .moving),
             .init(shard: 0, from: 55, to: 66, epoch: .max, phase: .moving),
             .init(shard: 2, from: 0, to: 0, epoch: 0, phase: .collecting),
@@ -66,8 +67,8 @@ import Testing
         ]
         for count in [-5, 0, 1, 8, 2000, .max] {
             config.shardCount = count
-            _ = try config.plan(joining: [102: ["new:1"]], leaving: [])
-            _ = try config.plan(joining: [:], leaving: [100])
+            _ = try config.map.plan(joining: [102: ["new:1"]], leaving: [])
+            _ = try config.map.plan(joining: [:], leaving: [100])
         }
     }
 }

@@ -1,4 +1,5 @@
 import DashboardModel
+import Keyspace
 import Telemetry
 import Testing
 
@@ -42,7 +43,7 @@ import Testing
     @Test func nodesAreAddedUpAndTheirPercentilesMerged() throws {
         var cluster = ClusterFixture()
         cluster.observe()
-        for gid: UInt64 in [100, 101] {
+        for gid: GroupID in [100, 101] {
             let milliseconds: UInt64 = gid == 100 ? 1 : 100
             cluster.change(gid, 0) {
                 $0.operations = [.init(name: "get", errors: 0, latency: latency(50, microseconds: milliseconds * 1000))]
@@ -77,7 +78,7 @@ import Testing
         var cluster = ClusterFixture()
         func writes(_ count: UInt64?) throws -> Double {
             cluster.change(100, 0) { node in
-                node.shards = count.map { [ShardReport(shard: 0, state: .serving, writes: $0)] } ?? []
+                node.shards = count.map { [ShardStatus(shard: 0, state: .serving, writes: $0)] } ?? []
             }
             cluster.observe(after: 1000)
             return try #require(cluster.model.shards().first { $0.shardId == 0 }).writesPerSecond
@@ -156,7 +157,7 @@ import Testing
         }
         cluster.change(100, 1) { $0.shards[0].reads = 25 }
         // Of another group: it doesn't serve shard 0.
-        cluster.change(101, 0) { $0.shards.append(ShardReport(shard: 0, state: .pulling, reads: 99)) }
+        cluster.change(101, 0) { $0.shards.append(ShardStatus(shard: 0, state: .pulling, reads: 99)) }
         cluster.observe()
         let shard = cluster.model.shards()[0]
         #expect(shard.readsPerSecond == 15)

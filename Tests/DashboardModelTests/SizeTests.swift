@@ -1,14 +1,15 @@
 import DashboardModel
+import Keyspace
 import Testing
 
 /// Nothing is quadratic: in a release build, a cluster of 100 groups takes some 60 ms of one core, more than half of it
 /// for JSON. The limit here is for debug builds on busy machines.
 @Suite struct SizeTests {
     @Test func aLargeClusterIsObservedAndEncodedInNoTime() throws {
-        var cluster = ClusterFixture(shards: 1024, groups: Array(100..<200), nodes: 5)
+        var cluster = ClusterFixture(shards: 1024, groups: (100..<200).map { GroupID($0) }, nodes: 5)
         let time = try ContinuousClock().measure {
             for _ in 0..<2 {
-                for gid: UInt64 in 100..<200 {
+                for gid in (100..<200).map({ GroupID($0) }) {
                     for place in 0..<5 {
                         cluster.change(gid, place) {
                             $0.operations = ["get", "scan", "put", "append", "delete", "compareAndSet"].map {

@@ -1,7 +1,6 @@
+import Dashboard
 import HTTPService
 import Testing
-
-@testable import Dashboard
 
 /// Pages of other sites must neither read nor act through a browser that can reach the dashboard.
 @Suite struct RequestGuardTests {

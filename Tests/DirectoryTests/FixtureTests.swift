@@ -1,10 +1,10 @@
 import Engines
 import Foundation
 import Inspect
+import Keyspace
+import RaftLog
+import Sharding
 import Testing
-
-@testable import RaftLog
-@testable import Sharding
 
 /// Every format version that this program reads, as it was once written, is read for ever.
 @Suite struct FixtureTests {

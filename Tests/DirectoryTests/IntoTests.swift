@@ -1,11 +1,11 @@
 import ArgumentParser
+import BackupCommands
 import Engines
 import Foundation
 import Inspect
+import Keyspace
 import Synchronization
 import Testing
-
-@testable import RecoveryCommands
 
 /// A cluster in memory that fails when it is told to.
 private final class StandIn: KeyDestination {

@@ -3,10 +3,9 @@ import Foundation
 import Inspect
 import Keyspace
 import RaftHost
+import RaftLog
+import Sharding
 import Testing
-
-@testable import RaftLog
-@testable import Sharding
 
 /// `group recover` on real directories: what it says, what it does, and what it refuses.
 @Suite(.serialized) struct RecoveryTests {
@@ -24,7 +23,7 @@ import Testing
             machine: GroupMachine())
         node.now = Milliseconds(Date().timeIntervalSince1970 * 1000)
         try node.run([(.opening, [])])
-        for shard in 0..<4 {
+        for shard in (0..<4).map({ ShardID(clamping: $0) }) {
             try node.run(GroupCommand.adopt(ShardEpoch(shard: shard, epoch: 1), shardCount: 4).encoded)
         }
         return node

@@ -1,11 +1,11 @@
 import Engines
 import Foundation
 import Inspect
+import Keyspace
 import RaftHost
+import RaftLog
+import Sharding
 import Testing
-
-@testable import RaftLog
-@testable import Sharding
 
 /// A backup becomes a new cluster, on any engines, with any number of nodes.
 @Suite(.serialized) struct RestoreTests {

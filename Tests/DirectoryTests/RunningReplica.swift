@@ -28,7 +28,7 @@ final class RunningReplica<Machine: StateMachine>: Sendable {
         let incarnation = try unwrapped(Incarnation(hex: directory.identity.incarnation))
         let id = ReplicaID(identity.nodeId)
         host = try ReplicaHost(
-            configuration: .init(stagingDirectory: directory.stagingPath), engine: engine, families: families,
+            configuration: .init(staging: directory.staging), engine: engine, families: families,
             layout: layout, machine: machine, id: id, incarnation: incarnation, seed: identity.nodeId + 1,
             transport: transport
         ) { _ in }

@@ -1,8 +1,7 @@
+import EngineBench
 import Engines
 import Foundation
 import Testing
-
-@testable import EngineBench
 
 @Suite struct MergingTests {
     private let cell = Cell(workload: .write, valueBytes: 100, batch: 32, isSynced: false)

@@ -1,8 +1,7 @@
 import ArgumentParser
+import EngineBench
 import Engines
 import Testing
-
-@testable import EngineBench
 
 @Suite struct OptionTests {
     private func plan(_ arguments: String...) throws -> BenchPlan { try EnginesCommand.parse(arguments).makePlan() }

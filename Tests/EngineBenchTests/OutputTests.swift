@@ -1,8 +1,7 @@
+import EngineBench
 import Engines
 import Foundation
 import Testing
-
-@testable import EngineBench
 
 @Suite struct OutputTests {
     private var report: BenchReport {

@@ -1,8 +1,7 @@
+import EngineBench
 import Engines
 import Foundation
 import Testing
-
-@testable import EngineBench
 
 /// Every workload on every engine and its C library, as short as can be: the workloads check what they read.
 @Suite struct RoundTests {

@@ -2,7 +2,7 @@
     import Foundation
     import Testing
 
-    @testable import Engines
+    import Engines
 
     /// A map without room is a full disk: said, survived, and mended by deleting.
     @Suite struct FullMapTests {

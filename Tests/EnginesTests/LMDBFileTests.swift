@@ -2,7 +2,7 @@
     import Foundation
     import Testing
 
-    @testable import Engines
+    import Engines
 
     /// What opening accepts of LMDB's file, and what it refuses before the file is mapped.
     @Suite struct LMDBFileTests {

@@ -3,7 +3,7 @@
     import Foundation
     import Testing
 
-    @testable import Engines
+    import Engines
 
     /// The comparison that replaces LMDB's own must agree with it: a file outlives the program that wrote it.
     @Suite struct LMDBOrderTests {

@@ -1,8 +1,7 @@
 import EngineFaults
+import Engines
 import Foundation
 import Testing
-
-@testable import Engines
 
 /// An exported family, read in place, shows what the engine shows.
 @Suite struct PortableFamilyTests {

@@ -1,6 +1,5 @@
+import Engines
 import Testing
-
-@testable import Engines
 
 @Suite struct RecordCheckTests {
     private let key = Array("the key".utf8)

@@ -1,7 +1,7 @@
 #if RocksDB
     import Testing
 
-    @testable import Engines
+    import Engines
 
     /// The form is RocksDB's own (`write_batch.cc`).
     @Suite struct RocksDBBatchTests {

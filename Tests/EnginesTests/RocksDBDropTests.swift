@@ -2,7 +2,7 @@
     import Synchronization
     import Testing
 
-    @testable import Engines
+    import Engines
 
     /// What a drop leaves opens, again and again, also if there was no room to prepare it.
     @Suite struct RocksDBDropTests {

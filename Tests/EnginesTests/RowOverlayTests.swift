@@ -2,7 +2,7 @@
     import EngineFaults
     import Testing
 
-    @testable import Engines
+    import Engines
 
     /// Rows that wait, against a dictionary.
     @Suite struct RowOverlayTests {

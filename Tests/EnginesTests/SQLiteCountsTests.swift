@@ -1,7 +1,7 @@
 #if SQLite
     import Testing
 
-    @testable import Engines
+    import Engines
 
     @Suite struct SQLiteCountsTests {
         private let counts = SQLiteCounts()

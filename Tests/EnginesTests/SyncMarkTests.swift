@@ -1,7 +1,6 @@
+import Engines
 import Foundation
 import Testing
-
-@testable import Engines
 
 @Suite struct SyncMarkTests {
     private func found(in directory: String, isReadOnly: Bool = false) throws -> (isFound: Bool, UInt64, UInt64) {

@@ -1,7 +1,6 @@
+import Engines
 import Foundation
 import Testing
-
-@testable import Engines
 
 /// What engines make of files that a kill left, and that were cut or damaged since: never less than what was synced.
 ///

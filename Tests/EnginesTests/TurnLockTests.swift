@@ -1,7 +1,6 @@
+import Engines
 import Foundation
 import Testing
-
-@testable import Engines
 
 @Suite struct TurnLockTests {
     /// While one has the turn the others line up, one after another; each gets it in the order in which it came.

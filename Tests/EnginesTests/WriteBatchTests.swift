@@ -1,6 +1,5 @@
+import Engines
 import Testing
-
-@testable import Engines
 
 @Suite struct WriteBatchTests {
     @Test func anAppendedBatchKeepsItsOperationsInOrder() {

@@ -1,6 +1,6 @@
 public import Engines
 import Inspect
-import Keyspace
+public import Keyspace
 public import RaftLog
 import Sharding
 
@@ -38,7 +38,7 @@ public enum NodeFixture {
         _ path: String, _ kind: EngineKind, _ size: Size = Size(), beforeClosing: () throws -> Void = {}
     ) throws {
         let node = try Node(path, kind, role: "group", gid: gid, machine: GroupMachine())
-        for shard in 0..<3 {
+        for shard in [0, 1, 2] as [ShardID] {
             try node.apply([GroupCommand.adopt(ShardEpoch(shard: shard, epoch: 1), shardCount: shardCount).encoded])
         }
         // Compacted away later.
@@ -52,16 +52,16 @@ public enum NodeFixture {
             try node.apply((number..<last).map { put("key \($0)", value($0, size.valueBytes)) })
             number = last
         }
-        for shard in [0, 2] {
+        for shard in [0, 2] as [ShardID] {
             let name = key(in: shard, "large")
-            try node.apply([put(name, value(shard, size.largeValueBytes))])
+            try node.apply([put(name, value(shard.index, size.largeValueBytes))])
         }
         try node.apply([
             GroupCommand.write(key: [0, 0xff, 0x5c], .put(value: [1, 0, 0xfe]), nil).encoded,
             put(key(in: 0, "пример"), Array("значение".utf8)),
         ])
         for session in 1...3 {
-            for (sequence, shard) in [0, 2].enumerated() {
+            for (sequence, shard) in ([0, 2] as [ShardID]).enumerated() {
                 let stamp = SessionStamp(
                     token: [UInt8](repeating: UInt8(session), count: 16), end: start + 3_600_000 * UInt64(session),
                     sequence: UInt64(sequence + 1), lowestUnanswered: 0)
@@ -109,12 +109,12 @@ public enum NodeFixture {
                 var manifests: [FamilyManifest] = []
                 for (number, family) in families.enumerated() {
                     let place = try writer.makeFamily(
-                        role: directory.identity.role, gid: layout.gid, number: number)
+                        role: directory.identity.role, gid: GroupID(layout.gid), number: number)
                     manifests.append(
                         try engine.export(family, from: view, format: ChunkFormat.portable, to: place))
                 }
                 try writer.add(
-                    role: directory.identity.role, gid: layout.gid, nodeId: directory.identity.nodeId,
+                    role: directory.identity.role, gid: GroupID(layout.gid), nodeId: directory.identity.nodeId,
                     engine: engine.kind, header: header, families: manifests)
             }
             view.close()
@@ -128,7 +128,7 @@ public enum NodeFixture {
     }
 
     /// A key that belongs to the shard.
-    public static func key(in shard: Int, _ name: String) -> String {
+    public static func key(in shard: ShardID, _ name: String) -> String {
         var number = 0
         while Slot.shard(of: Array("\(name) \(number)".utf8), shardCount: shardCount) != shard { number += 1 }
         return "\(name) \(number)"

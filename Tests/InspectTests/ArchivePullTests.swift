@@ -1,10 +1,10 @@
 import Engines
 import Foundation
+import Inspect
+import Keyspace
 import RaftLog
 import Synchronization
 import Testing
-
-@testable import Inspect
 
 /// Files of a group come over a line that breaks, and are what was sent; nothing else becomes an archive.
 @Suite struct ArchivePullTests {
@@ -21,7 +21,7 @@ import Testing
         }
 
         let role = "group"
-        let gid: UInt64 = 7
+        let gid: GroupID = 7
         let nodeId: UInt64 = 2
         let engine = EngineKind.memory
         let servedAs = "leader"

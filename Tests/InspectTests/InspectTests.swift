@@ -3,6 +3,7 @@ import Engines
 import Foundation
 import Inspect
 import InspectFixtures
+import Keyspace
 import Testing
 
 /// What is found in a store, and that looking changes nothing.

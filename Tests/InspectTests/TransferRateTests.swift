@@ -1,6 +1,5 @@
+import Inspect
 import Testing
-
-@testable import Inspect
 
 /// The limiter, under a clock that the test moves.
 @Suite struct TransferRateTests {

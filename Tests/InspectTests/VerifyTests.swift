@@ -1,8 +1,10 @@
+import Bytes
 import EngineFaults
 import Engines
 import Foundation
 import Inspect
 import InspectFixtures
+import Keyspace
 import RaftLog
 import Sharding
 import Testing

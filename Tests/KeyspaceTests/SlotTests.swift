@@ -1,6 +1,5 @@
+import Keyspace
 import Testing
-
-@testable import Keyspace
 
 @Suite struct SlotTests {
     @Test func crc16IsXmodem() {

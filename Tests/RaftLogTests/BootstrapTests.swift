@@ -1,7 +1,6 @@
 import Engines
+import RaftLog
 import Testing
-
-@testable import RaftLog
 
 /// The identity rules: nodes may start in any order, and a wiped disk doesn't vote.
 @Suite struct BootstrapTests {

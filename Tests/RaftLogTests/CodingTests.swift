@@ -1,7 +1,7 @@
+import Bytes
 import Engines
+import RaftLog
 import Testing
-
-@testable import RaftLog
 
 /// What is written is read back; what is damaged is refused, never a crash.
 @Suite struct CodingTests {
@@ -142,7 +142,7 @@ import Testing
         arguments: [([1, 2], [1, 3]), ([1, 255], [2]), ([255], nil), ([255, 255], nil), ([], nil)]
             as [([UInt8], [UInt8]?)])
     func theSuccessorOfAPrefixComesAfterAllItsKeys(prefix: [UInt8], successor: [UInt8]?) {
-        #expect(RaftLog.successor(ofPrefix: prefix) == successor)
+        #expect(Bytes.successor(ofPrefix: prefix) == successor)
     }
 
     /// Every truncation and something appended are refused; changed bytes may mean something else, but never crash.

@@ -1,8 +1,7 @@
 import Engines
 import Foundation
+import RaftLog
 import Testing
-
-@testable import RaftLog
 
 /// A bit that flips in a stored log entry is found on every engine: by the engine's check or by the entry's own.
 @Suite struct DamagedLogTests {

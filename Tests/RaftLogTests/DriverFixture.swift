@@ -1,6 +1,5 @@
 import Engines
-
-@testable import RaftLog
+import RaftLog
 
 /// A single driver in a group of three (1 is under test), and shorthand for what happens to it.
 final class DriverFixture {

@@ -1,7 +1,6 @@
 import Engines
+import RaftLog
 import Testing
-
-@testable import RaftLog
 
 /// Physical numbers are never used twice.
 @Suite struct FamilyTableTests {

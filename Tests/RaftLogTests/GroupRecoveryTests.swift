@@ -1,7 +1,7 @@
+import Bytes
 import Engines
+import RaftLog
 import Testing
-
-@testable import RaftLog
 
 /// A survivor goes on alone, and nobody who was thrown out comes back through its log or its network.
 @Suite struct GroupRecoveryTests {

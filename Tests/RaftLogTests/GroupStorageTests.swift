@@ -1,7 +1,6 @@
 import Engines
+import RaftLog
 import Testing
-
-@testable import RaftLog
 
 /// The writing half: what a request leaves on the disk, and what opening makes of it.
 @Suite struct GroupStorageTests {

@@ -1,6 +1,5 @@
+import RaftLog
 import Testing
-
-@testable import RaftLog
 
 @Suite struct LogTailTests {
     /// A log above base 2@1 with entries of these terms from index 3 on.

@@ -1,6 +1,5 @@
+import RaftLog
 import Testing
-
-@testable import RaftLog
 
 @Suite struct MembershipTests {
     private func member(_ id: UInt64, _ standing: Member.Standing = .voter, life: UInt64 = 1) -> Member {

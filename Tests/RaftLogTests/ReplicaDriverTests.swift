@@ -1,7 +1,6 @@
 import Engines
+import RaftLog
 import Testing
-
-@testable import RaftLog
 
 /// In which order a replica's disk, network and clients hear of things.
 @Suite struct ReplicaDriverTests {

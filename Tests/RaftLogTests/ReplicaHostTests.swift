@@ -1,10 +1,9 @@
 import Engines
 import Foundation
 import RaftHost
+import RaftLog
 import Synchronization
 import Testing
-
-@testable import RaftLog
 
 /// The shell: real threads, real engines, messages handed over in memory. Every wait is for an event.
 @Suite(.serialized) struct ReplicaHostTests {
@@ -78,7 +77,7 @@ import Testing
             Issue.record("a replica that has stopped takes requests")
             return
         }
-        #expect(leader.host.status.condition == EngineError.io(place: "disk", errno: 5).description)
+        #expect(leader.host.status.condition == EngineError.io(place: "disk", errno: 5))
     }
 
     @Test func aFullDiskIsTriedAgain() async throws {
@@ -196,7 +195,7 @@ private final class HostGroup: Sendable {
             BootstrapRecord(clusterID: [1], gid: 7, membership: membership).write(to: layout, in: &batch)
             try engine.write(batch, durability: .synced)
             let host = try Host(
-                configuration: Host.Configuration(stagingDirectory: "\(directory)/staging"), engine: engine,
+                configuration: Host.Configuration(staging: StagingArea("\(directory)/staging")), engine: engine,
                 families: families, layout: layout, machine: TranscriptGroup.ListMachine(), id: id,
                 incarnation: TranscriptGroup.incarnation(id), seed: id.rawValue, transport: transport
             ) { event in

@@ -1,7 +1,7 @@
+import Bytes
 import Engines
+import RaftLog
 import Testing
-
-@testable import RaftLog
 
 /// An entry that maps a family which must have been staged here: what a replica does that lacks it.
 @Suite struct StagedEntryTests {

@@ -1,6 +1,5 @@
 import Engines
-
-@testable import RaftLog
+import RaftLog
 
 /// A group of replica drivers whose network, disks and clock stand still until a transcript moves them.
 ///

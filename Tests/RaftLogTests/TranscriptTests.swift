@@ -1,7 +1,6 @@
 import Foundation
+import RaftLog
 import Testing
-
-@testable import RaftLog
 
 /// Runs Transcripts/*.txt: commands in, text out, one file for each section of the paper, as in etcd's raft.
 ///

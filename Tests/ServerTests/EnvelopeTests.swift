@@ -1,8 +1,9 @@
+import Bytes
+import Keyspace
 import RaftLog
+import Server
 import Testing
 import Wire
-
-@testable import Server
 
 @Suite struct EnvelopeTests {
     private func append(_ bytes: Int, at index: LogIndex) -> Message {

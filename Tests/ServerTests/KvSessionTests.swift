@@ -1,20 +1,19 @@
 import GRPCCore
+import Keyspace
+import Server
 import Synchronization
 import Testing
 import Wire
 
-@testable import Server
-
 /// Answers every request at once, from the calling thread.
 private struct Echo: KvHandler {
-    func handle(_ requests: [Flotilla_V1_Request], reply: any ResponseSink) {
+    func handle(_ requests: [KvRequest], reply: any ResponseSink) {
         reply.send(
             requests.map { request in
-                var response = Flotilla_V1_Response()
-                response.id = request.id
-                response.get.found = true
-                response.get.value = request.get.key
-                return response
+                guard case .get(let key) = request.operation else {
+                    return KvResponse(id: request.id, KvError(.invalidArgument, "not a get"))
+                }
+                return KvResponse(id: request.id, .value(key))
             })
     }
 }

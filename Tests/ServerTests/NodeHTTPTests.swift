@@ -1,32 +1,29 @@
 import HTTPService
+import Keyspace
 import RaftLog
+import Server
 import Telemetry
 import Testing
-import Wire
-
-@testable import Server
 
 /// `/metrics`, `/healthz`, `/readyz`.
 @Suite struct NodeHTTPTests {
-    private func status(_ change: (inout Flotilla_V1_NodeStatus) -> Void = { _ in }) -> Flotilla_V1_NodeStatus {
-        var status = Flotilla_V1_NodeStatus()
-        status.role = .follower
-        status.leaderID = 1
-        status.commitIndex = 5_000
-        status.lastApplied = 5_000
+    private func status(_ change: (inout NodeStatus) -> Void = { _ in }) -> NodeStatus {
+        var status = NodeStatus(
+            gid: 100, id: 0, address: "a:1", role: .follower, term: 1, commitIndex: 5_000, lastApplied: 5_000,
+            firstIndex: 1, lastIndex: 5_000, leaderID: 1)
         change(&status)
         return status
     }
 
     private func answer(
-        _ path: String, method: String = "GET", failure: String? = nil, _ status: Flotilla_V1_NodeStatus
+        _ path: String, method: String = "GET", failure: String? = nil, _ status: NodeStatus
     ) async -> HTTPAnswer {
         await NodeHTTP(failure: { failure }, replica: { status }, status: { status }).answer(HTTPQuestion(method, path))
     }
 
     @Test func aNodeIsReadyWhenItCanAnswer() async {
         #expect(await answer("/readyz", status()).status == 200)
-        #expect(await answer("/readyz", status { $0.clearLeaderID() }).status == 503)
+        #expect(await answer("/readyz", status { $0.leaderID = nil }).status == 503)
         #expect(await answer("/readyz", status { $0.role = .learner }).status == 503)
         #expect(await answer("/readyz", status { $0.condition = "waiting" }).status == 503)
         #expect(await answer("/readyz", status { $0.lastApplied = 4_000 }).status == 200)
@@ -35,7 +32,7 @@ import Wire
     }
 
     @Test func aNodeLivesUntilItHasFailed() async {
-        #expect(await answer("/healthz", status { $0.clearLeaderID() }).status == 200)
+        #expect(await answer("/healthz", status { $0.leaderID = nil }).status == 200)
         #expect(await answer("/healthz", failure: "the disk is broken", status()).status == 503)
     }
 
@@ -52,8 +49,8 @@ import Wire
         let text = MetricsPage.text(
             status {
                 $0.role = .leader
-                $0.metrics.leaderChanges = 3
-                $0.metrics.diskSync = histogram.wire
+                $0.leaderChanges = 3
+                $0.fsync = histogram
             }, process: ProcessUsage())
         for line in [
             "flotilla_server_has_leader 1", "flotilla_server_is_leader 1",
@@ -67,33 +64,35 @@ import Wire
 
     @Test func redirectsAreNoErrors() {
         let metrics = NodeMetrics()
-        func answer(_ code: Flotilla_V1_ErrorCode?) {
-            var response = Flotilla_V1_Response()
-            if let code {
-                response.error = Flotilla_V1_Error(code, "no")
-            } else {
-                response.put = Flotilla_V1_PutResult()
-            }
+        func answer(_ code: KvError.Code?) {
+            let response = KvResponse(id: 1, code.map { .failed(KvError($0, "no")) } ?? .written(.put))
             metrics.answered(NodeMetrics.Pending(operation: .put, shard: 3, start: 5), response, at: 1_000_005)
         }
-        for code: Flotilla_V1_ErrorCode? in [nil, nil, .notLeader, .wrongGroup, .busy] { answer(code) }
-        let put = metrics.wire(pending: 7, peers: []).operations.first { $0.operation == "put" }
-        #expect(put.map { DurationHistogram($0.latency).count } == 2)
+        for code: KvError.Code? in [nil, nil, .notLeader, .wrongGroup, .busy] { answer(code) }
+        var status = status()
+        metrics.complete(&status, pending: 7)
+        let put = status.operations.first { $0.name == "put" }
+        #expect(put?.latency.count == 2)
         #expect(put?.errors == 1)
         #expect(metrics.load(of: 3).writes == 2)
         #expect(metrics.load(of: 3).reads == 0)
-        #expect(metrics.wire(pending: 7, peers: []).proposalsPending == 7)
+        #expect(status.proposalsPending == 7)
     }
 
     @Test func theSameLeaderOfAnotherTermIsNoChange() {
         let metrics = NodeMetrics()
+        func changes() -> UInt64 {
+            var status = status()
+            metrics.complete(&status, pending: 0)
+            return status.leaderChanges
+        }
         metrics.led(by: nil)
-        #expect(metrics.wire(pending: 0, peers: []).leaderChanges == 0)
+        #expect(changes() == 0)
         metrics.led(by: ReplicaID(1))
         metrics.led(by: ReplicaID(1))
-        #expect(metrics.wire(pending: 0, peers: []).leaderChanges == 1)
+        #expect(changes() == 1)
         metrics.led(by: nil)
         metrics.led(by: ReplicaID(1))
-        #expect(metrics.wire(pending: 0, peers: []).leaderChanges == 2)
+        #expect(changes() == 2)
     }
 }

@@ -1,4 +1,5 @@
 import Engines
+import Keyspace
 import Server
 import Testing
 import Wire

@@ -1,5 +1,6 @@
 import Engines
 import Foundation
+import Keyspace
 import Sharding
 import Testing
 

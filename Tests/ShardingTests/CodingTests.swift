@@ -1,8 +1,9 @@
+import Bytes
 import Engines
+import Keyspace
 import RaftLog
+import Sharding
 import Testing
-
-@testable import Sharding
 
 /// What is written is read back; what is damaged is refused, never a crash.
 @Suite struct CodingTests {

@@ -1,15 +1,16 @@
+import Bytes
 import Engines
+import Keyspace
+import RaftLog
+import Sharding
 import Testing
-
-@testable import RaftLog
-@testable import Sharding
 
 @Suite struct ControllerMachineTests {
     typealias Bench = MachineBench<ControllerMachine>
 
-    private func addresses(_ gid: UInt64) -> [String] { (1...3).map { "host\(gid):\($0)" } }
+    private func addresses(_ gid: GroupID) -> [String] { (1...3).map { "host\(gid):\($0)" } }
 
-    private func join(_ gids: UInt64...) -> ControllerCommand {
+    private func join(_ gids: GroupID...) -> ControllerCommand {
         .join(Dictionary(uniqueKeysWithValues: gids.map { ($0, addresses($0)) }))
     }
 
@@ -25,9 +26,9 @@ import Testing
     @Test(arguments: [1, 2, 10, 64, 257], 1...6) func shardsAreBalanced(shards: Int, groups: Int) throws {
         let bench = try Bench.controller(shards: shards)
         for gid in 1...UInt64(groups) {
-            try bench.run(join(gid))
+            try bench.run(join(GroupID(gid)))
             try bench.finishMoves()
-            let load = (1...gid).map { bench.load[$0, default: 0] }
+            let load = (1...gid).map { bench.load[GroupID($0), default: 0] }
             #expect(load.reduce(0, +) == shards)
             #expect((load.max() ?? 0) - (load.min() ?? 0) <= 1, "\(load)")
         }
@@ -38,7 +39,7 @@ import Testing
         try bench.run(join(1, 2))
         let before = bench.map
         try bench.run(join(3))
-        let moved = bench.map.shards.indices.filter { bench.map.destination($0) != before.shards[$0].gid }
+        let moved = bench.map.shardIDs.filter { bench.map.destination($0) != before[$0].gid }
         #expect(moved.count == 20)
         #expect(moved.allSatisfy { bench.map.destination($0) == 3 })
     }
@@ -48,9 +49,9 @@ import Testing
         try bench.run(join(1, 2, 3))
         let before = bench.map
         try bench.run(.leave([2]))
-        for shard in bench.map.shards.indices {
-            let moved = bench.map.destination(shard) != before.shards[shard].gid
-            #expect(moved == (before.shards[shard].gid == 2))
+        for shard in bench.map.shardIDs {
+            let moved = bench.map.destination(shard) != before[shard].gid
+            #expect(moved == (before[shard].gid == 2))
         }
         try bench.finishMoves()
         #expect(bench.load == [1: 30, 3: 30])
@@ -72,7 +73,7 @@ import Testing
     @Test func aMoveByHandStays() throws {
         let bench = try Bench.controller(shards: 10)
         try bench.run(join(1, 2))
-        for shard in bench.map.shards.indices where bench.map.shards[shard].gid == 1 {
+        for shard in bench.map.shardIDs where bench.map[shard].gid == 1 {
             try bench.run(.move(shard: shard, to: 2))
         }
         try bench.finishMoves()
@@ -129,7 +130,7 @@ import Testing
         try bench.run(join(1, 2))
         try bench.run(.move(shard: 0, to: 2))
         let before = bench.map
-        for (shard, epoch) in [(0, 1), (0, 3), (1, 2), (99, 2), (-0, 0)] as [(Int, UInt64)] {
+        for (shard, epoch) in [(0, 1), (0, 3), (1, 2), (99, 2), (0, 0)] as [(ShardID, UInt64)] {
             for event in [ControllerCommand.MoveEvent.activated, .rejected, .collected] {
                 try bench.run(.report(shard: shard, epoch: epoch, event: event))
             }
@@ -221,7 +222,7 @@ import Testing
         try bench.run(join(1), id: [1])
         #expect(bench.map.groups.keys.sorted() == [1])
         try bench.run(join(2, 3))
-        let shard = try #require(bench.map.shards.firstIndex { $0.move?.to == 2 })
+        let shard = try #require(bench.map.shardIDs.first { bench.map[$0].move?.to == 2 })
         guard case .refused = try bench.run(.move(shard: shard, to: 3), id: [2]) else {
             Issue.record("two moves of one shard")
             return

@@ -1,7 +1,7 @@
+import Keyspace
 import RaftLog
+import Sharding
 import Testing
-
-@testable import Sharding
 
 /// Nonsense gets a sentence that names the thing and the remedy, and no new config.
 @Suite struct ControllerRefusalTests {
@@ -70,8 +70,9 @@ import Testing
     @Test func aMoveOfAShardThatIsMoving() throws {
         let bench = try bench()
         try bench.run(.join([3: ["c:1"]]))
-        let shard = try #require(bench.map.shards.firstIndex { $0.move != nil })
-        let refusal = try #require(try bench.refusal(.move(shard: shard, to: 2 - bench.map.shards[shard].gid / 2)))
+        let shard = try #require(bench.map.shardIDs.first { bench.map[$0].move != nil })
+        let refusal = try #require(
+            try bench.refusal(.move(shard: shard, to: GroupID(2 - bench.map[shard].gid.rawValue / 2))))
         #expect(refusal.kind == .busy)
         #expect(refusal.description.contains("shard \(shard)") && refusal.description.contains("group 3"))
     }

@@ -1,9 +1,9 @@
+import Bytes
 import Engines
 import Keyspace
+import RaftLog
+import Sharding
 import Testing
-
-@testable import RaftLog
-@testable import Sharding
 
 /// Writes, and what makes a retried one execute once.
 @Suite struct GroupWriteTests {

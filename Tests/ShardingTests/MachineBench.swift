@@ -1,7 +1,7 @@
 import Engines
-
-@testable import RaftLog
-@testable import Sharding
+import Keyspace
+import RaftLog
+import Sharding
 
 /// A machine with a log of its own and a disk: commands in, replies out, no cluster.
 final class MachineBench<Machine: StateMachine> {
@@ -14,14 +14,14 @@ final class MachineBench<Machine: StateMachine> {
     /// The leader's clock: the stamp of the next entries.
     var now: Milliseconds = 1_000_000
 
-    init(gid: UInt64 = 7, _ make: @escaping () -> Machine) throws {
+    init(gid: GroupID = 7, _ make: @escaping () -> Machine) throws {
         self.make = make
         families = try FamilyTable(engine: engine)
-        layout = try families.layout(of: gid)
+        layout = try families.layout(of: gid.rawValue)
         var batch = WriteBatch()
         let member = Member(
             id: ReplicaID(1), address: "n1", incarnation: Incarnation(high: 1, low: 1), standing: .voter)
-        BootstrapRecord(clusterID: [1], gid: gid, membership: Membership(members: [member])).write(
+        BootstrapRecord(clusterID: [1], gid: gid.rawValue, membership: Membership(members: [member])).write(
             to: layout, in: &batch)
         try engine.write(batch, durability: .synced)
         storage = try GroupStorage.open(layout, machine: make(), in: engine.snapshot()).storage
@@ -79,26 +79,26 @@ extension MachineBench where Machine == ControllerMachine {
 
     /// Everything on the move arrives.
     func finishMoves() throws {
-        while let shard = map.shards.indices.first(where: { map.shards[$0].move != nil }) {
-            guard let move = map.shards[shard].move else { return }
+        while let shard = map.shardIDs.first(where: { map[$0].move != nil }) {
+            guard let move = map[shard].move else { return }
             try run(.report(shard: shard, epoch: move.epoch, event: .activated))
             try run(.report(shard: shard, epoch: move.epoch, event: .collected))
         }
     }
 
     /// Shards per group, by where they will be.
-    var load: [UInt64: Int] {
-        var load: [UInt64: Int] = [:]
-        for shard in map.shards.indices { load[map.destination(shard), default: 0] += 1 }
+    var load: [GroupID: Int] {
+        var load: [GroupID: Int] = [:]
+        for shard in map.shardIDs { load[map.destination(shard), default: 0] += 1 }
         return load
     }
 }
 
 extension MachineBench where Machine == GroupMachine {
     /// A group that serves every shard of a cluster with `shards` shards.
-    static func group(_ gid: UInt64 = 7, shards: Int = 4, adopting: [Int]? = nil) throws -> MachineBench {
+    static func group(_ gid: GroupID = 7, shards: Int = 4, adopting: [ShardID]? = nil) throws -> MachineBench {
         let bench = try MachineBench(gid: gid) { GroupMachine() }
-        for shard in adopting ?? Array(0..<shards) {
+        for shard in adopting ?? (0..<shards).map({ ShardID(clamping: $0) }) {
             _ = try bench.run(.adopt(ShardEpoch(shard: shard, epoch: 1), shardCount: shards))
         }
         return bench

@@ -1,8 +1,8 @@
 import Engines
+import Keyspace
+import RaftLog
+import Sharding
 import Testing
-
-@testable import RaftLog
-@testable import Sharding
 
 /// While moves are held none starts, and nothing that was asked for is forgotten.
 @Suite struct MoveHoldTests {
@@ -11,9 +11,9 @@ import Testing
     private static let id = [UInt8](repeating: 1, count: 16)
     private static let other = [UInt8](repeating: 2, count: 16)
 
-    private func addresses(_ gid: UInt64) -> [String] { ["host\(gid):1"] }
+    private func addresses(_ gid: GroupID) -> [String] { ["host\(gid):1"] }
 
-    private func join(_ gids: UInt64...) -> ControllerCommand {
+    private func join(_ gids: GroupID...) -> ControllerCommand {
         .join(Dictionary(uniqueKeysWithValues: gids.map { ($0, addresses($0)) }))
     }
 
@@ -71,9 +71,9 @@ import Testing
         try bench.run(join(3))
         #expect(bench.map.isBalancePending)
         try bench.run(hold())
-        let first = try #require(bench.map.shards.indices.first { bench.map.shards[$0].move != nil })
+        let first = try #require(bench.map.shardIDs.first { bench.map[$0].move != nil })
         let left = bench.map.shards.filter { $0.move != nil }.count
-        let epoch = try #require(bench.map.shards[first].move?.epoch)
+        let epoch = try #require(bench.map[first].move?.epoch)
         try bench.run(.report(shard: first, epoch: epoch, event: .activated))
         try bench.run(.report(shard: first, epoch: epoch, event: .collected))
         #expect(bench.map.shards.filter { $0.move != nil }.count == left - 1)
@@ -182,7 +182,7 @@ import Testing
     @Test func whatIsNoLeaseIsRefused() throws {
         let bench = try Bench.controller()
         #expect(try refusal(bench, hold(lasts: 0)) == .invalid)
-        #expect(try refusal(bench, hold(lasts: MoveHold.lastsMax + 1)) == .invalid)
+        #expect(try refusal(bench, hold(lasts: MoveHold.lastsMaxMilliseconds + 1)) == .invalid)
         #expect(try refusal(bench, hold([1])) == .invalid)
         let long = String(repeating: "x", count: MoveHold.holderBytesMax + 1)
         #expect(try refusal(bench, .hold(id: Self.id, holder: long, lasts: 1)) == .invalid)

@@ -1,7 +1,7 @@
+import Keyspace
+import RaftLog
+import Sharding
 import Testing
-
-@testable import RaftLog
-@testable import Sharding
 
 /// The map follows a group's members: where clients find it changes without a join.
 @Suite struct RelocationTests {

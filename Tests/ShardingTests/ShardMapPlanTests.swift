@@ -1,18 +1,18 @@
+import Keyspace
+import Sharding
 import Testing
-
-@testable import Sharding
 
 /// A plan is what the controller then does.
 @Suite struct ShardMapPlanTests {
     typealias Bench = MachineBench<ControllerMachine>
 
-    private func addresses(_ gid: UInt64) -> [String] { (1...3).map { "host\(gid):\($0)" } }
+    private func addresses(_ gid: GroupID) -> [String] { (1...3).map { "host\(gid):\($0)" } }
 
-    private func join(_ gids: UInt64...) -> [UInt64: [String]] {
+    private func join(_ gids: GroupID...) -> [GroupID: [String]] {
         Dictionary(uniqueKeysWithValues: gids.map { ($0, addresses($0)) })
     }
 
-    private func bench(_ gids: UInt64...) throws -> Bench {
+    private func bench(_ gids: GroupID...) throws -> Bench {
         let bench = try Bench.controller(shards: 60)
         for gid in gids {
             try bench.run(.join([gid: addresses(gid)]))
@@ -22,11 +22,11 @@ import Testing
     }
 
     /// Where each shard is in the end, by the plan.
-    private func planned(_ map: ShardMap, _ moves: [PlannedMove]) -> [UInt64] {
-        var gids = map.shards.indices.map(map.destination)
+    private func planned(_ map: ShardMap, _ moves: [PlannedMove]) -> [GroupID] {
+        var gids = map.shardIDs.map(map.destination)
         for move in moves {
-            #expect(gids[move.shard] == move.from)
-            gids[move.shard] = move.to
+            #expect(gids[move.shard.index] == move.from)
+            gids[move.shard.index] = move.to
         }
         return gids
     }
@@ -57,7 +57,7 @@ import Testing
 
     @Test func shardsThatNobodyHasComeFromNowhere() throws {
         let moves = try bench().map.plan(joining: join(1), leaving: [])
-        #expect(moves == (0..<60).map { PlannedMove(shard: $0, from: 0, to: 1) })
+        #expect(moves == (0..<60).map { PlannedMove(shard: ShardID(clamping: $0), from: 0, to: 1) })
     }
 
     /// They can't be sent elsewhere yet, but when they arrive the balance is made up.
@@ -67,7 +67,7 @@ import Testing
         #expect(bench.map.shards.contains { $0.move != nil })
         let before = bench.map
         let moves = try before.plan(joining: join(3, 4), leaving: [])
-        var load: [UInt64: Int] = [:]
+        var load: [GroupID: Int] = [:]
         for gid in planned(before, moves) { load[gid, default: 0] += 1 }
         #expect(load == [1: 15, 2: 15, 3: 15, 4: 15])
         try bench.run(.join(join(3, 4)))
@@ -77,7 +77,7 @@ import Testing
 
     @Test func aShardOnItsWayToWhoLeavesGoesOn() throws {
         let bench = try bench(1, 2, 3)
-        let shard = try #require(bench.map.shards.firstIndex { $0.gid == 1 })
+        let shard = try #require(bench.map.shardIDs.first { bench.map[$0].gid == 1 })
         try bench.run(.move(shard: shard, to: 2))
         let moves = try bench.map.plan(joining: [:], leaving: [2])
         let move = try #require(moves.first { $0.shard == shard })
@@ -86,9 +86,9 @@ import Testing
 
     @Test func aRejectedMoveCountsAtItsSource() throws {
         let bench = try bench(1, 2)
-        let shard = try #require(bench.map.shards.firstIndex { $0.gid == 1 })
+        let shard = try #require(bench.map.shardIDs.first { bench.map[$0].gid == 1 })
         try bench.run(.move(shard: shard, to: 2))
-        let epoch = try #require(bench.map.shards[shard].move).epoch
+        let epoch = try #require(bench.map[shard].move).epoch
         try bench.run(.report(shard: shard, epoch: epoch, event: .rejected))
         let moves = try bench.map.plan(joining: [:], leaving: [2])
         #expect(!moves.contains { $0.shard == shard })
@@ -99,7 +99,7 @@ import Testing
         let bench = try bench(1, 2)
         let before = bench.map
         let moves = try before.plan(joining: join(3), leaving: [2])
-        var load: [UInt64: Int] = [:]
+        var load: [GroupID: Int] = [:]
         for gid in planned(before, moves) { load[gid, default: 0] += 1 }
         #expect(load == [1: 30, 3: 30])
         try bench.run(.join(join(3)))
@@ -114,7 +114,7 @@ import Testing
 
     @Test func nonsenseIsRefusedAsTheControllerWould() throws {
         let map = try bench(1).map
-        func kind(_ joining: [UInt64: [String]], _ leaving: [UInt64]) -> ControllerRefusal.Kind? {
+        func kind(_ joining: [GroupID: [String]], _ leaving: [GroupID]) -> ControllerRefusal.Kind? {
             do throws(ControllerRefusal) {
                 _ = try map.plan(joining: joining, leaving: leaving)
                 return nil

@@ -1,15 +1,14 @@
 import Engines
 import Keyspace
+import RaftLog
+import Sharding
 import Testing
-
-@testable import RaftLog
-@testable import Sharding
 
 /// A shard's way from one group to another: every step idempotent, decided once, and of no concern to other shards.
 @Suite struct ShardMoveTests {
     typealias Bench = MachineBench<GroupMachine>
 
-    private static let shard = 2
+    private static let shard: ShardID = 2
     private let epoch = ShardEpoch(shard: shard, epoch: 2)
 
     /// Keys of the shard that moves, and of one that stays.

@@ -1,7 +1,6 @@
+import Simulator
 import Synchronization
 import Testing
-
-@testable import Simulator
 
 /// The simulator proves itself: one seed is one history, and bugs that are put back are found.
 @Suite struct SimulationTests {

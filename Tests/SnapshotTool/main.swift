@@ -6,6 +6,7 @@ import Engines
 import Foundation
 import InspectCommands
 import InspectFixtures
+import Keyspace
 
 struct SnapshotTool: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -15,7 +16,7 @@ struct SnapshotTool: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Save a stopped node's groups.")
         @Option var from: String
         @Option var out: String
-        @Option var group: UInt64?
+        @Option var group: GroupID?
 
         func run() throws { try SaveStopped.run(from: from, out: out, gid: group, madeBy: "snapshot-tool") }
     }

@@ -1,4 +1,5 @@
-internal import Foundation
+internal import Bytes
+public import Keyspace
 
 extension Answer {
     /// Bytes as JSON has them: text if they are UTF-8, else Base64 under another name.
@@ -11,7 +12,7 @@ extension Answer {
 
         init(_ bytes: [UInt8]) {
             text = String(validating: bytes, as: UTF8.self)
-            base64 = text == nil ? Data(bytes).base64EncodedString() : nil
+            base64 = text == nil ? bytes.base64 : nil
         }
 
         /// The beginning of a value, and of text only whole characters.
@@ -45,11 +46,11 @@ extension Answer {
         let key: Bytes
         let value: Bytes?
         public let bytes: Int
-        public let shardId: Int
-        public let groupId: UInt64
+        public let shardId: ShardID
+        public let groupId: GroupID
 
         /// - Parameter value: `nil` if there is no such key.
-        public init(key: [UInt8], value: [UInt8]?, shardId: Int, groupId: UInt64) {
+        public init(key: [UInt8], value: [UInt8]?, shardId: ShardID, groupId: GroupID) {
             self.key = Bytes(key)
             self.value = value.map(Bytes.init(beginningOf:))
             bytes = value?.count ?? 0
@@ -117,7 +118,7 @@ extension Answer {
         public init(pairs: [Pair], after: [UInt8]?) {
             self.pairs = pairs
             more = after != nil
-            afterBase64 = after.map { Data($0).base64EncodedString() }
+            afterBase64 = after.map { $0.base64 }
         }
     }
 }

@@ -1,3 +1,5 @@
+public import Keyspace
+
 extension Answer {
     public enum MovePhase: String, Encodable, Sendable {
         /// Being copied.
@@ -7,7 +9,7 @@ extension Answer {
         case done
         case rejected
 
-        init(_ phase: ConfigReport.Phase) {
+        init(_ phase: ShardMap.Move.Phase) {
             switch phase {
             case .moving: self = .moving
             case .collecting: self = .collecting
@@ -26,10 +28,10 @@ extension Answer {
     }
 
     public struct Move: Encodable, Sendable, Equatable {
-        public var shardId: Int
+        public var shardId: ShardID
         public var epoch: UInt64
-        public var from: UInt64
-        public var to: UInt64
+        public var from: GroupID
+        public var to: GroupID
         public var phase: MovePhase
         public var startedAt: String
         @OrNull public var endedAt: String?
@@ -43,8 +45,8 @@ extension Answer {
     }
 
     public struct Waiting: Encodable, Sendable, Equatable {
-        public var shardId: Int
-        public var to: UInt64
+        public var shardId: ShardID
+        public var to: GroupID
     }
 
     /// `POST /api/actions/move`, 202.
@@ -61,11 +63,11 @@ extension Answer {
         public var config: UInt64
         public var outcome: Outcome
 
-        public init(shard: Int, to gid: UInt64, in config: ConfigReport) {
-            self.config = config.number
-            if config.moves.contains(where: { $0.shard == shard && $0.to == gid }) {
+        public init(shard: ShardID, to gid: GroupID, in config: HeldMap) {
+            self.config = config.map.number
+            if config.map.row(shard)?.move?.to == gid {
                 outcome = .begun
-            } else if config.hold?.waiting.contains(where: { $0.shard == shard && $0.to == gid }) == true {
+            } else if config.hold?.waiting[shard] == gid {
                 outcome = .waiting
             } else {
                 outcome = .there
@@ -83,9 +85,9 @@ extension Answer {
     }
 
     public struct PlanMove: Encodable, Sendable, Equatable {
-        public var shardId: Int
+        public var shardId: ShardID
         /// 0: nobody has it yet, so nothing is copied.
-        public var from: UInt64
-        public var to: UInt64
+        public var from: GroupID
+        public var to: GroupID
     }
 }

@@ -1,10 +1,12 @@
+public import Keyspace
+
 extension Answer {
     /// `GET /api/topology`.
     public struct Topology: Encodable, Sendable, Equatable {
         public var configCluster: ConfigCluster
         public var shardGroups: [ShardGroup]
         /// The group that serves each shard, by the shard's number; 0: none.
-        public var shardMap: [String: UInt64]
+        public var shardMap: [String: GroupID]
         public var totalShards: Int
         @OrNull public var updatedAt: String?
     }
@@ -18,9 +20,9 @@ extension Answer {
     }
 
     public struct ShardGroup: Encodable, Sendable, Equatable {
-        public var groupId: UInt64
+        public var groupId: GroupID
         public var nodes: [Node]
-        public var shards: [Int]
+        public var shards: [ShardID]
         public var totalStorage: UInt64
         @OrNull public var leaderId: UInt64?
         public var keys: UInt64
@@ -39,7 +41,7 @@ extension Answer {
         public var storageBytes: UInt64
         public var healthy: Bool
         @OrNull public var lastSeen: String?
-        public var groupId: UInt64
+        public var groupId: GroupID
         @OrNull public var error: String?
         @OrNull public var downSince: String?
         public var condition: String
@@ -79,8 +81,8 @@ extension Answer {
     }
 
     public struct Shard: Encodable, Sendable, Equatable {
-        public var shardId: Int
-        public var groupId: UInt64
+        public var shardId: ShardID
+        public var groupId: GroupID
         public var state: String
         public var keys: UInt64
         public var bytes: UInt64
@@ -91,8 +93,8 @@ extension Answer {
     }
 
     public struct ShardMove: Encodable, Sendable, Equatable {
-        public var from: UInt64
-        public var to: UInt64
+        public var from: GroupID
+        public var to: GroupID
         public var phase: MovePhase
     }
 
@@ -112,9 +114,9 @@ extension Answer {
         public var operations: [Operation]
         public var fsync: Fsync
         public var replicationLag: ReplicationLag
-        public var leaderless: [UInt64]
-        public var withoutQuorum: [UInt64]
-        public var underReplicated: [UInt64]
+        public var leaderless: [GroupID]
+        public var withoutQuorum: [GroupID]
+        public var underReplicated: [GroupID]
     }
 
     public struct Operation: Encodable, Sendable, Equatable {
@@ -134,7 +136,7 @@ extension Answer {
     /// The node that is farthest behind; nobody's if none is behind.
     public struct ReplicationLag: Encodable, Sendable, Equatable {
         public var entries: UInt64
-        @OrNull public var groupId: UInt64?
+        @OrNull public var groupId: GroupID?
         @OrNull public var nodeId: UInt64?
     }
 }

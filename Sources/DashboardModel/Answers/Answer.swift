@@ -1,3 +1,5 @@
+public import Keyspace
+
 /// What the dashboard answers: the objects of docs/dashboard.md, field by field. Whoever encodes them sorts the keys,
 /// so that the same state gives the same bytes.
 public enum Answer {}
@@ -70,7 +72,7 @@ extension Answer {
 
     /// A node that doesn't answer.
     public struct Missing: Encodable, Sendable, Equatable {
-        public var groupId: UInt64
+        public var groupId: GroupID
         public var nodeId: UInt64
         public var address: String
         public var error: String
@@ -100,9 +102,9 @@ extension Answer {
         public var at: String
         public var kind: Kind
         public var severity: Severity
-        @OrNull public var groupId: UInt64?
+        @OrNull public var groupId: GroupID?
         @OrNull public var nodeId: UInt64?
-        @OrNull public var shardId: Int?
+        @OrNull public var shardId: ShardID?
         public var text: String
     }
 

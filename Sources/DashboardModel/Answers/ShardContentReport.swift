@@ -1,3 +1,5 @@
+public import Keyspace
+
 /// What one replica answered when it was asked to read a whole shard.
 public struct ReplicaContent: Sendable, Equatable {
     public var nodeID: UInt64
@@ -50,13 +52,13 @@ extension Answer {
             @OrNull public var error: String?
         }
 
-        public var shardId: Int
-        public var groupId: UInt64
+        public var shardId: ShardID
+        public var groupId: GroupID
         public var verdict: Verdict
         public var replicas: [Replica]
 
         /// - Parameter memberCount: the voters of the group.
-        public init(shardId: Int, groupId: UInt64, replicas: [ReplicaContent], memberCount: Int) {
+        public init(shardId: ShardID, groupId: GroupID, replicas: [ReplicaContent], memberCount: Int) {
             self.shardId = shardId
             self.groupId = groupId
             verdict = Self.verdict(on: replicas, memberCount: memberCount)

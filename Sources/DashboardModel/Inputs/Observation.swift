@@ -1,7 +1,9 @@
+public import Keyspace
+
 /// One look at the whole cluster: what the controller and every node answered at about one time.
 public struct Observation: Sendable, Equatable {
     public enum ConfigResult: Sendable, Equatable {
-        case answered(ConfigReport)
+        case answered(HeldMap)
         /// Why there was no answer, for people.
         case failed(String)
     }
@@ -22,12 +24,12 @@ public struct Observation: Sendable, Equatable {
 /// One node that was asked.
 public struct NodeObservation: Sendable, Equatable {
     public enum Result: Sendable, Equatable {
-        case answered(NodeReport)
+        case answered(NodeStatus)
         /// Why there was no answer, for people.
         case failed(String)
     }
 
-    public var gid: UInt64
+    public var gid: GroupID
     /// The place in the list of the group's addresses: the node's id for as long as nothing better is known. (After a
     /// change of members the two differ.)
     public var id: UInt64
@@ -35,7 +37,7 @@ public struct NodeObservation: Sendable, Equatable {
     public var address: String
     public var result: Result
 
-    public init(gid: UInt64, id: UInt64, address: String, result: Result) {
+    public init(gid: GroupID, id: UInt64, address: String, result: Result) {
         self.gid = gid
         self.id = id
         self.address = address

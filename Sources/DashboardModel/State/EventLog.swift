@@ -1,3 +1,6 @@
+internal import Bytes
+internal import Keyspace
+
 /// The last things that have happened, a thousand at most.
 struct EventLog: Sendable, Equatable {
     static let eventsMax = 1000
@@ -14,8 +17,8 @@ struct EventLog: Sendable, Equatable {
     mutating func begin(at now: UInt64) { self.now = Timestamp.text(unixMilliseconds: now) }
 
     mutating func add(
-        _ kind: Answer.Event.Kind, _ severity: Answer.Event.Severity, group: UInt64? = nil, node: UInt64? = nil,
-        shard: Int? = nil, _ text: String
+        _ kind: Answer.Event.Kind, _ severity: Answer.Event.Severity, group: GroupID? = nil, node: UInt64? = nil,
+        shard: ShardID? = nil, _ text: String
     ) {
         lastID += 1
         events.append(
@@ -77,37 +80,36 @@ extension EventLog {
     }
 
     /// What differs in the shard map, except for moves.
-    mutating func compare(_ before: ConfigReport?, _ after: ConfigReport) {
+    mutating func compare(_ before: HeldMap?, _ after: HeldMap) {
         guard let before else { return }
-        if before.clusterID != after.clusterID {
+        if before.map.clusterID != after.map.clusterID {
             add(
                 .config, .warning,
-                "the controller answers for another cluster, \(after.clusterID); it was \(before.clusterID)")
+                "the controller answers for another cluster, \(after.map.clusterID.hexadecimal); it was \(before.map.clusterID.hexadecimal)"
+            )
             return
         }
-        let old = Dictionary(before.groups.map { ($0.gid, $0) }, uniquingKeysWith: { first, _ in first })
-        let new = Set(after.groups.map(\.gid))
-        let config = "config \(after.number)"
-        for group in after.groups {
-            let name = "\(config): group \(group.gid)"
-            guard let earlier = old[group.gid] else {
-                add(.config, .info, group: group.gid, "\(name) joined")
+        let config = "config \(after.map.number)"
+        for (gid, group) in after.map.groups.sorted(by: { $0.key < $1.key }) {
+            let name = "\(config): group \(gid)"
+            guard let earlier = before.map.groups[gid] else {
+                add(.config, .info, group: gid, "\(name) joined")
                 continue
             }
             if group.isLeaving != earlier.isLeaving {
-                add(.config, .info, group: group.gid, group.isLeaving ? "\(name) is leaving" : "\(name) stays")
+                add(.config, .info, group: gid, group.isLeaving ? "\(name) is leaving" : "\(name) stays")
             }
             if group.addresses != earlier.addresses {
                 add(
-                    .config, .info, group: group.gid,
+                    .config, .info, group: gid,
                     "\(name) is now at \(group.addresses.joined(separator: ", "))".clipped)
             }
         }
-        for group in before.groups where !new.contains(group.gid) {
-            add(.config, .info, group: group.gid, "\(config): group \(group.gid) left")
+        for gid in before.map.groups.keys.sorted() where after.map.groups[gid] == nil {
+            add(.config, .info, group: gid, "\(config): group \(gid) left")
         }
         switch (before.hold, after.hold) {
-        case (nil, let hold?): add(.config, .info, "moves are held by \(hold.holder)")
+        case (nil, let hold?): add(.config, .info, "moves are held by \(hold.holder.clipped)")
         case (_?, nil): add(.config, .info, "moves are no longer held")
         default: break
         }

@@ -1,3 +1,5 @@
+internal import Keyspace
+
 /// A group as its nodes' reports describe it, or the controller.
 struct GroupState: Sendable, Equatable {
     struct Leader: Sendable, Equatable {
@@ -5,13 +7,13 @@ struct GroupState: Sendable, Equatable {
         var term: UInt64
     }
 
-    let gid: UInt64
+    let gid: GroupID
     /// By id, then address.
     let nodes: [NodeTrack]
     /// Whom the nodes of the highest term take for it; `nil` if nobody that answers knows one.
     let leader: Leader?
     /// The report that speaks for the group: its leader's, else that of the node that has got farthest.
-    let speaker: NodeReport?
+    let speaker: NodeStatus?
     /// The speaker answered now.
     let answers: Bool
     /// Up to where the group's log is known to be final.
@@ -21,9 +23,9 @@ struct GroupState: Sendable, Equatable {
     /// A node is down or doesn't take part.
     let isUnderReplicated: Bool
     private let voters: Set<UInt64>
-    private let shards: [Int: ShardReport]
+    private let shards: [ShardID: ShardStatus]
 
-    init(gid: UInt64, nodes unsorted: [NodeTrack]) {
+    init(gid: GroupID, nodes unsorted: [NodeTrack]) {
         self.gid = gid
         let nodes = unsorted.sorted { ($0.id, $0.address) < ($1.id, $1.address) }
         let leader = Self.leader(of: nodes)
@@ -42,7 +44,7 @@ struct GroupState: Sendable, Equatable {
         let working = Set(nodes.filter(\.takesPart).map(\.id)).intersection(voters)
         hasQuorum = working.count > voters.count / 2
         isUnderReplicated = !nodes.allSatisfy(\.takesPart)
-        var shards: [Int: ShardReport] = [:]
+        var shards: [ShardID: ShardStatus] = [:]
         for shard in speaker?.shards ?? [] where shards[shard.shard] == nil { shards[shard.shard] = shard }
         self.shards = shards
     }
@@ -58,7 +60,7 @@ struct GroupState: Sendable, Equatable {
         return best?.leader
     }
 
-    private static func farthest(_ nodes: [NodeTrack]) -> NodeReport? {
+    private static func farthest(_ nodes: [NodeTrack]) -> NodeStatus? {
         nodes.compactMap(\.report).max { ($0.term, $0.lastApplied) < ($1.term, $1.lastApplied) }
     }
 
@@ -78,10 +80,10 @@ struct GroupState: Sendable, Equatable {
         return commitIndex.subtracting(report.lastApplied)
     }
 
-    func shard(_ number: Int) -> ShardReport? { shards[number] }
+    func shard(_ number: ShardID) -> ShardStatus? { shards[number] }
 
     /// Requests for a shard, of all nodes that answer.
-    func rates(ofShard number: Int) -> (reads: Double, writes: Double) {
+    func rates(ofShard number: ShardID) -> (reads: Double, writes: Double) {
         var sum = (reads: 0.0, writes: 0.0)
         for node in nodes {
             guard let rates = node.presentRates?.shards[number] else { continue }
@@ -101,5 +103,5 @@ struct GroupState: Sendable, Equatable {
     var name: String { Self.name(gid) }
 
     /// For people.
-    static func name(_ gid: UInt64) -> String { gid == 0 ? "the controller" : "group \(gid)" }
+    static func name(_ gid: GroupID) -> String { gid == 0 ? "the controller" : "group \(gid)" }
 }

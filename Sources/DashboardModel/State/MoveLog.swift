@@ -1,3 +1,5 @@
+internal import Keyspace
+
 /// Moves that are under way, and those that have ended while the dashboard looked.
 struct MoveLog: Sendable, Equatable {
     static let historyMax = 500
@@ -5,7 +7,7 @@ struct MoveLog: Sendable, Equatable {
     static let eventsAtOnceMax = 10
 
     struct Key: Sendable, Hashable, Comparable {
-        var shard: Int
+        var shard: ShardID
         var epoch: UInt64
 
         static func < (a: Key, b: Key) -> Bool { (a.shard, a.epoch) < (b.shard, b.epoch) }
@@ -13,8 +15,8 @@ struct MoveLog: Sendable, Equatable {
 
     struct Entry: Sendable, Equatable {
         var key: Key
-        var from: UInt64
-        var to: UInt64
+        var from: GroupID
+        var to: GroupID
         var phase: Answer.MovePhase
         /// Unix milliseconds at which it was first seen; of a move that began and ended between two observations, the
         /// earlier one.
@@ -51,12 +53,12 @@ struct MoveLog: Sendable, Equatable {
     ///   - before: the one before; `nil` for the first, whose moves have begun at some earlier time.
     ///   - lastAt: when `before` was seen.
     mutating func observe(
-        _ config: ConfigReport, after before: ConfigReport?, lastAt: UInt64, at now: UInt64, _ events: inout EventLog
+        _ config: ShardMap, after before: ShardMap?, lastAt: UInt64, at now: UInt64, _ events: inout EventLog
     ) {
         var changed: [Entry] = []
         var present: Set<Key> = []
-        for move in config.moves {
-            let key = Key(shard: move.shard, epoch: move.epoch)
+        for (shard, move) in config.moves {
+            let key = Key(shard: shard, epoch: move.epoch)
             present.insert(key)
             let phase = Answer.MovePhase(move.phase)
             guard var entry = live[key] else {
@@ -71,12 +73,12 @@ struct MoveLog: Sendable, Equatable {
             live[key] = entry
             changed.append(entry)
         }
-        let sources = Dictionary(config.moves.map { ($0.shard, $0.from) }, uniquingKeysWith: { first, _ in first })
         var ended: [Entry] = []
         for (key, var entry) in live where !present.contains(key) {
             live[key] = nil
             let wasRejected = entry.phase == .rejected
-            entry.phase = Self.isDone(entry, in: config, movesOnFrom: sources[key.shard]) ? .done : .rejected
+            entry.phase =
+                Self.isDone(entry, in: config, movesOnFrom: config.row(key.shard)?.move?.from) ? .done : .rejected
             if entry.phase == .done { entry.copied = entry.total }
             entry.endedAt = now
             ended.append(entry)
@@ -95,28 +97,30 @@ struct MoveLog: Sendable, Equatable {
 
     /// A move that the config has no more is done if the target serves the shard, or did and hands it on; else it was
     /// rejected.
-    private static func isDone(_ entry: Entry, in config: ConfigReport, movesOnFrom source: UInt64?) -> Bool {
+    private static func isDone(_ entry: Entry, in config: ShardMap, movesOnFrom source: GroupID?) -> Bool {
         let shard = entry.key.shard
         switch entry.phase {
         case .collecting, .done: return true
         case .rejected: return false
         case .moving:
             if source == entry.to { return true }
-            guard config.shards.indices.contains(shard) else { return false }
+            guard let row = config.row(shard) else { return false }
             // A rejected shard stays where it was. One that is elsewhere, or has moved on since, came through the target.
-            return config.shards[shard] != entry.from || config.epochs[shard] > entry.key.epoch
+            return row.gid != entry.from || row.epoch > entry.key.epoch
         }
     }
 
     /// Moves that no config of ours had: the shard is with another group than before.
     private static func unseen(
-        in config: ConfigReport, after before: ConfigReport, ended: [Entry], startedAt: UInt64, endedAt: UInt64
+        in config: ShardMap, after before: ShardMap, ended: [Entry], startedAt: UInt64, endedAt: UInt64
     ) -> [Entry] {
         let known = Set(before.moves.map(\.shard)).union(config.moves.map(\.shard)).union(ended.map(\.key.shard))
-        return zip(before.shards, config.shards).enumerated().compactMap { shard, gids in
-            guard gids.0 != 0, gids.1 != 0, gids.0 != gids.1, !known.contains(shard) else { return nil }
+        return config.shardIDs.compactMap { shard in
+            guard let old = before.row(shard)?.gid, !known.contains(shard) else { return nil }
+            let row = config[shard]
+            guard old != .none, row.gid != .none, old != row.gid else { return nil }
             return Entry(
-                key: Key(shard: shard, epoch: config.epochs[shard]), from: gids.0, to: gids.1, phase: .done,
+                key: Key(shard: shard, epoch: row.epoch), from: old, to: row.gid, phase: .done,
                 startedAt: startedAt, endedAt: endedAt)
         }
     }
@@ -128,7 +132,7 @@ struct MoveLog: Sendable, Equatable {
     ///
     /// Every member of the target copies for itself, and may begin anew. The bar is that of the one that has got
     /// farthest: that there is one which lags or is down would otherwise look as if nothing moved.
-    mutating func observe(_ transfers: [NodeReport.Transfer], of gid: UInt64) {
+    mutating func observe(_ transfers: [NodeStatus.Transfer], of gid: GroupID) {
         var farthest: [Key: (copied: UInt64, total: UInt64)] = [:]
         for transfer in transfers {
             let key = Key(shard: transfer.shard, epoch: transfer.epoch)

@@ -1,3 +1,4 @@
+internal import Keyspace
 internal import Telemetry
 
 /// The kinds of requests that the dashboard shows, in its order. What else a node counts is ignored.
@@ -23,12 +24,12 @@ struct NodeRates: Sendable, Equatable {
     private(set) var requests: [Requests]
     private(set) var fsync: Requests
     /// Only shards that were asked for something.
-    private(set) var shards: [Int: Shard] = [:]
+    private(set) var shards: [ShardID: Shard] = [:]
 
     /// - Parameters:
     ///   - earlier: the report before; `nil` if the process has begun since, so that all of `later` is new.
     ///   - seconds: between the two, above 0.
-    init(from earlier: NodeReport?, to later: NodeReport, seconds: Double) {
+    init(from earlier: NodeStatus?, to later: NodeStatus, seconds: Double) {
         let perSecond = { (count: UInt64) in Double(count) / seconds }
         let before = earlier.map(Self.operations) ?? [:]
         let now = Self.operations(later)
@@ -47,7 +48,7 @@ struct NodeRates: Sendable, Equatable {
         let synced = earlier.map { later.fsync.since($0.fsync) } ?? later.fsync
         fsync = Requests(perSecond: perSecond(synced.count), latency: synced)
 
-        var counted: [Int: ShardReport] = [:]
+        var counted: [ShardID: ShardStatus] = [:]
         for shard in earlier?.shards ?? [] { counted[shard.shard] = shard }
         for shard in later.shards where shards[shard.shard] == nil {
             let old = counted[shard.shard]
@@ -59,8 +60,8 @@ struct NodeRates: Sendable, Equatable {
         }
     }
 
-    private static func operations(_ report: NodeReport) -> [OperationKind: NodeReport.Operation] {
-        var operations: [OperationKind: NodeReport.Operation] = [:]
+    private static func operations(_ report: NodeStatus) -> [OperationKind: NodeStatus.Operation] {
+        var operations: [OperationKind: NodeStatus.Operation] = [:]
         for operation in report.operations {
             guard let kind = OperationKind(rawValue: operation.name), operations[kind] == nil else { continue }
             operations[kind] = operation

@@ -1,13 +1,14 @@
+internal import Keyspace
 internal import Telemetry
 
 /// What is known of one node: its last report, and since when it has been silent.
 struct NodeTrack: Sendable, Equatable {
-    let gid: UInt64
+    let gid: GroupID
     let address: String
     /// Its place among the group's addresses.
     private(set) var place: UInt64
     /// The last one, which may be old.
-    private(set) var report: NodeReport?
+    private(set) var report: NodeStatus?
     /// When the last report came, in Unix milliseconds.
     private(set) var lastSeen: UInt64?
     /// Between the last two reports; `nil` if there is only one, or if no time passed in between.
@@ -20,7 +21,7 @@ struct NodeTrack: Sendable, Equatable {
     /// By the members that its group knows, as long as the node itself has said nothing.
     private(set) var presumedID: UInt64?
 
-    init(gid: UInt64, address: String) {
+    init(gid: GroupID, address: String) {
         self.gid = gid
         self.address = address
         place = 0
@@ -62,13 +63,13 @@ struct NodeTrack: Sendable, Equatable {
     }
 
     /// Whether the process has begun anew: it says so, or, if it doesn't say when it began, its counters do.
-    private static func isAnotherLife(_ later: NodeReport, than earlier: NodeReport) -> Bool {
+    private static func isAnotherLife(_ later: NodeStatus, than earlier: NodeStatus) -> Bool {
         if later.startedAt != 0, earlier.startedAt != 0 { return later.startedAt != earlier.startedAt }
         return later.fsync.count < earlier.fsync.count || later.leaderChanges < earlier.leaderChanges
             || requests(later) < requests(earlier)
     }
 
-    private static func requests(_ report: NodeReport) -> UInt64 {
+    private static func requests(_ report: NodeStatus) -> UInt64 {
         report.operations.lazy.map(\.latency.count).total
     }
 }

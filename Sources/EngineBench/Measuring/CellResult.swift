@@ -1,41 +1,41 @@
 internal import Engines
 
 /// All rounds of one cell on one engine, merged.
-struct CellResult: Sendable, Encodable, Equatable {
+package struct CellResult: Sendable, Encodable, Equatable {
     var workload: String
     var valueBytes: Int
     var batch: Int?
-    var durability: String?
-    var engine: String
+    package var durability: String?
+    package var engine: String
     /// `wrapped`: behind our protocol. `raw`: the C library called directly.
-    var access: String
-    var rounds: Int
-    var calls: Int
-    var keys: Int
-    var keysPerSecond: Double
-    var callsPerSecond: Double
+    package var access: String
+    package var rounds: Int
+    package var calls: Int
+    package var keys: Int
+    package var keysPerSecond: Double
+    package var callsPerSecond: Double
     /// Slowest and fastest round.
-    var keysPerSecondMin: Double
-    var keysPerSecondMax: Double
+    package var keysPerSecondMin: Double
+    package var keysPerSecondMax: Double
     /// Our throughput as a share of the C library's: the median over the rounds, in which they ran side by side.
-    var shareOfRaw: Double?
-    var p50Microseconds: Double
-    var p99Microseconds: Double
+    package var shareOfRaw: Double?
+    package var p50Microseconds: Double
+    package var p99Microseconds: Double
     var p999Microseconds: Double
     /// CPU time for 1,000 keys, background threads included.
-    var cpuMillisecondsPerThousand: Double
+    package var cpuMillisecondsPerThousand: Double
     /// Bytes that reached the page cache for each byte of keys and values; `nil` for reads.
-    var writtenPerUserByte: Double?
-    var allocationsPerThousand: Double?
+    package var writtenPerUserByte: Double?
+    package var allocationsPerThousand: Double?
     /// The most at the end of a round, of a process with this engine alone.
-    var anonymousBytes: UInt64
+    package var anonymousBytes: UInt64
     /// At the end of the last round.
-    var diskBytes: UInt64
-    var figures: [Figure]
+    package var diskBytes: UInt64
+    package var figures: [Figure]
 }
 
 extension CellResult {
-    init(_ cell: Cell, _ subject: SubjectName, _ rounds: [RoundResult], raw: [RoundResult]? = nil) {
+    package init(_ cell: Cell, _ subject: SubjectName, _ rounds: [RoundResult], raw: [RoundResult]? = nil) {
         workload = cell.workload.rawValue
         valueBytes = cell.valueBytes
         batch = cell.batch
@@ -92,7 +92,7 @@ extension CellResult {
 }
 
 /// The middle value, or the mean of the middle two.
-func median(_ values: [Double]) -> Double? {
+package func median(_ values: [Double]) -> Double? {
     guard !values.isEmpty else { return nil }
     let sorted = values.sorted()
     let middle = sorted.count / 2
@@ -100,7 +100,12 @@ func median(_ values: [Double]) -> Double? {
 }
 
 /// A whole run, as it is printed.
-struct BenchReport: Sendable, Encodable {
+package struct BenchReport: Sendable, Encodable {
     var environment: [String: String]
-    var results: [CellResult]
+    package var results: [CellResult]
+
+    package init(environment: [String: String], results: [CellResult]) {
+        self.environment = environment
+        self.results = results
+    }
 }

@@ -2,7 +2,7 @@ internal import Histogram
 
 /// Latencies of calls in nanoseconds, three digits exact. Crosses the pipe between processes as pairs of value and
 /// count.
-struct Latencies: Sendable, Codable {
+package struct Latencies: Sendable, Codable {
     /// Beyond a minute a call counts as a minute.
     private static let highest: UInt64 = 60_000_000_000
 
@@ -11,13 +11,13 @@ struct Latencies: Sendable, Codable {
         Histogram(highestTrackableValue: highest, numberOfSignificantValueDigits: .three)
     }
     /// The sum of what was recorded, exactly.
-    private(set) var totalNanoseconds: UInt64 = 0
+    package private(set) var totalNanoseconds: UInt64 = 0
 
-    init() {}
+    package init() {}
 
-    var count: Int { Int(histogram.totalCount) }
+    package var count: Int { Int(histogram.totalCount) }
 
-    mutating func record(_ nanoseconds: UInt64) {
+    package mutating func record(_ nanoseconds: UInt64) {
         histogram.record(min(nanoseconds, Self.highest))
         totalNanoseconds += nanoseconds
     }
@@ -28,13 +28,13 @@ struct Latencies: Sendable, Codable {
     }
 
     /// Microseconds; 0 if nothing was recorded.
-    func microseconds(percentile: Double) -> Double {
+    package func microseconds(percentile: Double) -> Double {
         count == 0 ? 0 : Double(histogram.valueAtPercentile(percentile)) / 1000
     }
 
     private enum Keys: String, CodingKey { case pairs, total }
 
-    init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: Keys.self)
         let pairs = try container.decode([UInt64].self, forKey: .pairs)
         for at in stride(from: 0, to: pairs.count - 1, by: 2) {
@@ -43,7 +43,7 @@ struct Latencies: Sendable, Codable {
         totalNanoseconds = try container.decode(UInt64.self, forKey: .total)
     }
 
-    func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: Keys.self)
         try container.encode(histogram.recordedValues().flatMap { [$0.value, $0.count] }, forKey: .pairs)
         try container.encode(totalNanoseconds, forKey: .total)

@@ -39,7 +39,7 @@ private func procNumber(_ path: String, _ label: String) -> UInt64? {
     return procNumber(in: text, label)
 }
 
-func procNumber(in text: String, _ label: String) -> UInt64? {
+package func procNumber(in text: String, _ label: String) -> UInt64? {
     for line in text.split(separator: "\n") where line.hasPrefix(label) {
         return line.dropFirst(label.count).split(whereSeparator: \.isWhitespace).first.flatMap { UInt64($0) }
     }

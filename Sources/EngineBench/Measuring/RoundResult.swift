@@ -1,23 +1,25 @@
 /// What one round of a cell measured on one engine.
-struct RoundResult: Sendable, Codable {
+package struct RoundResult: Sendable, Codable {
     /// One for each call.
-    var latencies = Latencies()
+    package var latencies = Latencies()
     /// Keys that the calls touched.
-    var keys = 0
+    package var keys = 0
     /// Bytes of keys and values that were written; 0 for reads.
-    var userBytes = 0
+    package var userBytes = 0
     /// Time in calls, with the sync that ends a round of buffered writes.
-    var busyNanoseconds: UInt64 = 0
-    var cpuNanoseconds: UInt64 = 0
-    var writtenBytes: UInt64 = 0
-    var allocations: UInt64?
+    package var busyNanoseconds: UInt64 = 0
+    package var cpuNanoseconds: UInt64 = 0
+    package var writtenBytes: UInt64 = 0
+    package var allocations: UInt64?
     /// At the end of the round.
-    var anonymousBytes: UInt64 = 0
-    var diskBytes: UInt64 = 0
+    package var anonymousBytes: UInt64 = 0
+    package var diskBytes: UInt64 = 0
     /// Latencies of somebody else meanwhile, by name.
-    var beside: [String: Latencies] = [:]
+    package var beside: [String: Latencies] = [:]
     /// Other numbers; the median over the rounds is shown.
-    var figures: [Figure] = []
+    package var figures: [Figure] = []
+
+    package init() {}
 
     var keysPerSecond: Double {
         busyNanoseconds == 0 ? 0 : Double(keys) / (Double(busyNanoseconds) / 1_000_000_000)
@@ -25,8 +27,14 @@ struct RoundResult: Sendable, Codable {
 }
 
 /// A number with its name and unit.
-struct Figure: Sendable, Codable, Equatable {
-    var name: String
-    var value: Double
-    var unit: String
+package struct Figure: Sendable, Codable, Equatable {
+    package var name: String
+    package var value: Double
+    package var unit: String
+
+    package init(name: String, value: Double, unit: String) {
+        self.name = name
+        self.value = value
+        self.unit = unit
+    }
 }

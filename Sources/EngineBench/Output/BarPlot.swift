@@ -1,16 +1,16 @@
 internal import Foundation
 
 /// Horizontal bars with their numbers, as SVG.
-struct BarPlot {
-    struct Bar {
+package struct BarPlot {
+    package struct Bar {
         var label: String
         var style: String
         /// Share of the full width, 0 to 1.
-        var share: Double
+        package var share: Double
         var text: String
     }
 
-    var bars: [Bar]
+    package var bars: [Bar]
     var caption: String
 
     private static let labelWidth = 110.0
@@ -18,7 +18,7 @@ struct BarPlot {
     private static let textWidth = 90.0
     private static let rowHeight = 18.0
 
-    static func throughput(_ results: [CellResult], caption: String) -> BarPlot {
+    package static func throughput(_ results: [CellResult], caption: String) -> BarPlot {
         let most = results.map(\.keysPerSecond).max() ?? 0
         return BarPlot(
             bars: results.map { result in
@@ -29,7 +29,7 @@ struct BarPlot {
     }
 
     /// Three bars for each result. A logarithmic scale, or the slowest call would hide all others.
-    static func latency(_ results: [CellResult], caption: String) -> BarPlot {
+    package static func latency(_ results: [CellResult], caption: String) -> BarPlot {
         let values = results.flatMap { [$0.p50Microseconds, $0.p99Microseconds, $0.p999Microseconds] }
         let least = max(0.01, (values.min() ?? 0) / 2)
         let span = log(max(least * 2, values.max() ?? 0) / least)

@@ -1,6 +1,6 @@
 /// One line for each cell and engine. What only some workloads measure has columns of its own at the end.
-enum CSVOutput {
-    static func render(_ report: BenchReport) -> String {
+package enum CSVOutput {
+    package static func render(_ report: BenchReport) -> String {
         var extra: [(name: String, unit: String)] = []
         for figure in report.results.flatMap(\.figures) where !extra.contains(where: { $0.name == figure.name }) {
             extra.append((figure.name, figure.unit))
@@ -36,7 +36,7 @@ enum CSVOutput {
     private static func number(_ value: Double?) -> String { value.map { "\($0)" } ?? "" }
 
     /// RFC 4180: quoted where a comma, a quote or a line end would be misread.
-    static func line(_ fields: [String]) -> String {
+    package static func line(_ fields: [String]) -> String {
         fields.map { field in
             field.contains { $0 == "," || $0 == "\"" || $0.isNewline }
                 ? "\"" + field.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""

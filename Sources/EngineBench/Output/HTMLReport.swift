@@ -2,12 +2,12 @@ internal import Foundation
 
 /// A report in one file that needs nothing from anywhere else: bars drawn by us, tables beneath, light or dark as
 /// the reader's system is.
-struct HTMLReport {
+package struct HTMLReport {
     private let report: BenchReport
 
-    init(_ report: BenchReport) { self.report = report }
+    package init(_ report: BenchReport) { self.report = report }
 
-    var text: String {
+    package var text: String {
         """
         <!doctype html>
         <html lang="en">

@@ -1,7 +1,7 @@
 internal import Foundation
 
 /// One line on the terminal that says where a run is; nothing where standard error is a file.
-final class ProgressLine {
+package final class ProgressLine {
     private let isTerminal = isatty(2) == 1
     private let start = nanosecondsNow()
     private var width = 0
@@ -19,7 +19,7 @@ final class ProgressLine {
         FileHandle.standardError.write(Data("\r".utf8))
     }
 
-    static func text(_ progress: Conductor.Progress, elapsed: Double, share: Double) -> String {
+    package static func text(_ progress: Conductor.Progress, elapsed: Double, share: Double) -> String {
         let round = progress.round == 0 ? "getting ready" : "round \(progress.round) of \(progress.rounds)"
         var text =
             "\(progress.cellNumber)/\(progress.cells) \(progress.cell.description): \(progress.subject), \(round)"

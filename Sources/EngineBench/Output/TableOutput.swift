@@ -1,6 +1,6 @@
 /// Columns for a terminal.
-enum TableOutput {
-    static func render(_ report: BenchReport) -> String {
+package enum TableOutput {
+    package static func render(_ report: BenchReport) -> String {
         var text = ""
         for (name, fact) in report.environment.sorted(by: { $0.key < $1.key }) { text += "# \(name): \(fact)\n" }
         let columns = Column.all(for: report.results)

@@ -2,19 +2,28 @@ internal import Foundation
 
 /// Runs a plan: for each cell a number of short rounds, and in each round every subject once, so that whatever else
 /// the machine does hits all alike.
-struct Conductor {
+package struct Conductor {
     let plan: BenchPlan
     /// Where the subjects have their directories.
     let directory: String
     let progress: (Progress) -> Void
 
-    struct Progress {
+    package struct Progress {
         var cell: Cell
         var subject: SubjectName
         var round: Int
         var rounds: Int
         var cellNumber: Int
         var cells: Int
+
+        package init(cell: Cell, subject: SubjectName, round: Int, rounds: Int, cellNumber: Int, cells: Int) {
+            self.cell = cell
+            self.subject = subject
+            self.round = round
+            self.rounds = rounds
+            self.cellNumber = cellNumber
+            self.cells = cells
+        }
     }
 
     /// Hands out the processes as soon as they run, so that a signal can end them.

@@ -2,7 +2,7 @@ internal import Engines
 internal import Foundation
 
 /// Runs rounds on one subject, in a process that has no other: so memory, CPU time and written bytes are its own.
-final class RoundRunner {
+package final class RoundRunner {
     let name: SubjectName
     let plan: BenchPlan
     /// Everything that the subject writes lies here.
@@ -24,7 +24,7 @@ final class RoundRunner {
     /// Keys in a batch while loading.
     private static let loadBatch = 256
 
-    init(_ name: SubjectName, _ plan: BenchPlan, directory: String) {
+    package init(_ name: SubjectName, _ plan: BenchPlan, directory: String) {
         self.name = name
         self.plan = plan
         self.directory = directory
@@ -33,7 +33,7 @@ final class RoundRunner {
     var engineDirectory: String { "\(directory)/engine" }
 
     /// Makes ready what the rounds of a cell need.
-    func prepare(_ cell: Cell) throws {
+    package func prepare(_ cell: Cell) throws {
         guard cell.workload != .memory, cell.workload != .portable else { return }
         let loaded = try load(cell.valueBytes)
         if cell.workload == .logApply {
@@ -45,7 +45,7 @@ final class RoundRunner {
     }
 
     /// One round; `nil` if this subject can't do it. A number below 0 is a short round that only warms up.
-    func round(_ cell: Cell, number: Int) throws -> RoundResult? {
+    package func round(_ cell: Cell, number: Int) throws -> RoundResult? {
         var round = RoundResult()
         let seconds = number < 0 ? plan.seconds / 4 : plan.seconds
         var random = Randomness(Self.seed(cell, number))
@@ -75,7 +75,7 @@ final class RoundRunner {
     }
 
     /// Clears away what `prepare` made.
-    func finish(_ cell: Cell) throws {
+    package func finish(_ cell: Cell) throws {
         guard cell.workload == .logApply, let loaded else { return }
         for family in [BenchFamily.log, BenchFamily.meta] {
             try loaded.subject.dropFamily(family)
@@ -86,7 +86,7 @@ final class RoundRunner {
     }
 
     /// Closes the engine and removes its files.
-    func unload() throws {
+    package func unload() throws {
         try receiver?.close()
         receiver = nil
         try loaded?.subject.close()

@@ -36,7 +36,7 @@
         }
 
         /// `mapBytes`: sizes of the map to try, one after another.
-        init(path: String, readOnly: Bool, mapBytes: [Int]) throws(EngineError) {
+        package init(path: String, readOnly: Bool, mapBytes: [Int]) throws(EngineError) {
             self.path = path
             isReadOnly = readOnly
             mark = try SyncMark(directory: path, isReadOnly: readOnly)

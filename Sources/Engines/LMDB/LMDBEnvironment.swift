@@ -1,5 +1,5 @@
 #if LMDB
-    internal import CLMDB
+    package import CLMDB
     internal import Glibc
     internal import Synchronization
 
@@ -18,7 +18,7 @@
     }
 
     extension MDB_val {
-        init(_ bytes: UnsafeRawBufferPointer) {
+        package init(_ bytes: UnsafeRawBufferPointer) {
             self.init(mv_size: bytes.count, mv_data: UnsafeMutableRawPointer(mutating: bytes.baseAddress))
         }
         var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: mv_data, count: mv_size) }

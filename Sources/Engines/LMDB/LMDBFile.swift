@@ -6,7 +6,7 @@
     /// The format is that of LMDB 0.9 on a 64-bit little-endian machine (`MDB_meta`, `MDB_page` and `MDB_node` in
     /// mdb.c): two meta pages, then pages of the same size. Database 0 is the list of free pages: under the number of a
     /// transaction the pages that it freed, a count before them.
-    struct LMDBFile {
+    package struct LMDBFile {
         private enum Layout {
             static let pageHeader = 16
             // Of a meta page, whose content follows the page header.
@@ -42,7 +42,7 @@
         ///
         /// A file of no length is new to a writer: it was made and not yet written when its process died. (What was
         /// there is told by `SYNCED`.) To a reader it is nothing.
-        static func check(directory: String, isWritten: Bool) throws(EngineError) {
+        package static func check(directory: String, isWritten: Bool) throws(EngineError) {
             let path = "\(directory)/data.mdb"
             guard let bytes = Engines.fileBytes(path), bytes > 0 || !isWritten else { return }
             guard bytes > 0 else { throw .corruption(place: "\(path): is empty") }

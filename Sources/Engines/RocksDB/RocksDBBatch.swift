@@ -5,7 +5,7 @@
     /// number of 8 bytes, which RocksDB fills in, a count of 4, and the records: a tag, the family's number, and one or
     /// two strings, each behind its length. Filled in one pass here and handed over with one call, where the C interface
     /// takes one call for each record.
-    struct RocksDBBatch: ~Copyable {
+    package struct RocksDBBatch: ~Copyable {
         private enum Tag {
             static let logData: UInt8 = 0x03
             static let deletion: UInt8 = 0x04
@@ -25,13 +25,13 @@
         private var count = 0
         private var records: UInt32 = 0
 
-        init() {}
+        package init() {}
         deinit { room.deallocate() }
 
-        var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: room[..<count]) }
+        package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: room[..<count]) }
 
         /// Fills it anew. `log` goes into RocksDB's log and nowhere else; `number` gives a family's number in RocksDB.
-        mutating func fill(_ batch: WriteBatch, log: [UInt8], _ number: (FamilyID) -> UInt32?) {
+        package mutating func fill(_ batch: WriteBatch, log: [UInt8], _ number: (FamilyID) -> UInt32?) {
             let ends = batch.operations.reduce(0) { $1.kind == .deleteToEnd ? $0 + Self.end.count : $0 }
             let bytesMax =
                 Self.headerBytes + Self.recordBytesMax * (batch.count + 1) + log.count + batch.byteCount + ends

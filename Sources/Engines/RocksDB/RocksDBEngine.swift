@@ -1,7 +1,7 @@
 #if RocksDB
     internal import CRocksDB
     internal import Glibc
-    internal import Synchronization
+    package import Synchronization
 
     /// RocksDB under the engine protocol: one database, one real column family for each family.
     public final class RocksDBEngine: StorageEngine {
@@ -31,7 +31,7 @@
         private let mark: SyncMark
         private let progress: Mutex<Progress>
         private let manifest: Mutex<RocksManifest>
-        let space: Mutex<RocksSpace>
+        package let space: Mutex<RocksSpace>
 
         public var kind: EngineKind { .rocksdb }
         public var capabilities: EngineCapabilities {
@@ -56,8 +56,8 @@
                 }
             }
             state = Mutex(initial)
-            buffered = UnsafeSendable(rocksdb_writeoptions_create()!)
-            synced = UnsafeSendable(rocksdb_writeoptions_create()!)
+            buffered = UnsafeSendable(rocksMade(rocksdb_writeoptions_create()))
+            synced = UnsafeSendable(rocksMade(rocksdb_writeoptions_create()))
             filled = Mutex(RocksDBBatch())
             rocksdb_writeoptions_set_sync(synced.value, 1)
             // What the log has beyond the note may be of families that were dropped: then it is forgotten once the log is.
@@ -148,7 +148,7 @@
         /// The row would keep every log file from its own on, and with them what the dropped family wrote.
         private func unpin(_ database: RocksDatabase) {
             guard let always = state.withLock({ $0.always }) else { return }
-            let options = rocksdb_flushoptions_create()!
+            let options = rocksMade(rocksdb_flushoptions_create())
             defer { rocksdb_flushoptions_destroy(options) }
             rocksdb_flushoptions_set_wait(options, 0)
             // Without it the log only stays for longer.
@@ -182,7 +182,7 @@
                 // Used over and over: it keeps its room.
                 let raw = filled.withLock { filled in
                     filled.fill(batch, log: log) { families[$0]?.number }
-                    return rocksdb_writebatch_create_from(filled.bytes.chars, filled.bytes.count)!
+                    return rocksMade(rocksdb_writebatch_create_from(filled.bytes.chars, filled.bytes.count))
                 }
                 defer { rocksdb_writebatch_destroy(raw) }
                 do throws(EngineError) {
@@ -268,7 +268,7 @@
             let (database, _) = try opened()
             let copies = paths.map { UnsafePointer(strdup($0)) }
             defer { for copy in copies { free(UnsafeMutablePointer(mutating: copy)) } }
-            let options = rocksdb_ingestexternalfileoptions_create()!
+            let options = rocksMade(rocksdb_ingestexternalfileoptions_create())
             defer { rocksdb_ingestexternalfileoptions_destroy(options) }
             rocksdb_ingestexternalfileoptions_set_move_files(options, 1)
             try writer.withTurn { () throws(EngineError) in

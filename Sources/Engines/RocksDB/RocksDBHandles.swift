@@ -22,6 +22,12 @@
         return .io(place: "\(place): \(text)", errno: 0)
     }
 
+    /// What a constructor of RocksDB's returns: `nil` only where there is no memory left, and nothing works then.
+    func rocksMade(_ object: OpaquePointer?, _ caller: StaticString = #function) -> OpaquePointer {
+        guard let object else { preconditionFailure("RocksDB made nothing in \(caller): out of memory") }
+        return object
+    }
+
     /// The open database. Handles and snapshots hold on to it, so it closes after the last of them: closing with
     /// live handles aborts the process in Debian's build.
     final class RocksDatabase: @unchecked Sendable {
@@ -94,7 +100,7 @@
             cache: OpaquePointer, _ recovery: Recovery, createIfMissing: Bool = true, compress: Bool = true,
             logDirectory: String? = nil
         ) -> OpaquePointer {
-            let options = rocksdb_options_create()!
+            let options = rocksMade(rocksdb_options_create())
             rocksdb_options_set_create_if_missing(options, createIfMissing ? 1 : 0)
             rocksdb_options_set_db_write_buffer_size(options, writeBufferBudgetBytes)
             rocksdb_options_set_write_buffer_size(options, familyBufferBytes)
@@ -120,7 +126,7 @@
                 options, Int32(compress ? rocksdb_lz4_compression : rocksdb_no_compression))
             // No readahead of whole files at open, so that opening with many families stays fast.
             rocksdb_options_set_skip_stats_update_on_db_open(options, 1)
-            let table = rocksdb_block_based_options_create()!
+            let table = rocksMade(rocksdb_block_based_options_create())
             rocksdb_block_based_options_set_block_cache(table, cache)
             rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(10))
             rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1)

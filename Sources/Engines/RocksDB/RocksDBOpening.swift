@@ -66,7 +66,7 @@
         ) throws(EngineError) -> RocksOpening {
             // RocksDB writes a log of events even when it only reads; that one goes elsewhere.
             let scratch = readOnly ? try makeScratchDirectory() : nil
-            let cache = rocksdb_cache_create_lru(RocksOptions.blockCacheBytes)!
+            let cache = rocksMade(rocksdb_cache_create_lru(RocksOptions.blockCacheBytes))
             let options = RocksOptions.make(
                 cache: cache, recovery, createIfMissing: !readOnly, compress: compress, logDirectory: scratch)
             do throws(EngineError) {
@@ -132,7 +132,7 @@
 
     /// RocksDB's log files as far as the recovery rule needs them: blocks of 32 KiB, records with their own checksum.
     /// Source: RocksDB's wiki, "Write Ahead Log File Format", and "WriteBatch" in its db/write_batch.cc.
-    enum RocksLog {
+    package enum RocksLog {
         private static let blockBytes = 32_768
         private static let headerBytes = 7
         /// Record types that begin a batch.
@@ -155,7 +155,7 @@
         }
 
         /// All records up to `end` are whole.
-        static func isWhole(_ bytes: [UInt8], through end: Int) -> Bool {
+        package static func isWhole(_ bytes: [UInt8], through end: Int) -> Bool {
             var at = 0
             while at < end {
                 let left = blockBytes - at % blockBytes
@@ -173,7 +173,7 @@
             return true
         }
 
-        static func syncedSequence(_ bytes: [UInt8]) -> UInt64 {
+        package static func syncedSequence(_ bytes: [UInt8]) -> UInt64 {
             var synced: UInt64 = 0
             for block in stride(from: 0, to: bytes.count, by: blockBytes) {
                 let end = min(block + blockBytes, bytes.count)
@@ -212,7 +212,7 @@
 
     /// The MANIFEST, which names the table files. RocksDB takes one that ends early for one that a crash cut, and then
     /// ignores the tables that it no longer names; so its number and synced length are noted with each sync.
-    struct RocksManifest {
+    package struct RocksManifest {
         private let directory: String
         private var number: UInt64 = 0
         private var descriptor: Int32 = -1
@@ -248,7 +248,7 @@
             return number << Self.lengthBits | bytes
         }
 
-        static func check(_ directory: String, _ mark: SyncMark) throws(EngineError) {
+        package static func check(_ directory: String, _ mark: SyncMark) throws(EngineError) {
             guard mark.foundTag != 0, let (number, path) = current(directory), number == mark.foundTag >> lengthBits
             else { return }
             let bytes = Int(mark.foundTag & (1 << lengthBits - 1))

@@ -102,12 +102,12 @@
             _ family: FamilyID, fillsCache: Bool, _ body: (OpaquePointer) throws(EngineError) -> Void
         ) throws(EngineError) {
             let handle = try handle(family)
-            let options = rocksdb_readoptions_create()!
+            let options = rocksMade(rocksdb_readoptions_create())
             defer { rocksdb_readoptions_destroy(options) }
             rocksdb_readoptions_set_snapshot(options, snapshot)
             rocksdb_readoptions_set_fill_cache(options, fillsCache ? 1 : 0)
             rocksdb_readoptions_set_readahead_size(options, 1 << 20)
-            let iterator = rocksdb_create_iterator_cf(database.raw, options, handle.raw)!
+            let iterator = rocksMade(rocksdb_create_iterator_cf(database.raw, options, handle.raw))
             defer { rocksdb_iter_destroy(iterator) }
             try body(iterator)
         }

@@ -3,7 +3,7 @@
 
     /// Says "no space" before RocksDB runs into it. A write, flush or compaction that fails halfway leaves RocksDB in a
     /// state from which its C API offers no way back, and Debian's build, which has assertions, aborts the process.
-    struct RocksSpace {
+    package struct RocksSpace {
         /// What memory holds must still find room when it is flushed.
         private let floorBytes: UInt64
         /// Far above the floor the file system is asked once for so many bytes written.
@@ -13,7 +13,7 @@
         private var written = 0
         private var isClose = true
 
-        init(path: String, floorBytes: UInt64 = UInt64(RocksOptions.familyBufferBytes) * 3) {
+        package init(path: String, floorBytes: UInt64 = UInt64(RocksOptions.familyBufferBytes) * 3) {
             self.path = path
             self.floorBytes = floorBytes
         }

@@ -23,8 +23,8 @@
         ) {
             self.directory = directory
             self.take = take
-            environment = rocksdb_envoptions_create()!
-            writer = rocksdb_sstfilewriter_create(environment, options)!
+            environment = rocksMade(rocksdb_envoptions_create())
+            writer = rocksMade(rocksdb_sstfilewriter_create(environment, options))
         }
 
         deinit {

@@ -6,7 +6,7 @@
     let sqliteStatic: sqlite3_destructor_type? = nil
 
     /// One connection. Used by one thread at a time.
-    final class SQLiteConnection: @unchecked Sendable {
+    package final class SQLiteConnection: @unchecked Sendable {
         let raw: OpaquePointer
         private let path: String
         private let feed: SQLiteFeed
@@ -17,7 +17,7 @@
         private static let statementsMax = 1024
 
         /// What is done to a family over and over.
-        enum Purpose: UInt8 {
+        package enum Purpose: UInt8 {
             case put, delete, deleteRange, deleteToEnd, get, load
 
             func sql(_ table: String) -> String {
@@ -39,7 +39,7 @@
         /// How long a statement waits for another connection's lock, in milliseconds.
         static let busyTimeout: Int32 = 10_000
 
-        init(path: String, readOnly: Bool) throws(EngineError) {
+        package init(path: String, readOnly: Bool) throws(EngineError) {
             self.path = path
             var opened: OpaquePointer?
             let flags =
@@ -106,7 +106,7 @@
             sqlite3_wal_hook(raw, counter, Unmanaged.passUnretained(self).toOpaque())
         }
 
-        func execute(_ sql: String) throws(EngineError) {
+        package func execute(_ sql: String) throws(EngineError) {
             try check(sqlite3_exec(raw, sql, nil, nil, nil), sql)
         }
 
@@ -126,7 +126,7 @@
         }
 
         /// A prepared statement about a family, reset and ready to be bound.
-        func statement(_ purpose: Purpose, _ family: FamilyID) throws(EngineError) -> OpaquePointer {
+        package func statement(_ purpose: Purpose, _ family: FamilyID) throws(EngineError) -> OpaquePointer {
             let key = FamilyStatement(purpose: purpose, family: family)
             if let found = familyStatements[key] { return found }
             if familyStatements.count >= Self.statementsMax { forgetFamilies() }
@@ -150,7 +150,7 @@
         }
 
         /// Runs a statement of `Purpose.load`, which SQLite does fastest in the order of the keys.
-        func run(_ statement: OpaquePointer, loading rows: some SQLiteRowSource) throws(EngineError) {
+        package func run(_ statement: OpaquePointer, loading rows: some SQLiteRowSource) throws(EngineError) {
             try check(try feed.run(statement, reading: rows), "copying rows")
         }
 
@@ -188,7 +188,7 @@
             }
         }
 
-        func integer(_ sql: String) throws(EngineError) -> Int64 {
+        package func integer(_ sql: String) throws(EngineError) -> Int64 {
             let statement = try statement(sql)
             defer { sqlite3_reset(statement) }
             let code = sqlite3_step(statement)

@@ -3,7 +3,9 @@
 
     /// How large families were when they were last counted. SQLite can tell only by reading the whole table, so a count
     /// serves until a twentieth of the rows may have changed.
-    final class SQLiteCounts: Sendable {
+    package final class SQLiteCounts: Sendable {
+        package init() {}
+
         private struct Entry {
             /// Operations so far.
             var written: UInt64 = 0
@@ -15,7 +17,7 @@
         private let entries = Mutex<[FamilyID: Entry]>([:])
 
         /// A batch has been written.
-        func note(_ batch: WriteBatch) {
+        package func note(_ batch: WriteBatch) {
             entries.withLock { entries in
                 // A family's entry is looked up once for a run of its operations.
                 var (family, written, isCleared) = (FamilyID(0), UInt64(0), false)
@@ -36,10 +38,10 @@
             }
         }
 
-        func forget(_ family: FamilyID) { entries.withLock { _ = $0.removeValue(forKey: family) } }
+        package func forget(_ family: FamilyID) { entries.withLock { _ = $0.removeValue(forKey: family) } }
 
         /// The last count if it will do, or what `count` says.
-        func statistics(
+        package func statistics(
             of family: FamilyID, _ count: () throws(EngineError) -> FamilyStatistics
         ) throws(EngineError) -> FamilyStatistics {
             let entry = entries.withLock { $0[family] ?? Entry() }

@@ -108,10 +108,10 @@
             return scratch
         }
 
-        static func table(_ family: FamilyID) -> String { "f\(family.rawValue)" }
+        package static func table(_ family: FamilyID) -> String { "f\(family.rawValue)" }
 
         /// The statement that makes a table of keys, values and their checksums.
-        static func makingTable(_ name: String) -> String {
+        package static func makingTable(_ name: String) -> String {
             "CREATE TABLE \(name) (k BLOB PRIMARY KEY, v BLOB NOT NULL, c INTEGER NOT NULL) WITHOUT ROWID"
         }
 

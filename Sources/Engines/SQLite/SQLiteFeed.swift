@@ -2,12 +2,20 @@
     internal import CSQLite
 
     /// A row for `SQLiteFeed`. The bytes stay until the source is asked for the next one.
-    struct SQLiteRow {
-        var key = UnsafeRawBufferPointer(start: nil, count: 0)
-        var value = UnsafeRawBufferPointer(start: nil, count: 0)
+    package struct SQLiteRow {
+        package var key: UnsafeRawBufferPointer
+        package var value: UnsafeRawBufferPointer
+
+        package init(
+            key: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0),
+            value: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)
+        ) {
+            self.key = key
+            self.value = value
+        }
     }
 
-    protocol SQLiteRowSource: AnyObject {
+    package protocol SQLiteRowSource: AnyObject {
         /// The next row; none at the end.
         func next() throws(EngineError) -> SQLiteRow?
     }

@@ -1,3 +1,4 @@
+internal import Bytes
 public import Engines
 internal import Foundation
 public import RaftLog

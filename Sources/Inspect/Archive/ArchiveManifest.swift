@@ -1,4 +1,5 @@
 public import Engines
+public import Keyspace
 
 /// What an archive holds: the file `MANIFEST.json` (docs/formats.md, "Archive").
 public struct ArchiveManifest: Codable, Sendable, Equatable {
@@ -16,7 +17,7 @@ public struct ArchiveManifest: Codable, Sendable, Equatable {
     public struct Group: Codable, Sendable, Equatable {
         /// "controller" or "group", as in `DirectoryIdentity`.
         public var role: String
-        public var gid: UInt64
+        public var gid: GroupID
         /// The replica that it was taken from.
         public var nodeId: UInt64
         public var engine: EngineKind
@@ -31,7 +32,7 @@ public struct ArchiveManifest: Codable, Sendable, Equatable {
         public var families: [Family]
 
         public init(
-            role: String, gid: UInt64, nodeId: UInt64, engine: EngineKind, appliedIndex: UInt64, appliedTerm: UInt64,
+            role: String, gid: GroupID, nodeId: UInt64, engine: EngineKind, appliedIndex: UInt64, appliedTerm: UInt64,
             logTimeMs: UInt64, header: FamilyManifest.File, families: [Family], servedAs: String? = nil
         ) {
             self.servedAs = servedAs
@@ -50,7 +51,7 @@ public struct ArchiveManifest: Codable, Sendable, Equatable {
         public var title: String { role == "controller" ? role : "group \(gid)" }
         /// The group's directory in the archive.
         public var path: String { Self.path(role: role, gid: gid) }
-        public static func path(role: String, gid: UInt64) -> String {
+        public static func path(role: String, gid: GroupID) -> String {
             role == "controller" ? role : "group-\(gid)"
         }
     }

@@ -1,4 +1,5 @@
 public import Engines
+internal import Keyspace
 public import RaftLog
 
 /// A group of an archive under the same protocol as an engine's snapshot, so that whatever reads a group reads both.
@@ -16,7 +17,7 @@ public final class ArchiveView: ReadView {
     private static let firstFamily: UInt64 = 16
 
     init(_ archive: Archive, _ group: ArchiveManifest.Group) throws(EngineError) {
-        layout = GroupLayout(gid: group.gid, log: Self.log, meta: Self.metaFamily)
+        layout = GroupLayout(gid: group.gid.rawValue, log: Self.log, meta: Self.metaFamily)
         header = try archive.header(of: group)
         var numbers: [FamilyID] = []
         var opened: [FamilyID: PortableFamily] = [:]

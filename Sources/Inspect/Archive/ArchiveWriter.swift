@@ -1,5 +1,6 @@
 public import Engines
 internal import Foundation
+public import Keyspace
 public import RaftLog
 
 /// Fills the directory of an archive. It is an archive once `seal` has returned; before that nothing takes it for one.
@@ -23,7 +24,7 @@ public final class ArchiveWriter {
     }
 
     /// A new directory for the files of one family.
-    public func makeFamily(role: String, gid: UInt64, number: Int) throws(EngineError) -> String {
+    public func makeFamily(role: String, gid: GroupID, number: Int) throws(EngineError) -> String {
         let directory = "\(path)/\(ArchiveManifest.Group.path(role: role, gid: gid))/\(number)"
         if fileExists(directory) { throw .mismatch("\(role == "controller" ? role : "group \(gid)") is named twice") }
         try makeDirectories(directory)
@@ -31,13 +32,13 @@ public final class ArchiveWriter {
     }
 
     /// Removes what was written of a group that was not added.
-    func discardGroup(role: String, gid: UInt64) {
+    func discardGroup(role: String, gid: GroupID) {
         removeTree("\(path)/\(ArchiveManifest.Group.path(role: role, gid: gid))", itself: true)
     }
 
     /// Adds a group whose families, in the order of the header, lie in the directories that `makeFamily` made.
     public func add(
-        role: String, gid: UInt64, nodeId: UInt64, engine: EngineKind, header: SnapshotHeader,
+        role: String, gid: GroupID, nodeId: UInt64, engine: EngineKind, header: SnapshotHeader,
         families: [FamilyManifest], servedAs: String? = nil
     ) throws(EngineError) {
         precondition(header.families.count == families.count, "families don't match their header")

@@ -1,4 +1,5 @@
 public import Engines
+internal import Keyspace
 
 /// An earlier backup of the same cluster, for the families in it that haven't changed since.
 public struct EarlierArchive: Sendable {
@@ -23,14 +24,14 @@ public struct EarlierArchive: Sendable {
     /// What makes two families the same, whoever exported them.
     private struct Contents: Hashable {
         var role: String
-        var gid: UInt64
+        var gid: GroupID
         var keys: UInt64
         var bytes: UInt64
         var firstKey: [UInt8]?
         var lastKey: [UInt8]?
         var contentHash: String
 
-        init(_ manifest: FamilyManifest, _ role: String, _ gid: UInt64) {
+        init(_ manifest: FamilyManifest, _ role: String, _ gid: GroupID) {
             self.role = role
             self.gid = gid
             keys = manifest.keys
@@ -61,7 +62,7 @@ public struct EarlierArchive: Sendable {
         }
     }
 
-    func match(_ manifest: FamilyManifest, role: String, gid: UInt64) -> Match? {
+    func match(_ manifest: FamilyManifest, role: String, gid: GroupID) -> Match? {
         families[Contents(manifest, role, gid)]
     }
 }

@@ -1,12 +1,14 @@
+internal import Bytes
 public import Engines
+public import Keyspace
 internal import RaftLog
-public import Sharding
+internal import Sharding
 
 /// A group's state, exported into files by a node that serves it.
 public protocol GroupExport: Sendable {
     /// "controller" or "group".
     var role: String { get }
-    var gid: UInt64 { get }
+    var gid: GroupID { get }
     var nodeId: UInt64 { get }
     var engine: EngineKind { get }
     /// "leader": everything that was acknowledged before is in. "follower": what that node had applied.
@@ -49,7 +51,7 @@ public struct PullProgress: Sendable, Equatable {
 /// connection broke.
 public struct ArchivePull {
     /// How often one file is taken up again without a byte of progress between.
-    static let attemptsMax = 20
+    package static let attemptsMax = 20
     static let pause: Duration = .milliseconds(250)
     /// Without a byte of progress for so long, the node has forgotten the export.
     static let silenceMax: Duration = .seconds(60)

@@ -5,7 +5,7 @@ public struct TransferRate: Sendable, Equatable {
     /// Below this a transfer would look as if it stood still.
     public static let bytesPerSecondMin: UInt64 = 4096
     /// Asked for at once without a limit: a file of most exports, whole.
-    static let sliceMax: UInt64 = 4 << 20
+    package static let sliceMax: UInt64 = 4 << 20
 
     /// `nil`: as fast as it goes.
     public let bytesPerSecond: UInt64?

@@ -1,5 +1,5 @@
 public import Engines
-internal import Keyspace
+public import Keyspace
 public import RaftLog
 public import Sharding
 
@@ -15,7 +15,7 @@ public struct InspectedGroup {
     public let nodeId: UInt64?
     public let engine: EngineKind?
 
-    public var gid: UInt64 { layout.gid }
+    public var gid: GroupID { GroupID(layout.gid) }
     public var isController: Bool { role == "controller" }
     /// "controller" or "group 7".
     public var title: String { isController ? role : "group \(gid)" }
@@ -42,7 +42,7 @@ public struct InspectedGroup {
 
     /// A shard whose rows are here, and where.
     public struct ShardFamily {
-        public var shard: Int
+        public var shard: ShardID
         public var name: String
         public var family: FamilyID
     }

@@ -1,5 +1,6 @@
 public import Engines
 internal import Foundation
+public import Keyspace
 internal import RaftLog
 
 /// A snapshot, a backup, or the directory of a stopped node or a copy of it, opened for reading.
@@ -113,7 +114,7 @@ public final class InspectedStore {
     }
 
     /// The groups that an option chose; all without one.
-    public func groups(_ gid: UInt64?) throws(EngineError) -> [InspectedGroup] {
+    public func groups(_ gid: GroupID?) throws(EngineError) -> [InspectedGroup] {
         guard let gid else { return groups }
         let chosen = groups.filter { $0.gid == gid }
         guard !chosen.isEmpty else {

@@ -1,13 +1,14 @@
+internal import Bytes
 public import Engines
-internal import Keyspace
+public import Keyspace
 internal import RaftLog
 internal import Sharding
 
 /// Which user records a tool asks for.
 public struct RecordSelection: Sendable {
     public var prefix: [UInt8] = []
-    public var shard: Int?
-    public var gid: UInt64?
+    public var shard: ShardID?
+    public var gid: GroupID?
 
     public init() {}
 }
@@ -20,7 +21,7 @@ public struct UserShard {
     public let isFrozen: Bool
     let epoch: UInt64
 
-    public var shard: Int { family.shard }
+    public var shard: ShardID { family.shard }
 
     /// Shows the records whose key begins with `prefix`, in the order of their keys, until `body` returns false.
     public func scan(
@@ -51,7 +52,7 @@ extension InspectedStore {
         if !groups.isEmpty, groups.allSatisfy(\.isController) {
             throw .mismatch("\(path) is a controller's: it holds the shard map and no keys; `inspect` shows it")
         }
-        var chosen: [Int: UserShard] = [:]
+        var chosen: [ShardID: UserShard] = [:]
         for group in groups where !group.isController {
             let records = try group.reader.records()
             for family in try group.shardFamilies() {
@@ -69,7 +70,7 @@ extension InspectedStore {
                 chosen[family.shard] = found
             }
         }
-        if let shard = selection.shard, chosen.isEmpty, let count = try shardCount(), shard >= count {
+        if let shard = selection.shard, chosen.isEmpty, let count = try shardCount(), shard.index >= count {
             throw .mismatch("there is no shard \(shard); the cluster has shards 0 to \(count - 1)")
         }
         return chosen.values.sorted { $0.shard < $1.shard }

@@ -1,4 +1,5 @@
 public import Engines
+internal import Keyspace
 public import RaftLog
 internal import Sharding
 

@@ -1,4 +1,5 @@
 public import Engines
+public import Keyspace
 internal import RaftLog
 internal import Sharding
 
@@ -18,7 +19,7 @@ public struct EntryReport: Encodable, Sendable {
     public var valueBytes: Int?
     public var session: String?
     public var sequence: UInt64?
-    public var shard: Int?
+    public var shard: ShardID?
     public var epoch: UInt64?
     /// The rest, in words.
     public var detail: String?

@@ -1,5 +1,7 @@
+internal import Bytes
 public import Engines
 internal import Foundation
+public import Keyspace
 internal import RaftLog
 internal import Sharding
 
@@ -9,7 +11,7 @@ public struct Difference: Encodable, Sendable, Equatable {
         case onlyInA, onlyInB, differs
     }
 
-    public var shard: Int
+    public var shard: ShardID
     public var kind: Kind
     public var key: [UInt8]
     /// Bytes of the values, where there is one.
@@ -29,7 +31,7 @@ public struct Difference: Encodable, Sendable, Equatable {
 /// How the user records of two stores differ, shard by shard.
 public struct DiffReport: Encodable, Sendable, Equatable {
     public struct Shard: Encodable, Sendable, Equatable {
-        public var shard: Int
+        public var shard: ShardID
         public var equal: UInt64 = 0
         public var onlyInA: UInt64 = 0
         public var onlyInB: UInt64 = 0
@@ -78,9 +80,9 @@ public struct DiffReport: Encodable, Sendable, Equatable {
             // Controllers alone: there are no keys to compare.
             if groupsA.allSatisfy(\.isController), groupsB.allSatisfy(\.isController) { return report }
         }
-        var shardsA: [Int: UserShard] = [:]
+        var shardsA: [ShardID: UserShard] = [:]
         for shard in try storeA.userShards(selection) { shardsA[shard.shard] = shard }
-        var shardsB: [Int: UserShard] = [:]
+        var shardsB: [ShardID: UserShard] = [:]
         for shard in try storeB.userShards(selection) { shardsB[shard.shard] = shard }
         for shard in Set(shardsA.keys).union(shardsB.keys).sorted() {
             report.shards.append(
@@ -90,7 +92,7 @@ public struct DiffReport: Encodable, Sendable, Equatable {
     }
 
     private static func compare(
-        _ shard: Int, _ inA: UserShard?, _ inB: UserShard?, _ prefix: [UInt8], _ progress: ReadProgress,
+        _ shard: ShardID, _ inA: UserShard?, _ inB: UserShard?, _ prefix: [UInt8], _ progress: ReadProgress,
         _ found: (Difference) -> Void
     ) throws(EngineError) -> Shard {
         var counts = Shard(shard: shard)
@@ -188,7 +190,7 @@ public struct DiffReport: Encodable, Sendable, Equatable {
         /// Without the flags.
         var valueBytes: Int { max(0, value.count - 1) }
 
-        func difference(_ shard: Int, _ kind: Difference.Kind) -> Difference {
+        func difference(_ shard: ShardID, _ kind: Difference.Kind) -> Difference {
             Difference(
                 shard: shard, kind: kind, key: Array(key.dropFirst()), bytesInA: kind == .onlyInB ? nil : valueBytes,
                 bytesInB: kind == .onlyInB ? valueBytes : nil)

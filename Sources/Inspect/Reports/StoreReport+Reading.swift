@@ -1,5 +1,6 @@
 public import Engines
 internal import Foundation
+public import Keyspace
 internal import RaftLog
 internal import Sharding
 
@@ -11,7 +12,7 @@ extension StoreReport {
         /// Values listed for each shard.
         public var biggest = 3
         /// One group alone.
-        public var gid: UInt64?
+        public var gid: GroupID?
 
         public init() {}
     }
@@ -85,7 +86,7 @@ extension GroupReport {
         let reader = group.reader
         shardCount = try group.shardCount()
         logTimeMs = try reader.logTime()
-        var contents: [Int: ShardContents] = [:]
+        var contents: [ShardID: ShardContents] = [:]
         if options.readsContents {
             for family in try group.shardFamilies() {
                 contents[family.shard] = try ShardContents.read(
@@ -155,8 +156,9 @@ extension ShardMapReport {
                     gid: gid, addresses: group.addresses, isLeaving: group.isLeaving,
                     shards: map.shards.count { $0.gid == gid })
             },
-            shards: map.shards.enumerated().map { shard, row in
-                Row(
+            shards: map.shardIDs.map { shard in
+                let row = map[shard]
+                return Row(
                     shard: shard, gid: row.gid, epoch: row.epoch,
                     move: row.move.map { Move(from: $0.from, to: $0.to, epoch: $0.epoch, phase: $0.phase.text) })
             })

@@ -1,5 +1,6 @@
 public import Engines
 internal import Foundation
+public import Keyspace
 internal import RaftLog
 internal import Sharding
 
@@ -52,12 +53,12 @@ public struct GroupReport: Encodable, Sendable {
 
     /// A shard's record, and what its family holds.
     public struct ShardReport: Encodable, Sendable {
-        public var shard: Int
+        public var shard: ShardID
         /// "serving", "frozen" or "gone".
         public var state: String
         public var epoch: UInt64
         /// While frozen: where it goes, under which epoch.
-        public var movesTo: UInt64?
+        public var movesTo: GroupID?
         public var moveEpoch: UInt64?
         public var rejectedEpoch: UInt64?
         /// Sessions by the record; `contents.sessions` are those that are there.
@@ -68,7 +69,7 @@ public struct GroupReport: Encodable, Sendable {
 
     /// A shard that a move has brought here and no entry has mapped yet.
     public struct StagedReport: Encodable, Sendable {
-        public var shard: Int
+        public var shard: ShardID
         public var epoch: UInt64
         public var keys: UInt64
         public var contentHash: String
@@ -77,7 +78,7 @@ public struct GroupReport: Encodable, Sendable {
 
     /// The last word of this group on a move to it.
     public struct DecisionReport: Encodable, Sendable {
-        public var shard: Int
+        public var shard: ShardID
         public var epoch: UInt64
         /// "activated" or "rejected".
         public var decision: String
@@ -85,7 +86,7 @@ public struct GroupReport: Encodable, Sendable {
     }
 
     public var role: String
-    public var gid: UInt64
+    public var gid: GroupID
     public var nodeId: UInt64?
     public var engine: EngineKind?
     /// Only with a log; a snapshot has neither term nor vote.
@@ -109,24 +110,24 @@ public struct GroupReport: Encodable, Sendable {
 /// The controller's shard map.
 public struct ShardMapReport: Encodable, Sendable {
     public struct Group: Encodable, Sendable {
-        public var gid: UInt64
+        public var gid: GroupID
         public var addresses: [String]
         public var isLeaving: Bool
         public var shards: Int
     }
 
     public struct Move: Encodable, Sendable {
-        public var from: UInt64
-        public var to: UInt64
+        public var from: GroupID
+        public var to: GroupID
         public var epoch: UInt64
         /// "moving", "collecting" or "rejected".
         public var phase: String
     }
 
     public struct Row: Encodable, Sendable {
-        public var shard: Int
+        public var shard: ShardID
         /// 0 for none yet.
-        public var gid: UInt64
+        public var gid: GroupID
         public var epoch: UInt64
         public var move: Move?
     }

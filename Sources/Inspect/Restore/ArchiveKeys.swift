@@ -1,4 +1,6 @@
+internal import Bytes
 public import Engines
+public import Keyspace
 internal import RaftLog
 internal import Sharding
 
@@ -8,10 +10,10 @@ internal import Sharding
 public final class ArchiveKeys {
     /// A place in that order.
     public struct Position: Sendable, Equatable {
-        public var shard: Int
+        public var shard: ShardID
         public var key: [UInt8]
 
-        public init(shard: Int, key: [UInt8]) {
+        public init(shard: ShardID, key: [UInt8]) {
             self.shard = shard
             self.key = key
         }
@@ -66,8 +68,8 @@ public final class ArchiveKeys {
         }
         if archive.manifest.kind == .backup, let map = try store.shardMap() {
             let held = Set(shards.map(\.shard))
-            for (shard, row) in map.shards.enumerated() where row.gid != 0 && !held.contains(shard) {
-                notes.append("shard \(shard) is group \(row.gid)'s, and no group in \(path) holds it")
+            for shard in map.shardIDs where map[shard].gid != .none && !held.contains(shard) {
+                notes.append("shard \(shard) is group \(map[shard].gid)'s, and no group in \(path) holds it")
             }
         }
     }

@@ -1,5 +1,6 @@
 public import Engines
 internal import Foundation
+internal import Keyspace
 internal import RaftLog
 internal import Sharding
 
@@ -59,7 +60,7 @@ public enum Restore {
     private static func fill(
         _ backup: Backup, _ plan: RestorePlan, _ directory: String, _ progress: (Progress) -> Void
     ) throws(EngineError) -> Progress {
-        var parts: [UInt64: Backup.Part] = [0: backup.controller]
+        var parts: [GroupID: Backup.Part] = [0: backup.controller]
         for part in backup.groups { parts[part.group.gid] = part }
         var done = Progress(nodesTotal: plan.nodes.count)
         done.familiesTotal = plan.nodes.reduce(0) { $0 + (parts[$1.gid]?.group.families.count ?? 0) }
@@ -68,7 +69,7 @@ public enum Restore {
                 throw .mismatch("the plan names group \(node.gid), which the backup lacks")
             }
             var identity = DirectoryIdentity(
-                engine: node.engine, role: node.role, groupId: node.gid, nodeId: node.id,
+                engine: node.engine, role: node.role, groupId: node.gid.rawValue, nodeId: node.id,
                 incarnation: node.incarnation.description)
             identity.clusterId = Incarnation(bytes: plan.clusterID)?.description
             identity.hasJoined = true
@@ -93,7 +94,7 @@ public enum Restore {
         into engine: any StorageEngine, _ loaded: (FamilyManifest) -> Void
     ) throws(EngineError) {
         let table = try FamilyTable(engine: engine)
-        let layout = try table.layout(of: part.group.gid)
+        let layout = try table.layout(of: part.group.gid.rawValue)
         var families: [FamilyID] = []
         for family in part.group.families {
             let number = try table.take()

@@ -1,17 +1,18 @@
 public import Engines
+public import Keyspace
 public import RaftLog
-public import Sharding
+internal import Sharding
 
 /// Where a backup is to live: the nodes of the new cluster.
 public struct RestoreTarget: Sendable, Equatable {
     /// HOST:PORT of each controller node, in order.
     public var controllers: [String]
     /// HOST:PORT of each group's nodes, in order.
-    public var groups: [UInt64: [String]]
+    public var groups: [GroupID: [String]]
     /// Taken in turn by the nodes of each group.
     public var engines: [EngineKind]
 
-    public init(controllers: [String], groups: [UInt64: [String]], engines: [EngineKind]) {
+    public init(controllers: [String], groups: [GroupID: [String]], engines: [EngineKind]) {
         self.controllers = controllers
         self.groups = groups
         self.engines = engines
@@ -27,7 +28,7 @@ public struct RestorePlan: Sendable {
     public struct Node: Sendable, Equatable {
         public var role: String
         /// 0 for the controller.
-        public var gid: UInt64
+        public var gid: GroupID
         public var id: UInt64
         public var address: String
         public var engine: EngineKind
@@ -40,7 +41,7 @@ public struct RestorePlan: Sendable {
     public let target: RestoreTarget
     public let nodes: [Node]
     /// By gid; the controller's is 0.
-    public let records: [UInt64: BootstrapRecord]
+    public let records: [GroupID: BootstrapRecord]
     public let map: ShardMap
 
     /// - Parameter random: draws the incarnations of the nodes.
@@ -50,7 +51,7 @@ public struct RestorePlan: Sendable {
         try Self.check(backup, target)
         self.target = target
         var nodes: [Node] = []
-        var records: [UInt64: BootstrapRecord] = [:]
+        var records: [GroupID: BootstrapRecord] = [:]
         /// The founders of a group begin where its state is: any later change of members has a higher index.
         func found(_ part: Backup.Part, _ addresses: [String], clusterID: [UInt8]) {
             let gid = part.group.gid
@@ -65,17 +66,19 @@ public struct RestorePlan: Sendable {
             }
             nodes += made
             records[gid] = BootstrapRecord(
-                clusterID: clusterID, gid: gid,
+                clusterID: clusterID, gid: gid.rawValue,
                 membership: Membership(members: members, index: part.header.applied.position.index))
         }
         found(backup.controller, target.controllers, clusterID: [])
         let clusterID = records[0]?.hash ?? []
-        var groups: [UInt64: (addresses: [String], membershipIndex: UInt64)] = [:]
+        var groups: [GroupID: (addresses: [String], membershipIndex: UInt64)] = [:]
         for part in backup.groups {
             let addresses = target.groups[part.group.gid] ?? []
             found(part, addresses, clusterID: clusterID)
             groups[part.group.gid] = (addresses, part.header.applied.position.index)
         }
+        precondition(
+            clusterID != backup.map.clusterID, "a restored cluster has the identity of the one that was backed up")
         self.nodes = nodes
         self.records = records
         map = backup.map.restored(clusterID: clusterID, groups: groups)
@@ -99,7 +102,7 @@ public struct RestorePlan: Sendable {
         }
         var owners: [String: String] = [:]
         let lists =
-            [(gid: UInt64(0), addresses: target.controllers)]
+            [(gid: GroupID(0), addresses: target.controllers)]
             + target.groups.sorted { $0.key < $1.key }.map { (gid: $0.key, addresses: $0.value) }
         for (gid, addresses) in lists {
             let owner = gid == 0 ? "the controller" : "group \(gid)"
@@ -116,12 +119,7 @@ public struct RestorePlan: Sendable {
 
     /// HOST:PORT, spelled the same for the same place; `nil` for anything else.
     private static func place(_ address: String) -> String? {
-        guard let colon = address.lastIndex(of: ":"), let port = Int(address[address.index(after: colon)...]),
-            (1...65_535).contains(port)
-        else { return nil }
-        let host = address[..<colon]
-        guard !host.isEmpty, !host.contains(where: { $0 == " " || $0 == "," || $0 == "=" }) else { return nil }
-        return "\(host == "localhost" ? "127.0.0.1" : host):\(port)"
+        Address(toCall: address).map { "\($0.numericHost):\($0.port)" }
     }
 
     /// 16 bytes.

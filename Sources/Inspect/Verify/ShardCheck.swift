@@ -5,7 +5,7 @@ internal import Sharding
 
 /// What must hold for each row of a shard's family, and for its sessions together. Allocates for no user record.
 final class ShardCheck {
-    private let shard: Int
+    private let shard: ShardID
     private let shardCount: Int
     private let sessionsRecorded: Int
     private var wrongRows: UInt64 = 0
@@ -14,7 +14,7 @@ final class ShardCheck {
     private var sessions = ContentHash()
     private var ends = ContentHash()
 
-    init(shard: Int, shardCount: Int, sessionsRecorded: Int) {
+    init(shard: ShardID, shardCount: Int, sessionsRecorded: Int) {
         self.shard = shard
         self.shardCount = shardCount
         self.sessionsRecorded = sessionsRecorded

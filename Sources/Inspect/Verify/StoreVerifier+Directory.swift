@@ -1,4 +1,5 @@
 internal import Engines
+internal import Keyspace
 internal import RaftLog
 internal import Sharding
 
@@ -70,7 +71,7 @@ extension StoreVerifier {
 
     /// Whom `FLOTILLA` names, and whom the engine's rows name.
     private func verify(_ identity: DirectoryIdentity, of store: InspectedStore) throws(EngineError) {
-        for group in store.groups where group.gid != identity.groupId || group.role != identity.role {
+        for group in store.groups where group.gid.rawValue != identity.groupId || group.role != identity.role {
             damage("FLOTILLA", "it says \(identity.summary), and the engine holds \(group.title)")
         }
         if identity.hasJoined == true, store.groups.isEmpty {

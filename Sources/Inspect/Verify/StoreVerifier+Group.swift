@@ -1,4 +1,6 @@
+internal import Bytes
 internal import Engines
+internal import Keyspace
 internal import RaftLog
 internal import Sharding
 
@@ -13,7 +15,7 @@ extension StoreVerifier {
             let records = try reader.records()
             let count = try group.shardCount()
             for (shard, record) in records {
-                guard let count, shard < count else {
+                guard let count, shard.index < count else {
                     throw .corruption(place: "shard \(shard) of \(count.map(String.init) ?? "no") shards")
                 }
                 if record.sessions < 0 || record.sessions > SessionLimits.sessionsMax {

@@ -1,9 +1,9 @@
 import Engines
 import Foundation
 import Inspect
-
-@testable import RaftLog
-@testable import Sharding
+import Keyspace
+import RaftLog
+import Sharding
 
 /// Nodes whose directories hold one of everything that the format knows.
 enum FixtureNodes {
@@ -35,7 +35,7 @@ enum FixtureNodes {
             record: BootstrapRecord(clusterID: clusterID, gid: 100, membership: members(3, gid: 100)),
             clusterID: clusterID, machine: GroupMachine())
         try node.run([(.opening, [])])
-        for shard in 0..<6 {
+        for shard in (0..<6).map({ ShardID(clamping: $0) }) {
             try node.run(GroupCommand.adopt(ShardEpoch(shard: shard, epoch: 1), shardCount: shardCount).encoded)
         }
         for command in writes(node.now) { try node.run(command.encoded) }

@@ -1,12 +1,12 @@
 import Engines
 import Foundation
-
-@testable import RaftLog
+import Keyspace
+import RaftLog
 
 /// Everything that a node's directory holds, as text: what its fixture is compared by.
 struct NodeContents: Codable, Equatable {
     struct Group: Codable, Equatable {
-        var gid: UInt64
+        var gid: GroupID
         var hardState: String
         var base: String
         var applied: String
@@ -55,7 +55,7 @@ struct NodeContents: Codable, Equatable {
         let entries = try layout.readEntries(
             from: rows.base.index + 1, through: .max - 1, bytesMax: .max, in: view)
         return Group(
-            gid: layout.gid,
+            gid: GroupID(layout.gid),
             hardState: "term \(rows.hardState.term), vote \(rows.hardState.vote.map { "\($0)" } ?? "none")",
             base: rows.base.description, applied: rows.applied.position.description, logTime: rows.applied.logTime,
             membershipIndex: rows.membership.index,

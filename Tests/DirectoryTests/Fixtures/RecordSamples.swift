@@ -1,7 +1,7 @@
 import Engines
-
-@testable import RaftLog
-@testable import Sharding
+import Keyspace
+import RaftLog
+import Sharding
 
 /// One value of each kind that is written in a format of its own, by name.
 enum RecordSamples {

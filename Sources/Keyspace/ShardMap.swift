@@ -1,0 +1,157 @@
+public import Bytes
+
+/// One version of the shard map: which group serves each shard, and what is on the move.
+public struct ShardMap: Sendable, Equatable {
+    /// One shard's row.
+    public struct Row: Sendable, Equatable {
+        /// The group that serves it; 0 for none yet. Clients go here.
+        public var gid: GroupID
+        /// The epoch under which it serves. Every move has a higher one.
+        public var epoch: UInt64
+        public var move: Move?
+
+        public init(gid: GroupID, epoch: UInt64, move: Move? = nil) {
+            self.gid = gid
+            self.epoch = epoch
+            self.move = move
+        }
+    }
+
+    /// A shard on its way.
+    public struct Move: Sendable, Equatable {
+        public enum Phase: UInt8, Sendable {
+            /// The target copies; `gid` is still the source.
+            case moving = 1
+            /// The target serves; the source has not yet removed its copy.
+            case collecting = 2
+            /// The target has rejected it; the source serves again as soon as it knows.
+            case rejected = 3
+        }
+
+        public var from: GroupID
+        public var to: GroupID
+        public var epoch: UInt64
+        public var phase: Phase
+
+        public init(from: GroupID, to: GroupID, epoch: UInt64, phase: Phase) {
+            self.from = from
+            self.to = to
+            self.epoch = epoch
+            self.phase = phase
+        }
+    }
+
+    /// A group's nodes, and whether it is on its way out.
+    public struct Group: Sendable, Equatable {
+        public var addresses: [String]
+        /// Leaves as soon as its last shard has moved away.
+        public var isLeaving: Bool
+        /// The index, in the group's log, of the membership that the addresses are of; 0: as it joined.
+        public var membershipIndex: UInt64
+
+        public init(addresses: [String], isLeaving: Bool = false, membershipIndex: UInt64 = 0) {
+            self.addresses = addresses
+            self.isLeaving = isLeaving
+            self.membershipIndex = membershipIndex
+        }
+    }
+
+    public var number: UInt64
+    public var clusterID: [UInt8]
+    public var groups: [GroupID: Group]
+    public var shards: [Row]
+    /// Shards that were on the move kept the last join or leave from balancing the groups; it goes on when they
+    /// arrive. (Otherwise arrivals change nothing, so that a move by hand stays.)
+    public package(set) var isBalancePending = false
+
+    public init(number: UInt64, clusterID: [UInt8], groups: [GroupID: Group], shards: [Row]) {
+        self.number = number
+        self.clusterID = clusterID
+        self.groups = groups
+        self.shards = shards
+    }
+
+    /// The number of shards of the cluster, fixed when it began.
+    public var shardCount: Int { shards.count }
+
+    /// All shards, in order.
+    public var shardIDs: [ShardID] { shards.indices.map { ShardID(clamping: $0) } }
+
+    /// The row of a shard; `nil` if the cluster has no such shard.
+    public func row(_ shard: ShardID) -> Row? { shards.indices.contains(shard.index) ? shards[shard.index] : nil }
+
+    /// The row of a shard that the cluster has.
+    public subscript(shard: ShardID) -> Row {
+        get { shards[shard.index] }
+        set { shards[shard.index] = newValue }
+    }
+
+    /// What is on the move, by shard.
+    public var moves: [(shard: ShardID, move: Move)] {
+        shardIDs.compactMap { shard in self[shard].move.map { (shard, $0) } }
+    }
+
+    /// Where a shard will be when everything on the move has arrived.
+    public func destination(_ shard: ShardID) -> GroupID {
+        let row = self[shard]
+        guard let move = row.move, move.phase != .rejected else { return row.gid }
+        return move.to
+    }
+
+    public var encoded: [UInt8] {
+        var writer = ByteWriter()
+        writer.byte(1)
+        writer.varint(number)
+        writer.blob(clusterID)
+        writer.varint(groups.count)
+        for (gid, group) in groups.sorted(by: { $0.key < $1.key }) {
+            writer.varint(gid.rawValue)
+            writer.byte(group.isLeaving ? 1 : 0)
+            writer.varint(group.addresses.count)
+            for address in group.addresses { writer.string(address) }
+            writer.varint(group.membershipIndex)
+        }
+        writer.varint(shards.count)
+        for row in shards {
+            writer.varint(row.gid.rawValue)
+            writer.varint(row.epoch)
+            writer.optional(row.move) { writer, move in
+                writer.varint(move.from.rawValue)
+                writer.varint(move.to.rawValue)
+                writer.varint(move.epoch)
+                writer.byte(move.phase.rawValue)
+            }
+        }
+        writer.byte(isBalancePending ? 1 : 0)
+        return writer.bytes
+    }
+
+    public init(encoded: [UInt8]) throws(CodingError) {
+        var reader = ByteReader(encoded, place: "shard map")
+        guard try reader.byte() == 1 else { throw CodingError("shard map (unknown version)") }
+        number = try reader.varint()
+        clusterID = try reader.blob()
+        groups = [:]
+        for _ in 0..<(try reader.count()) {
+            let gid = GroupID(try reader.varint())
+            let isLeaving = try reader.byte() == 1
+            var addresses: [String] = []
+            for _ in 0..<(try reader.count()) { addresses.append(try reader.string()) }
+            groups[gid] = Group(
+                addresses: addresses, isLeaving: isLeaving, membershipIndex: try reader.varint())
+        }
+        shards = []
+        for _ in 0..<(try reader.count()) {
+            var row = Row(gid: GroupID(try reader.varint()), epoch: try reader.varint())
+            row.move = try reader.optional { (reader) throws(CodingError) in
+                let (from, to) = (GroupID(try reader.varint()), GroupID(try reader.varint()))
+                let epoch = try reader.varint()
+                guard let phase = Move.Phase(rawValue: try reader.byte()) else { throw CodingError("shard map") }
+                return Move(from: from, to: to, epoch: epoch, phase: phase)
+            }
+            shards.append(row)
+        }
+        isBalancePending = try reader.byte() == 1
+        try reader.finish()
+    }
+}

@@ -1,0 +1,152 @@
+internal import Engines
+internal import Foundation
+internal import GRPCCore
+internal import Keyspace
+internal import RaftHost
+internal import RaftLog
+internal import Sharding
+internal import Wire
+
+/// The Controller service: commands for the log, and questions about the map.
+struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
+    let node: Node<ControllerMachine>
+
+    private func execute(_ command: ControllerCommand, _ requestID: Data) async throws -> Flotilla_V1_ConfigResponse {
+        switch try await node.propose(command.encoded(requestID: requestID.array)) {
+        case .map(let map): return response(map, try node.hold())
+        case .refused(let refusal):
+            let code: KvError.Code =
+                switch refusal.kind {
+                case .invalid: .invalidArgument
+                case .notFound: .notFound
+                case .precondition: .failedPrecondition
+                case .busy: .busy
+                }
+            throw KvError(code, refusal.description, retryAfterMilliseconds: code == .busy ? 100 : 0)
+        }
+    }
+
+    private func response(_ map: ShardMap, _ hold: MoveHold?) -> Flotilla_V1_ConfigResponse {
+        var response = Flotilla_V1_ConfigResponse()
+        response.config = HeldMap(map: map, hold: hold).wire
+        return response
+    }
+
+    func hold(request: Flotilla_V1_HoldRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {
+        let (id, lasts) = (request.id.array, Milliseconds(request.lastsMs))
+        return try await execute(
+            request.prolong
+                ? .prolong(id: id, lasts: lasts) : .hold(id: id, holder: request.holder, lasts: lasts),
+            request.requestID)
+    }
+
+    func release(
+        request: Flotilla_V1_ReleaseRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_ConfigResponse {
+        try await execute(.release(id: request.id.array), request.requestID)
+    }
+
+    func join(request: Flotilla_V1_JoinRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {
+        var groups: [GroupID: [String]] = [:]
+        for group in request.groups { groups[GroupID(group.gid)] = group.addresses }
+        for address in groups.values.joined() where Address(toCall: address) == nil {
+            throw KvError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
+        }
+        return try await execute(.join(groups), request.requestID)
+    }
+
+    func leave(request: Flotilla_V1_LeaveRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {
+        try await execute(.leave(request.gids.map { GroupID($0) }), request.requestID)
+    }
+
+    func move(request: Flotilla_V1_MoveRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {
+        try await execute(.move(shard: ShardID(request.shard), to: GroupID(request.gid)), request.requestID)
+    }
+
+    func reportMove(
+        request: Flotilla_V1_ReportMoveRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_ConfigResponse {
+        let event: ControllerCommand.MoveEvent
+        switch request.event {
+        case .activated: event = .activated
+        case .rejected: event = .rejected
+        case .collected: event = .collected
+        default: throw KvError(.invalidArgument, "the report names no event")
+        }
+        let command = ControllerCommand.report(shard: ShardID(request.shard), epoch: request.epoch, event: event)
+        return try await execute(command, Data())
+    }
+
+    func reportGroup(
+        request: Flotilla_V1_ReportGroupRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_ConfigResponse {
+        for address in request.addresses where Address(toCall: address) == nil {
+            throw KvError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
+        }
+        return try await execute(
+            .relocate(GroupID(request.gid), request.addresses, membershipIndex: request.membershipIndex), Data())
+    }
+
+    func query(request: Flotilla_V1_QueryRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {
+        let number = request.hasNumber ? request.number : nil
+        // A long poll looks again and again; 50 ms is soon enough for a map.
+        let polls = request.hasNewerThan ? min(request.waitMs, 60_000) / 50 : 0
+        for poll in 0...polls {
+            // While the own copy shows nothing new there is no need to trouble the group.
+            if request.hasNewerThan, poll > 0, poll < polls, showsNothing(above: request.newerThan) {
+                try await Task.sleep(for: .milliseconds(50))
+                continue
+            }
+            let look: @Sendable (any ReadView) throws -> (map: ShardMap?, hold: MoveHold?) = {
+                [layout = node.layout] view in
+                (
+                    try ControllerMachine.map(number: number, layout: layout, in: view),
+                    number == nil ? try ControllerMachine.hold(layout: layout, in: view) : nil
+                )
+            }
+            let found: (map: ShardMap?, hold: MoveHold?)
+            if request.stale {
+                let snapshot = try node.engine.snapshot()
+                defer { snapshot.close() }
+                found = try look(snapshot)
+            } else {
+                found = try await node.read { try look($0) }
+            }
+            let map = found.map
+            if let map, !request.hasNewerThan || map.number > request.newerThan || poll == polls {
+                return response(map, found.hold)
+            }
+            if map == nil, !request.hasNewerThan || poll == polls {
+                if let number { throw KvError(.notFound, "there is no config \(number)") }
+                throw KvError(
+                    .unavailable, "the controller is not initialised yet", retryAfterMilliseconds: 100
+                )
+            }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        throw KvError(.unavailable, "the controller is not initialised yet")
+    }
+
+    /// Whether this node leads and knows of no config above `number`.
+    private func showsNothing(above number: UInt64) -> Bool {
+        guard node.host?.status.role == .leader, let snapshot = try? node.engine.snapshot() else { return false }
+        defer { snapshot.close() }
+        guard let map = try? ControllerMachine.map(number: nil, layout: node.layout, in: snapshot) else { return false }
+        return map.number <= number
+    }
+
+    func cluster(
+        request: Flotilla_V1_ClusterRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_ClusterResponse {
+        let map = try await node.read { try ControllerMachine.map(number: nil, layout: node.layout, in: $0) }
+        guard let map else {
+            throw KvError(
+                .unavailable, "the controller is not initialised yet", retryAfterMilliseconds: 100
+            )
+        }
+        var response = Flotilla_V1_ClusterResponse()
+        response.clusterID = Data(map.clusterID)
+        response.shardCount = UInt32(map.shardCount)
+        return response
+    }
+}

@@ -1,0 +1,89 @@
+internal import Keyspace
+internal import RaftHost
+internal import RaftLog
+
+/// The members of a node's group.
+extension Node {
+    func members() throws -> GroupMembers {
+        guard let host else { throw unavailable() }
+        let replica = host.status
+        return GroupMembers(members: Self.members(replica), leaderID: replica.leader?.rawValue)
+    }
+
+    static func members(_ replica: ReplicaStatus) -> [NodeStatus.Member] {
+        replica.membership.members.map { member in
+            NodeStatus.Member(
+                id: member.id.rawValue, address: member.address, isVoter: member.standing == .voter,
+                matchIndex: replica.matches[member.id] ?? 0)
+        }
+    }
+
+    /// Changes the group's members, through its log; returns when the change is carried out.
+    func change(_ asked: MemberChange) async throws -> GroupMembers {
+        guard let host else { throw unavailable() }
+        guard host.status.role == .leader else { throw notLeader() }
+        let change: MembershipChange
+        let target: ReplicaID
+        /// Whose vote the change is to bring; `nil` when a member goes.
+        var arriving: Incarnation?
+        switch asked {
+        case .add(let id, let address):
+            target = ReplicaID(id)
+            let found = try await incarnation(at: address, target)
+            arriving = found
+            change = .add(target, address: address, incarnation: found)
+        case .replace(let id, let place):
+            target = ReplicaID(id)
+            let address = place.isEmpty ? host.status.membership[target]?.address ?? "" : place
+            let found = try await incarnation(at: address, target)
+            arriving = found
+            change = .replace(target, address: address, incarnation: found)
+        case .remove(let id):
+            target = ReplicaID(id)
+            change = .remove(target)
+        }
+        switch await host.change(change) {
+        case .success: break
+        case .failure(.notLeader): throw notLeader()
+        case .failure(.busy):
+            throw KvError(
+                .busy, "another membership change is under way; try again", retryAfterMilliseconds: 200
+            )
+        case .failure(.invalid(let error)): throw KvError(.failedPrecondition, error.description)
+        }
+        // Bounded: a member that is down can't catch up, and the caller should hear so.
+        for _ in 0..<600 {
+            try await Task.sleep(for: .milliseconds(50))
+            let membership = host.status.membership
+            let member = membership[target]
+            let isThere = member?.standing == .voter && member?.incarnation == arriving
+            if arriving == nil ? member == nil : isThere {
+                return try members()
+            }
+            guard host.status.role == .leader || arriving == nil else { throw notLeader() }
+        }
+        throw KvError(
+            .unavailable,
+            "member \(target) is a member but has not caught up after 30 s; see `member list` and the node's log"
+        )
+    }
+
+    private func incarnation(at address: String, _ id: ReplicaID) async throws -> Incarnation {
+        guard Address(toCall: address) != nil else {
+            throw KvError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
+        }
+        guard let answer = await identify(address) else {
+            throw KvError(
+                .unavailable, "no node of this group answers at \(address); start it first, then repeat the command"
+            )
+        }
+        guard answer.id == id else {
+            throw KvError(
+                .failedPrecondition,
+                "node \(answer.id) answers at \(address), not node \(id); give the number with which "
+                    + "the node was started"
+            )
+        }
+        return answer.answer.incarnation
+    }
+}

@@ -1,0 +1,36 @@
+internal import RaftLog
+
+/// Why a node doesn't take part in its group. (The sentence is for people: in `status`, in `/readyz` and in errors.)
+enum NodeCondition: Sendable, Equatable {
+    /// Its directory is being read, or the controller asked which cluster it is of.
+    case starting
+    /// The first start of a group needs every node that it was founded with.
+    case awaitsFounders([Founder])
+    /// A founder answers, and can't be who was meant.
+    case founderIsAnother(id: UInt64, address: String, expected: ReplicaID)
+    case founderHasAnotherList(ReplicaID, theirs: [String], own: [String])
+    /// It is no founder of the group: its disk was lost, or it is new. The command makes it a member.
+    case awaitsMembership(command: String)
+
+    struct Founder: Sendable, Equatable, CustomStringConvertible {
+        var id: ReplicaID
+        var address: String
+        var description: String { "\(id) (\(address))" }
+    }
+
+    var sentence: String {
+        switch self {
+        case .starting: "starting"
+        case .awaitsFounders(let founders):
+            "waiting for node \(founders.map { "\($0)" }.joined(separator: ", "))"
+        case .founderIsAnother(let id, let address, let expected):
+            "node \(id) answers at \(address), where -cluster has node \(expected)"
+        case .founderHasAnotherList(let peer, let theirs, let own):
+            "node \(peer) was started with -cluster \(theirs.joined(separator: ",")), this one with "
+                + "\(own.joined(separator: ",")); start all nodes with the same list"
+        case .awaitsMembership(let command):
+            "this directory is not the one that founded the group (its disk was lost, or the node is new); "
+                + "it takes no part until it is made a member: \(command)"
+        }
+    }
+}

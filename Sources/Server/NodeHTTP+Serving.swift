@@ -1,0 +1,21 @@
+internal import HTTPService
+internal import Keyspace
+internal import Logging
+internal import RaftLog
+
+extension StatusService {
+    /// Serves metrics and health on the node's own address, if it was told a port.
+    func serveHTTP() async throws -> HTTPListener? {
+        let options = node.options
+        guard let port = options.httpPort else { return nil }
+        let endpoint = try options.validated()
+        let http = NodeHTTP(
+            failure: { node.failure?.description }, replica: { node.status }, status: { try await status() })
+        let listener = try await HTTPListener(Address(host: endpoint.host, port: port), log: node.log) {
+            await http.answer($0)
+        }
+        node.servesHTTP(at: listener.endpoint)
+        node.log.info("serves /metrics, /healthz and /readyz on http://\(listener.endpoint)")
+        return listener
+    }
+}

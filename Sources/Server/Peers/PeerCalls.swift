@@ -1,0 +1,177 @@
+internal import Bytes
+internal import Engines
+internal import Foundation
+internal import GRPCCore
+internal import Keyspace
+internal import RaftLog
+internal import Sharding
+internal import Wire
+
+/// Who answers at an address.
+struct Identified: Sendable {
+    var id: ReplicaID
+    /// The addresses with which it was started.
+    var cluster: [String]
+    var answer: BootstrapCore.Answer
+}
+
+/// The calls that nodes make to each other, beside the Raft stream and the files of exports: questions and answers are
+/// values, and what fails carries a `KvError` if somebody who knows Flotilla has answered.
+struct PeerCalls: Sendable {
+    private let connections = ConnectionPool()
+
+    private func peer(at address: String) throws -> Flotilla_V1_Peer.Client<Connection.Transport> {
+        guard let endpoint = Address(toCall: address) else {
+            throw KvError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
+        }
+        return Flotilla_V1_Peer.Client(wrapping: try connections.connection(to: endpoint).client)
+    }
+
+    /// Asks the node at an address who it is; `nil` if it doesn't answer, or is of another group.
+    func identify(_ address: String, gid: GroupID, from id: ReplicaID, _ incarnation: Incarnation) async -> Identified?
+    {
+        guard let peer = try? peer(at: address) else { return nil }
+        var request = Flotilla_V1_IdentifyRequest()
+        request.gid = gid.rawValue
+        request.from = id.rawValue
+        request.incarnation = Data(incarnation.bytes)
+        let call = CallOptions.flotilla(timeout: .seconds(1))
+        guard let response = try? await peer.identify(request, options: call),
+            let found = Incarnation(bytes: response.incarnation.array)
+        else { return nil }
+        let record = response.bootstrap.isEmpty ? nil : try? BootstrapRecord(encoded: response.bootstrap.array)
+        return Identified(
+            id: ReplicaID(response.id), cluster: response.cluster,
+            answer: BootstrapCore.Answer(incarnation: found, record: record))
+    }
+
+    /// Has a member fetch a snapshot from this node; the reason if it doesn't. Takes as long as the snapshot does.
+    func offerSnapshot(to member: Member, of gid: GroupID, clusterID: [UInt8], from address: String) async throws
+        -> String?
+    {
+        guard let endpoint = Address(toCall: member.address) else { return "\(member.address) is not an address" }
+        // A connection of its own, so that heartbeats never wait behind it.
+        let connection = try Connection(endpoint)
+        var request = Flotilla_V1_TakeSnapshotRequest()
+        request.clusterID = Data(clusterID)
+        request.gid = gid.rawValue
+        request.toIncarnation = Data(member.incarnation.bytes)
+        request.fromAddress = address
+        let peer = Flotilla_V1_Peer.Client(wrapping: connection.client)
+        let answer = try await peer.takeSnapshot(request, options: .flotilla())
+        return answer.accepted ? nil : answer.reason
+    }
+
+    /// The address of a group's leader, by the word of the first node that knows it.
+    func leader(of addresses: [String]) async -> String? {
+        await withTaskGroup(of: String?.self) { group in
+            for address in addresses {
+                group.addTask {
+                    guard let endpoint = Address(toCall: address),
+                        let connection = try? connections.connection(to: endpoint)
+                    else { return nil }
+                    let status = Flotilla_V1_Status.Client(wrapping: connection.client)
+                    let answer = try? await status.members(
+                        Flotilla_V1_MembersRequest(), options: .flotilla(timeout: .seconds(1)))
+                    guard let answer, answer.hasLeaderID else { return nil }
+                    return answer.members.first { $0.id == answer.leaderID }?.address
+                }
+            }
+            for await found in group {
+                guard let found else { continue }
+                group.cancelAll()
+                return found as String?
+            }
+            return nil
+        }
+    }
+
+    // MARK: - Moves
+
+    /// Has a source freeze a shard for the group `target`; again, if it was frozen for that already.
+    func freeze(_ shard: ShardEpoch, for target: GroupID, _ source: SourceGroup) async throws -> FrozenShard {
+        var request = Flotilla_V1_ShardEpoch(shard, of: source.gid)
+        request.to = target.rawValue
+        let frozen = try await ask(source) { [request] in try await $0.freezeShard(request, options: $1) }
+        guard let user = ContentHash(frozen.userHash), let session = ContentHash(frozen.sessionHash) else {
+            throw MoveObstacle(text: "group \(source.gid) sent a malformed hash")
+        }
+        return FrozenShard(hashes: ShardHashes(user: user, session: session), logTime: frozen.logTimeMs)
+    }
+
+    /// Has a source remove its copy after an activation, or serve again after a rejection.
+    func collect(_ shard: ShardEpoch, _ decision: ShardDecision, _ source: SourceGroup) async throws {
+        var request = Flotilla_V1_CollectShardRequest()
+        request.gid = source.gid.rawValue
+        request.shard = shard.shard.rawValue
+        request.epoch = shard.epoch
+        let hashes: ShardHashes
+        switch decision {
+        case .activated(let activated): (request.decision, hashes) = (.activated, activated)
+        case .rejected: (request.decision, hashes) = (.rejected, ShardHashes())
+        }
+        request.userHash = hashes.user.description
+        request.sessionHash = hashes.session.description
+        _ = try await ask(source) { [request] in try await $0.collectShard(request, options: $1) }
+    }
+
+    /// Has a member of this group stage a shard; true if it serves it already.
+    func stage(_ order: StageOrder, at member: Member, of gid: GroupID, clusterID: [UInt8]) async throws -> Bool {
+        var request = Flotilla_V1_StageShardRequest()
+        request.clusterID = Data(clusterID)
+        request.gid = gid.rawValue
+        request.toIncarnation = Data(member.incarnation.bytes)
+        request.shard = order.shard.shard.rawValue
+        request.epoch = order.shard.epoch
+        request.from = order.source.rawValue
+        request.addresses = order.addresses
+        request.userHash = order.hashes.user.description
+        request.sessionHash = order.hashes.session.description
+        let answer = try await peer(at: member.address).stageShard(
+            request, options: .flotilla(timeout: .seconds(600)))
+        guard answer.incarnation.array == member.incarnation.bytes else { throw MoveObstacle(text: "another life") }
+        return answer.activated
+    }
+
+    private func ask<Result: Sendable>(
+        _ source: SourceGroup, timeout: Duration = .seconds(30),
+        _ body: @Sendable (Flotilla_V1_Peer.Client<Connection.Transport>, CallOptions) async throws -> Result
+    ) async throws -> Result {
+        let caller = LeaderCaller(connections: connections)
+        return try await caller.call(source.addresses, first: source.leader, timeout: timeout) { client, options in
+            try await body(Flotilla_V1_Peer.Client(wrapping: client), options)
+        }.result
+    }
+}
+
+/// The nodes of a source group. The one that leads is asked first: a node that is paused or cut off would hold
+/// up every step of a move, and the shard is frozen meanwhile.
+struct SourceGroup: Sendable {
+    var gid: GroupID
+    var addresses: [String]
+    var leader: String?
+
+    /// All of them, the leader first.
+    var inOrder: [String] { [leader].compactMap { $0 } + addresses.filter { $0 != leader } }
+}
+
+extension Flotilla_V1_ShardEpoch {
+    init(_ shard: ShardEpoch, of gid: GroupID) {
+        self.init()
+        self.gid = gid.rawValue
+        self.shard = shard.shard.rawValue
+        epoch = shard.epoch
+    }
+}
+
+/// Why a step of a move or a transfer couldn't be taken now.
+struct MoveObstacle: Error, CustomStringConvertible {
+    var text: String
+    var description: String { text }
+}
+
+/// What a peer or controller has refused; `nil`: nobody who knows Flotilla has answered.
+func refusal(in error: any Error) -> KvError? { error as? KvError ?? KvError(carriedBy: error) }
+
+/// One sentence of a failure, for logs and refusals.
+func reason(of error: any Error) -> String { refusal(in: error)?.message ?? "\(error)" }

@@ -1,0 +1,103 @@
+import ArgumentParser
+import CommandSupport
+import Engines
+import Foundation
+import Inspect
+import InspectCommands
+import Keyspace
+import Server
+
+struct SnapshotVerb: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "snapshot",
+        abstract: "Look into snapshots, backups and stopped nodes; copy, convert and restore them.",
+        subcommands: SnapshotCommands.all + [Save.self, Convert.self, Checkpoint.self, RestoreVerb.self])
+
+    struct Save: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Save a group of a running or a stopped node in a form that needs no engine.",
+            discussion: """
+                The snapshot is sealed with checksums over every byte, and its log, vote and staged shards stay behind. \
+                With --from nothing in the directory changes. With --endpoint the node goes on serving; of a leader the \
+                snapshot holds everything that was acknowledged before, of a follower what it has applied.
+                """)
+        @Option(help: "The stopped node's directory, or a copy of one.") var from: String?
+        @Option(help: "A running node of the group or of the controller, HOST:PORT.") var endpoint: String?
+        @OptionGroup var live: LiveOptions
+        @Option(help: "The new directory; it must not exist, or be empty.") var out: String
+        @Option(help: "Only this group.") var group: GroupID?
+        @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table or json.")
+        var format: OutputFormat = .table
+
+        func validate() throws {
+            guard (from == nil) != (endpoint == nil) else {
+                throw ValidationError("Name a stopped node's directory with --from, or a running node with --endpoint.")
+            }
+            if from != nil, live.rate != nil { throw ValidationError("--rate goes with --endpoint.") }
+            if let endpoint { try requireAddress(endpoint, "--endpoint") }
+        }
+
+        func run() async throws {
+            if let endpoint {
+                let (out, gid, rate, asJSON) = (out, group, try live.transferRate, format == .json)
+                return try await interruptible {
+                    try await LiveSave.run(endpoint, out: out, gid: gid, rate: rate, asJSON: asJSON)
+                }
+            }
+            guard let from else { return }
+            try SaveStopped.run(
+                from: from, out: out, gid: group, asJSON: format == .json, madeBy: "flotilla \(ServerVersion.current)")
+        }
+    }
+
+    struct Convert: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Turn a stopped node's directory into another engine's.",
+            discussion: """
+                Every family is read back and compared by its content hash. The new directory is the node from then \
+                on, with the same identity: start it with --db and --engine changed. No server starts on the old one \
+                any more; remove it when the node has run for a while.
+                """)
+        @Option(help: "The stopped node's directory.") var from: String
+        @Option(help: "The new directory; it must not exist, or be empty.") var to: String
+        @Option(help: "rocksdb, lmdb or sqlite.") var engine: String
+
+        func validate() throws {
+            guard let kind = EngineKind(rawValue: engine), EngineKind.durable.contains(kind) else {
+                throw ValidationError("--engine takes rocksdb, lmdb or sqlite, not \(engine).")
+            }
+        }
+
+        func run() throws {
+            let kind = EngineKind(rawValue: engine) ?? .rocksdb
+            let isTerminal = isatty(2) == 1
+            let (identity, copied) = try reportEngine { () throws(EngineError) in
+                try OfflineCopy.convert(from: from, to: to, engine: kind) { progress in
+                    guard isTerminal else { return }
+                    let line = "\r\(progress.families) of \(progress.familiesTotal) families, \(progress.keys) keys "
+                    FileHandle.standardError.write(Data(line.utf8))
+                }
+            }
+            if isTerminal { note("") }
+            print("\(to): \(identity.summary)")
+            print(
+                "\(copied.families) families, \(copied.keys) keys, \(humanBytes(copied.bytes)); "
+                    + "content hashes agree")
+        }
+    }
+
+    struct Checkpoint: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Copy a stopped node's directory, in its engine's own form.",
+            discussion: "The copy is for inspection and backup; no server runs on it.")
+        @Option(help: "The stopped node's directory.") var from: String
+        @Option(help: "The new directory; it must not exist, or be empty.") var to: String
+
+        func run() throws {
+            let identity = try reportEngine { () throws(EngineError) in
+                try OfflineCopy.checkpoint(from: from, to: to)
+            }
+            print("\(to): a copy of \(identity.summary)")
+        }
+    }
+}
