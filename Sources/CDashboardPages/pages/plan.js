@@ -43,18 +43,22 @@ export class PlanForm {
   }
 
   #clear() {
+    this.asked = (this.asked ?? 0) + 1;
     show(this.result, false);
     show(this.clear, false);
     text(this.answer, "");
   }
 
   async #ask() {
+    // The answer to an earlier question may come after this one's.
+    const question = this.asked = (this.asked ?? 0) + 1;
     text(this.answer, "Asking…");
     this.answer.classList.remove("error");
     try {
       const plan = await get("/api/plan", this.kind.value === "join" ? { join: this.joining.value.trim() } : { leave: this.leaving.value });
-      this.#draw(plan);
+      if (question === this.asked) this.#draw(plan);
     } catch (error) {
+      if (question !== this.asked) return;
       this.#clear();
       this.answer.classList.add("error");
       text(this.answer, `✕ ${error.message}`);
