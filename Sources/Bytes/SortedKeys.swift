@@ -1,10 +1,10 @@
 /// A big-endian number, so that keys sort by it.
-public func bigEndianBytes(_ value: UInt64) -> [UInt8] {
+@inlinable public func bigEndianBytes(_ value: UInt64) -> [UInt8] {
     withUnsafeBytes(of: value.bigEndian) { Array($0) }
 }
 
 /// Reads what `bigEndianBytes` wrote, from the first eight bytes.
-public func bigEndianNumber(_ bytes: UnsafeRawBufferPointer) -> UInt64? {
+@inlinable public func bigEndianNumber(_ bytes: UnsafeRawBufferPointer) -> UInt64? {
     guard bytes.count >= 8 else { return nil }
     return UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self))
 }
@@ -20,4 +20,12 @@ public func successor(ofPrefix prefix: [UInt8]) -> [UInt8]? {
         bytes.removeLast()
     }
     return nil
+}
+
+extension FixedWidthInteger {
+    /// The sum, or the greatest number if it would go beyond that: for numbers from outside, of which a sum must not trap.
+    @inlinable package func addingClamped(_ other: Self) -> Self {
+        let (sum, overflows) = addingReportingOverflow(other)
+        return overflows ? .max : sum
+    }
 }

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// What an engine can answer instead of doing what was asked.
 public enum EngineError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The files say something that they can't mean; `place` names the file or structure.
@@ -22,7 +24,13 @@ public enum EngineError: Error, Equatable, Sendable, CustomStringConvertible {
         switch self {
         case .corruption(let place): "damaged data: \(place)"
         case .noSpace(let place): "no space left: \(place)"
-        case .io(let place, let errno): "I/O error \(errno): \(place)"
+        case .io(let place, let errno):
+            switch errno {
+            case EACCES, EPERM: "\(place): not permitted; give this user the right to it"
+            case EROFS: "\(place): its file system can only be read"
+            case EMFILE, ENFILE: "\(place): too many open files; raise the limit (`ulimit -n`)"
+            default: "\(place): \(String(cString: strerror(errno))) (I/O error \(errno))"
+            }
         case .locked(let path, let holder): "\(path) is in use by \(holder)"
         case .familyMissing(let family): "\(family) does not exist"
         case .tooLarge(let what, let bytes, let limit): "\(what) has \(bytes) bytes; the limit is \(limit)"

@@ -112,12 +112,22 @@ package func fileSystemSpace(_ path: String) -> FileSystemSpace? {
         freeBytes: UInt64(space.f_bavail) * UInt64(space.f_frsize))
 }
 
-/// Makes a directory, and those above it that are missing, for the owner alone.
-package func makeDirectories(_ path: String) throws(EngineError) {
+/// Makes a directory, and those above it that are missing, for the owner alone. Durable when it returns, also where an
+/// earlier life made it and was killed before it could say so. `isPassing`: for files that no crash need survive.
+package func makeDirectories(_ path: String, isPassing: Bool = false) throws(EngineError) {
     var partial = path.hasPrefix("/") ? "/" : ""
     for part in path.split(separator: "/") {
+        let parent = partial.isEmpty ? "." : partial
         partial += (partial.isEmpty || partial.hasSuffix("/") ? "" : "/") + part
-        if mkdir(partial, 0o700) != 0, errno != EEXIST { throw ioError("creating \(partial)") }
+        let isMade = mkdir(partial, 0o700) == 0
+        if !isMade, errno != EEXIST { throw ioError("creating \(partial)") }
+        if isPassing { continue }
+        do throws(EngineError) { try syncDirectory(parent) } catch {
+            // Others' directories above may be closed to this user; they were there before.
+            guard !isMade, case .io(_, let number) = error, [EACCES, EPERM, EINVAL, EROFS].contains(number) else {
+                throw error
+            }
+        }
     }
 }
 

@@ -143,25 +143,25 @@ public final class NodeDirectory: Sendable {
                         "\(path) holds engine files but no FLOTILLA file; restore that file, or choose another directory"
                     )
                 }
-            } else {
-                try makeDirectories(path)
             }
         }
+        // Its name is durable before anything is promised in it.
+        try makeDirectories(path)
         let lock = try acquireLock(path)
         do throws(EngineError) {
             // Somebody else may have made it while we waited for nothing.
             present = try identity(at: path)
             let identity: DirectoryIdentity
+            try makeDirectories("\(path)/engine")
             if let present {
                 identity = present
             } else {
-                try makeDirectories("\(path)/engine")
                 identity = DirectoryIdentity(
                     engine: engine, role: role, groupId: groupId, nodeId: nodeId, incarnation: incarnation)
                 try store(identity, path)
             }
             removeTree("\(path)/staging", itself: false)
-            try makeDirectories("\(path)/staging")
+            try makeDirectories("\(path)/staging", isPassing: true)
             return NodeDirectory(path: path, identity: identity, lock: lock)
         } catch {
             Glibc.close(lock)

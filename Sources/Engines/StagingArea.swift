@@ -11,7 +11,7 @@ public final class StagingArea: Sendable {
     /// A new, empty directory, which nobody else is given while the process lives.
     public func make(_ kind: String) throws(EngineError) -> String {
         let directory = "\(path)/\(kind)-\(serial.add(1, ordering: .relaxed).newValue)"
-        try makeDirectories(directory)
+        try makeDirectories(directory, isPassing: true)
         return directory
     }
 

@@ -5,6 +5,9 @@
 /// `snapshot`, `export`, `checkpoint` and the questions may come from any thread at any time. A snapshot
 /// belongs to one thread at a time; it may move between threads.
 ///
+/// What an engine shows once it is open is durable: a process that was killed leaves writes in the system's cache, and
+/// whoever finds them there goes on as if they were on the disk.
+///
 /// Keys compare as unsigned bytes. An empty value is a value; an absent key is `nil`. An empty key is
 /// refused. A key has at most `EngineLimits.keyBytesMax` bytes.
 ///

@@ -6,6 +6,9 @@ internal import Synchronization
 extension ReplicaHost {
     // MARK: - Driver
 
+    /// A clock that is set by the network moves by less; in milliseconds.
+    private static var clockToleranceMax: Int64 { 2_000 }
+
     func runDriver(_ initial: ReplicaDriver) {
         var driver = initial
         var inputs: [Input] = []
@@ -15,17 +18,19 @@ extension ReplicaHost {
         var membership = driver.core.membership
         var installed = driver.snapshotsInstalled
         var waitsFor = driver.waitsFor
+        var clockJumps = false
         let tickInterval = max(1, configuration.driver.core.heartbeatInterval / 5)
         var nextTick = HostClock.monotonic() + tickInterval
         while inbox.take(into: &inputs, until: nextTick) {
             let now = HostClock.monotonic()
             let wall = HostClock.wall()
-            for input in inputs { handle(input, &driver, now: now, wall: wall) }
+            driver.observe(wall: wall, now: now)
+            for input in inputs { handle(input, &driver, now: now) }
             if now >= nextTick {
                 driver.tick(now: now)
                 nextTick = now + tickInterval
             }
-            repeat { carryOut(driver.effects(now: now), driver.core) } while driver.hasMoreToApply
+            repeat { carryOut(driver.effects(now: now), driver.core) } while driver.hasMoreToWrite
             if role != driver.core.role || term != driver.core.term || leader != driver.core.leader {
                 (role, term, leader) = (driver.core.role, driver.core.term, driver.core.leader)
                 observe(.roleChanged(role, term: term, leader: leader))
@@ -39,6 +44,11 @@ extension ReplicaHost {
                 observe(.snapshotInstalled(LogPosition(index: driver.core.applied, term: driver.core.term)))
             }
             publish(driver, condition: nil, sent: 0)
+            let jumps = driver.clockAhead > Self.clockToleranceMax
+            if jumps != clockJumps {
+                clockJumps = jumps
+                observe(.clockJumped(ahead: jumps ? driver.clockAhead : 0))
+            }
             if waitsFor != driver.waitsFor {
                 waitsFor = driver.waitsFor
                 observe(.waits(forStaged: waitsFor))
@@ -47,11 +57,11 @@ extension ReplicaHost {
         for case .change(_, let done) in inputs { done(.failure(.notLeader(hint: nil))) }
     }
 
-    private func handle(_ input: Input, _ driver: inout ReplicaDriver, now: Milliseconds, wall: Milliseconds) {
+    private func handle(_ input: Input, _ driver: inout ReplicaDriver, now: Milliseconds) {
         switch input {
         case .message(let message): driver.receive(message, now: now)
         case .propose(let payload, let token):
-            if case .failure(let error) = driver.propose(payload, token: token, stamp: wall) {
+            if case .failure(let error) = driver.propose(payload, token: token, now: now) {
                 let waiter = waiters.withLock { $0.waiting.removeValue(forKey: token) }
                 switch error.refusal {
                 case .notLeader(let hint): waiter?.fail(.notLeader(hint: hint))
@@ -64,9 +74,11 @@ extension ReplicaHost {
                 waiter?.fail(driver.core.isLeader ? .busy : .notLeader(hint: driver.core.leader))
             }
         case .change(let change, let done): done(driver.propose(change))
-        case .transfer(let target): _ = driver.transferLeadership(to: target)
+        case .transfer(let target?): _ = driver.transferLeadership(to: target)
+        case .transfer(nil): _ = driver.handOver()
         case .completed(let completion): driver.completed(completion)
         case .entries(let entries, let peer): driver.provideEntries(entries, to: peer)
+        case .entriesUnreadable(let peer): driver.entriesUnreadable(for: peer)
         case .snapshotStarted(let peer, let position): driver.snapshotStarted(to: peer, index: position.index)
         case .snapshotEnded(let peer, let position):
             driver.snapshotEnded(to: peer, index: position?.index)
@@ -113,12 +125,27 @@ extension ReplicaHost {
 
     // MARK: - Writer
 
+    /// Bytes of log entries and commands in one batch, unless one request alone has more.
+    private static var batchBytesMax: Int { 8 << 20 }
+
     func runWriter(_ initial: GroupStorage<Machine>) {
         var storage = initial
         var requests: [WriteRequest] = []
         while writes.take(into: &requests, until: nil) {
             do throws(EngineError) {
-                try write(requests, &storage)
+                // What has queued goes into one batch and one sync, within reason: the driver judges a disk by what it
+                // finishes, and everybody waits for the whole batch.
+                var rest = requests[...]
+                while let first = rest.first {
+                    var bytes = first.bytes
+                    var count = 1
+                    while count < rest.count, bytes + rest[rest.startIndex + count].bytes <= Self.batchBytesMax {
+                        bytes += rest[rest.startIndex + count].bytes
+                        count += 1
+                    }
+                    try write(Array(rest.prefix(count)), &storage)
+                    rest.removeFirst(count)
+                }
             } catch {
                 // An fsync that failed once may have lost anything since the last that succeeded: stop, say so.
                 published.withLock { $0.condition = error }
@@ -180,11 +207,14 @@ extension ReplicaHost {
                 if wasFull { published.withLock { $0.condition = nil } }
                 return result
             } catch {
-                guard case .noSpace(let place) = error, !waiters.withLock({ $0.isStopped }) else { throw error }
-                if !wasFull {
-                    observe(.noSpace(place))
-                    published.withLock { $0.condition = error }
+                guard !waiters.withLock({ $0.isStopped }) else { throw error }
+                switch error {
+                case .noSpace(let place): if !wasFull { observe(.noSpace(place)) }
+                // Somebody else holds the file: a backup tool, a person with a shell. Nothing was written.
+                case .busy: break
+                default: throw error
                 }
+                published.withLock { $0.condition = error }
                 wasFull = true
                 usleep(200_000)
             }
@@ -233,13 +263,18 @@ extension ReplicaHost {
     private func carryOut(_ chore: Chore) throws(EngineError) {
         switch chore {
         case .readEntries(let peer, let from, let through):
-            var entries: [Entry] = []
-            // The driver waits for an answer; without entries it asks again, or sends a snapshot.
-            defer { inbox.post(.entries(entries, to: peer)) }
-            let snapshot = try engine.snapshot()
-            defer { snapshot.close() }
-            entries = try layout.readEntries(
-                from: from, through: through, bytesMax: configuration.driver.core.appendBytesMax, in: snapshot)
+            do throws(EngineError) {
+                let snapshot = try engine.snapshot()
+                defer { snapshot.close() }
+                let entries = try layout.readEntries(
+                    from: from, through: through, bytesMax: configuration.driver.core.appendBytesMax, in: snapshot)
+                inbox.post(.entries(entries, to: peer))
+            } catch {
+                // The driver waits for an answer, and asking again would bring the same.
+                inbox.post(.entriesUnreadable(for: peer))
+                if case .corruption = error { observe(.damaged(error)) }
+                throw error
+            }
         case .drop(let unmapped):
             chores.post(.reclaim)
             for (number, family) in unmapped.enumerated() {
@@ -295,7 +330,7 @@ extension ReplicaHost {
     public func export(
         _ family: FamilyID, from snapshot: any ReadSnapshot, formats: [String], to directory: String
     ) throws(EngineError) -> FamilyManifest {
-        try makeDirectories(directory)
+        try makeDirectories(directory, isPassing: true)
         let format = engine.capabilities.format(for: formats)
         return try engine.export(family, from: snapshot, format: format, to: directory)
     }

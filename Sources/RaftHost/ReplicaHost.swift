@@ -30,6 +30,10 @@ public enum ReplicaEvent: Sendable {
     case synced(nanoseconds: UInt64)
     /// The disk is full; the replica keeps trying.
     case noSpace(String)
+    /// Rows of the log can't be read; followers that need them get a snapshot instead.
+    case damaged(EngineError)
+    /// The machine's wall clock is so many milliseconds ahead of the one that the replica goes by; 0: no longer.
+    case clockJumped(ahead: Int64)
     /// The replica has stopped for good: what it promised may not be on disk.
     case failed(EngineError)
 }
@@ -63,6 +67,10 @@ public struct ReplicaStatus: Sendable {
     public var firstIndex: LogIndex = 1
     public var last = LogPosition.zero
     public var membership = Membership.none
+    /// In a leader: members that have answered lately, itself among them.
+    public var live: Set<ReplicaID> = []
+    /// How far the machine's wall clock is ahead of the one that the replica goes by, in milliseconds.
+    public var clockAhead: Int64 = 0
     /// In a leader: the known position of each follower.
     public var matches: [ReplicaID: LogIndex] = [:]
     public var snapshotsInstalled: UInt64 = 0
@@ -103,7 +111,8 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         case propose([UInt8], token: UInt64)
         case read(token: UInt64)
         case change(MembershipChange, @Sendable (Result<LogPosition, RaftCore.ChangeRefusal>) -> Void)
-        case transfer(ReplicaID)
+        case transfer(ReplicaID?)
+        case entriesUnreadable(for: ReplicaID)
         case completed(WriteCompletion)
         case entries([Entry], to: ReplicaID)
         case snapshotStarted(to: ReplicaID, LogPosition)
@@ -226,6 +235,9 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
 
     public func transferLeadership(to target: ReplicaID) { inbox.post(.transfer(target)) }
 
+    /// Hands leadership, if this replica has it, to the voter that could take over soonest.
+    public func handOver() { inbox.post(.transfer(nil)) }
+
     /// Messages from the network.
     public func receive(_ messages: [Message]) { inbox.post(messages.map { Input.message($0) }) }
 
@@ -269,8 +281,12 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
     func publish(_ driver: ReplicaDriver, condition: EngineError?, sent: UInt64) {
         let core = driver.core
         var matches: [ReplicaID: LogIndex] = [:]
+        var live: Set<ReplicaID> = []
         if core.isLeader {
-            for member in core.membership.members { matches[member.id] = core.match(of: member.id) }
+            for member in core.membership.members {
+                matches[member.id] = core.match(of: member.id)
+                if core.isLive(member.id) { live.insert(member.id) }
+            }
         }
         published.withLock { status in
             status.role = core.role
@@ -282,6 +298,8 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
             status.last = core.lastPosition
             status.membership = core.membership
             status.matches = matches
+            status.live = live
+            status.clockAhead = driver.clockAhead
             status.snapshotsInstalled = driver.snapshotsInstalled
             status.hasCommittedInTerm = core.hasCommittedInTerm
             status.waitsFor = driver.waitsFor

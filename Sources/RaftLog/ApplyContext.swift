@@ -165,16 +165,6 @@ public struct ApplyContext {
         storage.unmap(family)
     }
 
-    /// Gives the family of `name` another name; what the other name meant is unmapped.
-    public mutating func renameFamily(_ name: String, to other: String) {
-        guard let family = families[name], name != other else { return }
-        unmapFamily(other)
-        families[name] = nil
-        families[other] = family
-        storage.delete(layout.meta, GroupLayout.familyKey(name))
-        storage.put(layout.meta, GroupLayout.familyKey(other), bigEndianBytes(family.rawValue))
-    }
-
     // MARK: - Staged families (this replica's own, until an entry maps them)
 
     public func staged(_ name: String) throws(EngineError) -> StagedFamily? {

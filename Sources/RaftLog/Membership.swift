@@ -37,6 +37,9 @@ public struct Membership: Sendable, Equatable {
     }
 
     public static let none = Membership(members: [])
+    /// What an address is to a membership: bytes, so many at most.
+    public static let addressBytesMax = 1024
+    public static let membersMax = 64
 
     public var voters: [ReplicaID] { members.filter { $0.standing == .voter }.map(\.id) }
 
@@ -53,12 +56,17 @@ public struct Membership: Sendable, Equatable {
         case notMember(ReplicaID)
         case addressInUse(String, by: ReplicaID)
         case lastVoter(ReplicaID)
+        case addressTooLong(ReplicaID)
+        case tooMany
 
         public var description: String {
             switch self {
             case .alreadyMember(let id): "member \(id) exists already; use replace if it lost its disk"
             case .notMember(let id): "there is no member \(id); use add if it is new"
             case .addressInUse(let address, let id): "\(address) is the address of member \(id)"
+            case .addressTooLong(let id):
+                "the address of member \(id) has more than \(Membership.addressBytesMax) bytes"
+            case .tooMany: "a group has at most \(Membership.membersMax) members"
             case .lastVoter(let id): "member \(id) is the last voter; add another one first"
             }
         }
@@ -71,6 +79,7 @@ public struct Membership: Sendable, Equatable {
             return found
         }
         func checkAddress(_ address: String, for id: ReplicaID) throws(ChangeError) {
+            guard address.utf8.count <= Self.addressBytesMax else { throw .addressTooLong(id) }
             if let other = next.first(where: { $0.address == address && $0.id != id }) {
                 throw .addressInUse(address, by: other.id)
             }
@@ -81,6 +90,7 @@ public struct Membership: Sendable, Equatable {
         switch change {
         case .add(let id, let address, let incarnation):
             if self[id] != nil { throw .alreadyMember(id) }
+            guard members.count < Self.membersMax else { throw .tooMany }
             try checkAddress(address, for: id)
             next.append(Member(id: id, address: address, incarnation: incarnation, standing: .joining))
         case .remove(let id):

@@ -26,6 +26,8 @@ public struct Message: Sendable, Equatable {
     public var toIncarnation: Incarnation
     /// The sender's term; of a pre-vote the term that the sender would start.
     public var term: Term
+    /// In answers: what the sender's clock shows, in Unix milliseconds; 0: it doesn't say. Set by the driver.
+    public var clock: Milliseconds = 0
     public var body: Body
 
     public init(
@@ -42,12 +44,13 @@ public struct Message: Sendable, Equatable {
 
     public var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 64)
-        writer.byte(1)
+        writer.byte(clock > 0 ? 2 : 1)
         writer.varint(from.rawValue)
         writer.varint(to.rawValue)
         writer.bytes += fromIncarnation.bytes
         writer.bytes += toIncarnation.bytes
         writer.varint(term)
+        if clock > 0 { writer.varint(clock) }
         switch body {
         case .requestVote(let last, let isPreVote, let force):
             writer.byte(1)
@@ -88,12 +91,14 @@ public struct Message: Sendable, Equatable {
 
     public init(encoded: [UInt8]) throws(CodingError) {
         var reader = ByteReader(encoded, place: "Raft message")
-        guard try reader.byte() == 1 else { throw CodingError("Raft message (unknown version)") }
+        let version = try reader.byte()
+        guard version == 1 || version == 2 else { throw CodingError("Raft message (unknown version)") }
         from = ReplicaID(try reader.varint())
         to = ReplicaID(try reader.varint())
         fromIncarnation = try Incarnation(from: &reader)
         toIncarnation = try Incarnation(from: &reader)
         term = try reader.varint()
+        if version == 2 { clock = try reader.varint() }
         switch try reader.byte() {
         case 1:
             let last = LogPosition(index: try reader.varint(), term: try reader.varint())

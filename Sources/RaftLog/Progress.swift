@@ -25,6 +25,8 @@ package struct Progress: Sendable {
     var awaitsEntries = false
     /// Heard from since the last quorum check.
     var isActive = false
+    /// When it last answered.
+    var heardAt: Milliseconds = 0
     /// The newest read round that it has confirmed.
     var confirmedRound: UInt64 = 0
     /// Last index and bytes of each append that is not answered yet.
@@ -34,6 +36,8 @@ package struct Progress: Sendable {
     package var announcedCommit: LogIndex = 0
     /// `match` at the last heartbeat: unchanged for a whole interval means that an append was lost.
     var matchAtHeartbeat: LogIndex = 0
+    /// Heartbeats in a row without an answer to what was sent.
+    var standingIntervals = 0
 
     package init(next: LogIndex) { self.next = next }
 

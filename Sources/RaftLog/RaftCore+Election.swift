@@ -85,10 +85,13 @@ extension RaftCore {
         precondition(role == .candidate && hardState.vote == id, "leader without an election in term \(term)")
         role = .leader
         leader = id
-        votes = [:]
         progress = [:]
         for peer in peers { progress[peer] = Progress(next: log.last.index + 1) }
-        for peer in progress.keys { progress[peer]?.isActive = true }
+        for peer in progress.keys {
+            progress[peer]?.isActive = true
+            progress[peer]?.heardAt = votes[peer] == true ? now : 0
+        }
+        votes = [:]
         reads = []
         readRound = 0
         transferTarget = nil
@@ -116,7 +119,8 @@ extension RaftCore {
 
     /// Asks `target` to take over; refused (false) if it isn't a voter. Proposals wait meanwhile.
     public mutating func transferLeadership(to target: ReplicaID) -> Bool {
-        guard role == .leader, target != id, membership.isVoter(target), progress[target] != nil else { return false }
+        guard role == .leader, departure == nil, target != id, membership.isVoter(target), progress[target] != nil
+        else { return false }
         transferTarget = target
         transferDeadline = now + configuration.electionTimeout
         finishTransferIfCaughtUp()

@@ -19,13 +19,22 @@ extension RaftCore {
     public mutating func propose(_ change: MembershipChange) -> Result<LogPosition, ChangeRefusal> {
         guard role == .leader else { return .failure(.notLeader(hint: leader)) }
         // The opening entry must be committed first: the single-server change bug of 2015.
-        guard hasCommittedInTerm, unappliedMemberships.isEmpty, transferTarget == nil else { return .failure(.busy) }
+        guard hasCommittedInTerm, unappliedMemberships.isEmpty, transferTarget == nil, departure == nil else {
+            return .failure(.busy)
+        }
         do throws(Membership.ChangeError) {
             _ = try membership.applying(change, at: log.last.index + 1)
         } catch {
             return .failure(.invalid(error))
         }
         return .success(appendToOwnLog(kind: .membership, payload: change.encoded, stamp: 0))
+    }
+
+    /// Whoever proposed the last change in the log had applied the one before it, which therefore is committed. No
+    /// disk has to remember that (decision 0022).
+    mutating func commitEarlierChanges() {
+        if configuration.plant == .forgetsCommittedChanges { return }
+        if let earlier = unappliedMemberships.dropLast().last { advanceCommit(to: earlier) }
     }
 
     mutating func adopt(_ newMembership: Membership) {
@@ -36,11 +45,7 @@ extension RaftCore {
             return
         }
         guard isVoter(in: newMembership) else {
-            // Removed: everyone learns the commit, and the one that is furthest is asked to take over.
-            sendHeartbeats()
-            let successor = newMembership.voters.max { progress[$0]?.match ?? 0 < progress[$1]?.match ?? 0 }
-            if let successor { send(.timeoutNow, to: successor) }
-            becomeFollower(term: term, leader: nil)
+            depart()
             return
         }
         for peer in progress.keys where newMembership[peer]?.incarnation != old[peer]?.incarnation {
@@ -57,9 +62,44 @@ extension RaftCore {
         confirmReads()
     }
 
+    /// Removed, by a change that is committed and that the others may not know to be: they would campaign by the members
+    /// before it, this one among them, and might never win. So it stays in office, takes nothing on, and repeats the
+    /// commit until a quorum of those who are left has answered.
+    private mutating func depart() {
+        output.failedReads += reads.map(\.token)
+        reads = []
+        for peer in progress.keys where membership[peer] == nil { progress[peer] = nil }
+        readRound += 1
+        departure = (round: readRound, deadline: now + 10 * configuration.electionTimeout)
+        sendHeartbeats()
+        departIfKnown()
+    }
+
+    /// The one that is furthest is asked to take over.
+    mutating func departIfKnown() {
+        guard let departure else { return }
+        let knowing = membership.voters.count { progress[$0]?.confirmedRound ?? 0 >= departure.round }
+        guard knowing >= membership.quorum else { return }
+        if let successor { send(.timeoutNow, to: successor) }
+        becomeFollower(term: term, leader: nil)
+    }
+
+    /// Whether a member has answered lately, in a leader.
+    public func isLive(_ peer: ReplicaID) -> Bool {
+        if peer == id { return true }
+        guard role == .leader, let follower = progress[peer], follower.heardAt > 0 else { return false }
+        return now <= follower.heardAt + 2 * configuration.electionTimeout
+    }
+
+    /// Who could take over soonest, in a leader: of the voters that answer, the one whose log is furthest.
+    public var successor: ReplicaID? {
+        membership.voters.filter { $0 != id && isLive($0) }
+            .max { (progress[$0]?.match ?? 0, $1) < (progress[$1]?.match ?? 0, $0) }
+    }
+
     /// The change that gives a vote to a joining member which has caught up, if there is one.
     func duePromotion() -> MembershipChange? {
-        guard hasCommittedInTerm, unappliedMemberships.isEmpty else { return nil }
+        guard hasCommittedInTerm, unappliedMemberships.isEmpty, departure == nil else { return nil }
         for member in membership.members where member.standing == .joining {
             guard let follower = progress[member.id], follower.state == .replicate, follower.isActive,
                 follower.match + promotionLagMax >= log.last.index

@@ -3,7 +3,7 @@ extension RaftCore {
     /// Asks for confirmation that this replica still leads. The token comes back in `confirmedReads` or
     /// `failedReads`; false if it can't be taken (not leader, or too many wait).
     public mutating func read(token: UInt64) -> Bool {
-        guard role == .leader, reads.count < configuration.pendingReadsMax else { return false }
+        guard role == .leader, departure == nil, reads.count < configuration.pendingReadsMax else { return false }
         reads.append(PendingRead(token: token))
         return true
     }

@@ -10,8 +10,8 @@ extension RaftCore {
     /// Appends a command to the leader's log. It is sent with the next `flush`.
     public mutating func propose(_ payload: [UInt8], stamp: Milliseconds) -> Result<LogPosition, RefusalError> {
         guard role == .leader else { return .failure(RefusalError(.notLeader(hint: leader))) }
-        if transferTarget != nil { return .failure(RefusalError(.busy)) }
-        if unappliedBytes > configuration.unappliedBytesMax { return .failure(RefusalError(.busy)) }
+        if transferTarget != nil || departure != nil { return .failure(RefusalError(.busy)) }
+        if unappliedBytes > unappliedBytesAllowed { return .failure(RefusalError(.busy)) }
         return .success(appendToOwnLog(kind: .command, payload: payload, stamp: stamp))
     }
 
@@ -31,8 +31,11 @@ extension RaftCore {
     private mutating func appendToLog(_ entry: Entry) {
         log.append(entry)
         unappliedBytes += entry.size
-        if entry.kind == .membership { unappliedMemberships.append(entry.index) }
         firstUnsaved = min(firstUnsaved ?? entry.index, entry.index)
+        if entry.kind == .membership {
+            unappliedMemberships.append(entry.index)
+            commitEarlierChanges()
+        }
     }
 
     // MARK: - Follower
@@ -66,6 +69,7 @@ extension RaftCore {
     private mutating func truncateLog(after index: LogIndex) {
         precondition(index >= commit, "truncation after \(index) would remove committed entries (commit \(commit))")
         log.truncate(after: index)
+        truncations += 1
         durable = min(durable, index)
         unappliedMemberships.removeAll { $0 > index }
         if let first = firstUnsaved, first > index { firstUnsaved = nil }
@@ -93,6 +97,7 @@ extension RaftCore {
     mutating func handleAppended(_ peer: ReplicaID, match: LogIndex) {
         guard role == .leader, var follower = progress[peer] else { return }
         follower.isActive = true
+        follower.heardAt = now
         guard match <= log.last.index else { return progress[peer] = follower }
         follower.isPaused = false
         follower.acknowledged(match)
@@ -115,6 +120,7 @@ extension RaftCore {
     mutating func handleRejected(_ peer: ReplicaID, previous: LogIndex, hint: LogPosition) {
         guard role == .leader, var follower = progress[peer] else { return }
         follower.isActive = true
+        follower.heardAt = now
         defer { progress[peer] = follower }
         // A rejection of something below what is known to match is old news.
         guard previous > follower.match, previous < follower.next else { return }
@@ -127,10 +133,12 @@ extension RaftCore {
     mutating func handleHeartbeatReply(_ peer: ReplicaID, round: UInt64) {
         guard role == .leader, var follower = progress[peer] else { return }
         follower.isActive = true
+        follower.heardAt = now
         follower.confirmedRound = max(follower.confirmedRound, min(round, readRound))
         follower.isPaused = false
         progress[peer] = follower
         confirmReads()
+        departIfKnown()
     }
 
     mutating func sendHeartbeats() {
@@ -139,11 +147,15 @@ extension RaftCore {
             guard var follower = progress[peer] else { continue }
             send(.heartbeat(commit: min(follower.match, commit), round: readRound), to: peer)
             follower.announcedCommit = max(follower.announcedCommit, min(follower.match, commit))
-            // An interval without progress while something is unanswered: the last append may be lost.
-            // The next one is a probe; its rejection or acceptance tells where the follower stands.
-            if follower.state == .replicate, follower.match < log.last.index,
-                follower.match == follower.matchAtHeartbeat, !follower.inflight.isEmpty
-            {
+            // Intervals without progress while something is unanswered: the last append may be lost. The next one is a
+            // probe; its rejection or acceptance tells where the follower stands. What is large takes its time on the
+            // way and on the disk there, and sending it again would make it worse.
+            let isStanding =
+                follower.state == .replicate && follower.match < log.last.index
+                && follower.match == follower.matchAtHeartbeat && !follower.inflight.isEmpty
+            follower.standingIntervals = isStanding ? follower.standingIntervals + 1 : 0
+            if follower.standingIntervals > follower.inflightBytes >> 20 {
+                follower.standingIntervals = 0
                 follower.become(.probe, next: follower.match + 1)
             }
             follower.matchAtHeartbeat = follower.match
@@ -241,6 +253,15 @@ extension RaftCore {
         progress[peer] = follower
     }
 
+    /// The entries that `neededEntries` asked for can't be read here: a snapshot takes their place.
+    mutating func entriesUnreadable(for peer: ReplicaID) {
+        guard role == .leader, var follower = progress[peer] else { return }
+        follower.awaitsEntries = false
+        if case .snapshot = follower.state { return progress[peer] = follower }
+        needSnapshot(peer, &follower)
+        progress[peer] = follower
+    }
+
     /// A snapshot to `peer` has been handed over (`delivered`) or has failed.
     mutating func snapshotEnded(_ peer: ReplicaID, index: LogIndex?) {
         guard role == .leader, var follower = progress[peer], case .snapshot = follower.state else { return }
@@ -256,6 +277,13 @@ extension RaftCore {
 
     // MARK: - Snapshots and compaction
 
+    /// A snapshot was made in this term: whoever leads an earlier one may lack what is committed in it, and must not
+    /// be answered any more.
+    mutating func heardOfSnapshot(made snapshotTerm: Term) {
+        if configuration.plant == .snapshotKeepsTerm { return }
+        if snapshotTerm > term { becomeFollower(term: snapshotTerm, leader: nil) }
+    }
+
     /// Replaces log and state by a snapshot that is newer than our commit; false if it isn't.
     mutating func restore(_ position: LogPosition, membership newMembership: Membership) -> Bool {
         guard position.index > commit else { return false }
@@ -268,6 +296,7 @@ extension RaftCore {
         precondition(role != .leader, "a leader was given a snapshot at \(position)")
         // Whatever the log holds beyond may conflict with the snapshot (hashicorp/raft #697).
         log.reset(to: position)
+        truncations += 1
         commit = position.index
         applied = position.index
         durable = position.index

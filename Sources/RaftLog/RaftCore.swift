@@ -5,7 +5,8 @@
 ///  - CheckQuorum: a leader that a majority doesn't answer for an election timeout steps down.
 ///  - Membership changes take effect when applied, one at a time (as in etcd), not when appended (as in the
 ///    paper): a leader proposes none while one is unapplied, and nobody campaigns while one that is
-///    committed is unapplied.
+///    committed is unapplied. Which ones are committed is read from the log itself, so that a restart can't forget
+///    it: of two that are unapplied the earlier one is (decision 0022).
 ///  - ReadIndex (section 6.4) in rounds: a round's number is unique in its term, so a delayed answer can't
 ///    confirm a later read (etcd #20418).
 ///  - A leader sends entries while its own disk still writes them, and counts itself only once they are there
@@ -26,12 +27,26 @@ public struct RaftCore: Sendable {
         public var inflightBytesMax = 8 << 20
         /// Entries that are in the log and not applied: beyond this proposals are refused.
         public var unappliedBytesMax = 64 << 20
+        /// So much may wait however slow the disk is; beyond it, what the disk has lately done in a second.
+        public var unappliedBytesMin = 16 << 20
         /// Entries kept in memory after they were applied.
         public var memoryBytesMax = 4 << 20
         /// Reads that may wait for confirmation.
         public var pendingReadsMax = 65_536
+        /// A known defect that is put back, for the simulator to find.
+        package var plant: Plant?
 
         public init() {}
+    }
+
+    /// Defects that were in this code once, or nearly.
+    package enum Plant: Sendable {
+        /// What the log says of committed changes isn't read from it.
+        case forgetsCommittedChanges
+        /// A snapshot of a later term leaves the own term as it was.
+        case snapshotKeepsTerm
+        /// The leader's own clock is the group's.
+        case trustsOwnClock
     }
 
     public enum Role: Sendable, Equatable { case follower, preCandidate, candidate, leader }
@@ -71,17 +86,24 @@ public struct RaftCore: Sendable {
     package var progress: [ReplicaID: Progress] = [:]
     /// Where this leader's term begins; reads and membership changes wait until it is committed.
     var openingIndex: LogIndex = 0
+    /// This leader was removed, and waits until the others know: for the answers to this round.
+    var departure: (round: UInt64, deadline: Milliseconds)?
     var transferTarget: ReplicaID?
     var transferDeadline: Milliseconds = 0
     package var readRound: UInt64 = 0
     var reads: [PendingRead] = []
     var unappliedBytes = 0
+    /// Bytes that were applied in a second lately, and since when they are counted.
+    private var pace: (bytesPerSecond: Int, counted: Int, since: Milliseconds) = (.max, 0, 0)
 
     /// A committed entry can't be applied here for want of staged data. Who can't apply can't answer, and doesn't lead.
     var isBlocked = false
 
     /// Indexes of membership entries that are in the log and not applied.
     package var unappliedMemberships: [LogIndex] = []
+
+    /// How often entries were taken back.
+    var truncations: UInt64 = 0
 
     // What has happened since the driver last looked.
     var firstUnsaved: LogIndex?
@@ -135,7 +157,9 @@ public struct RaftCore: Sendable {
             if entry.kind == .membership { unappliedMemberships.append(entry.index) }
             unappliedBytes += entry.size
         }
+        // The shell has synced what it found.
         durable = log.last.index
+        commitEarlierChanges()
         precondition(applied <= log.last.index, "applied \(applied) is beyond the log's end \(log.last)")
         precondition(applied >= base.index, "applied \(applied) is before the log's base \(base)")
         resetElectionDeadline()
@@ -164,7 +188,11 @@ public struct RaftCore: Sendable {
     public mutating func tick(now newNow: Milliseconds) {
         now = max(now, newNow)
         if role == .leader {
-            if now >= quorumDeadline { checkQuorum() }
+            if let departure {
+                if now >= departure.deadline { becomeFollower(term: term, leader: nil) }
+            } else if now >= quorumDeadline {
+                checkQuorum()
+            }
             if role == .leader, transferTarget != nil, now >= transferDeadline { transferTarget = nil }
             guard role == .leader else { return }
             if now >= heartbeatDeadline { sendHeartbeats() } else { announceCommits() }
@@ -277,6 +305,7 @@ public struct RaftCore: Sendable {
             reads = []
             progress = [:]
             transferTarget = nil
+            departure = nil
         }
         resetElectionDeadline()
     }
@@ -307,6 +336,7 @@ public struct RaftCore: Sendable {
         precondition(index >= applied && index <= commit, "applied \(index), before \(applied), commit \(commit)")
         applied = index
         unappliedBytes = max(0, unappliedBytes - bytes)
+        notePace(bytes)
         unappliedMemberships.removeAll { $0 <= index }
         if let newMembership { adopt(newMembership) }
         log.evict(through: min(applied, durable), bytesMax: configuration.memoryBytesMax)
@@ -316,20 +346,42 @@ public struct RaftCore: Sendable {
         }
     }
 
-    /// Hands out what is not written yet: the hard state if it changed, and new entries.
-    mutating func takeUnsaved() -> (hardState: HardState?, entries: [Entry]) {
+    /// A disk that is kept busy shows what it can do; one that isn't says nothing.
+    private mutating func notePace(_ bytes: Int) {
+        if unappliedBytes == 0 {
+            pace = (.max, 0, now)
+            return
+        }
+        pace.counted += bytes
+        let passed = now - min(now, pace.since)
+        guard passed >= 500 else { return }
+        let lately = pace.counted * 1000 / Int(passed)
+        pace = (pace.bytesPerSecond == .max ? lately : (pace.bytesPerSecond + lately) / 2, 0, now)
+    }
+
+    /// What may wait for the disk: about a second's work, so that whoever is let in is answered before it gives up.
+    var unappliedBytesAllowed: Int {
+        min(configuration.unappliedBytesMax, max(configuration.unappliedBytesMin, pace.bytesPerSecond))
+    }
+
+    /// Hands out what is not written yet: the hard state if it changed, and new entries, of so many bytes (one always
+    /// fits). What is left then comes with the next call.
+    mutating func takeUnsaved(bytesMax: Int) -> (hardState: HardState?, entries: [Entry]) {
         let state = hardStateChanged ? hardState : nil
         hardStateChanged = false
         var entries: [Entry] = []
         if let first = firstUnsaved, first <= log.last.index {
-            guard let found = log.entries(from: first, through: log.last.index, bytesMax: .max) else {
+            guard let found = log.entries(from: first, through: log.last.index, bytesMax: bytesMax) else {
                 preconditionFailure("unsaved entries from \(first) are no longer in memory")
             }
             entries = found
         }
-        firstUnsaved = nil
+        firstUnsaved = entries.last.flatMap { $0.index < log.last.index ? $0.index + 1 : nil }
         return (state, entries)
     }
+
+    /// Entries that nobody has been told to write yet.
+    var hasUnsaved: Bool { firstUnsaved.map { $0 <= log.last.index } ?? false }
 }
 
 extension RaftCore {

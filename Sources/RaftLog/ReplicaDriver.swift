@@ -22,6 +22,8 @@ public struct ReplicaDriver: Sendable {
         public var snapshotRetainedBytes = 1 << 30
         /// Committed entries in one write request, in bytes (one entry always fits).
         public var applyBytesMax = 4 << 20
+        /// New entries of the log in one write request, in bytes (one entry always fits).
+        public var logBytesMax = 4 << 20
 
         public init() {}
     }
@@ -63,6 +65,11 @@ public struct ReplicaDriver: Sendable {
     public let incarnation: Incarnation
     private let configuration: Configuration
     public private(set) var core: RaftCore
+    private var clock = GroupClock()
+    /// What the wall clock showed last.
+    private var wall: Milliseconds = 0
+    /// How far this machine's wall clock is ahead of the one that this replica shows the others, in milliseconds.
+    public var clockAhead: Int64 { clock.own.ahead }
     private var serial: UInt64 = 0
     private var pending: [PendingWrite] = []
     /// A completed write counts only up to where a later one cut the log: the late completion of an entry that
@@ -76,6 +83,11 @@ public struct ReplicaDriver: Sendable {
     private var visible: LogIndex
     private var waitingReads: [(index: LogIndex, token: UInt64)] = []
     private var install: SnapshotInstall?
+    /// Promises of entries of which a part is in no write request yet, and how often the log had been cut then.
+    private var heldBack: [Message] = []
+    private var heldBackCuts: UInt64 = 0
+    /// When the disk last finished something.
+    private var completedAt: Milliseconds = 0
     private var discardedFamilies: [FamilyID] = []
     /// Where each follower's snapshot is, and the bytes applied when it was made.
     private var sendingSnapshots: [ReplicaID: (index: LogIndex, bytes: Int)] = [:]
@@ -101,24 +113,31 @@ public struct ReplicaDriver: Sendable {
         nextToApply = state.applied.index + 1
         visible = state.applied.index
         lastIssuedEntry = core.lastPosition.index
+        clock.saw(state.logTime, now: now)
+        for entry in state.unapplied { clock.saw(entry.stamp, now: now) }
     }
-
-    /// Writes that are not completed.
-    public var pendingWrites: Int { pending.count }
 
     // MARK: - Inputs
 
     /// Time passes. Call it at least once per heartbeat interval.
     public mutating func tick(now: Milliseconds) {
         core.tick(now: now)
-        // A leader that can't write must not go on being believed (etcd #15247).
-        if core.isLeader, let oldest = pending.first(where: { $0.needsSync }),
-            core.now > oldest.issuedAt + configuration.core.electionTimeout
+        // A leader that can't write must not go on being believed (etcd #15247). One whose disk finishes request after
+        // request, each of them bounded, is not stalled, however long its queue. Where nobody else could lead, it goes on.
+        if core.isLeader, core.membership.voters.count > 1,
+            let oldest = pending.first(where: { $0.needsSync }),
+            core.now > max(oldest.issuedAt, completedAt) + configuration.core.electionTimeout
         {
             core.stepDown()
         }
         if core.isBlocked { core.stepDown() }
         if core.isLeader, let promotion = core.duePromotion() { _ = core.propose(promotion) }
+    }
+
+    /// What the machine's wall clock shows, in Unix milliseconds. Call it at least as often as `tick`.
+    public mutating func observe(wall: Milliseconds, now: Milliseconds) {
+        self.wall = wall
+        clock.own.observe(wall: wall, now: now)
     }
 
     /// A message from the network. One that was meant for an earlier life of this replica, or an answer from
@@ -130,13 +149,25 @@ public struct ReplicaDriver: Sendable {
             // A candidate that the membership doesn't know may be newer than what is applied here; one whose disk
             // was lost is not.
             if let known = core.membership[message.from], known.incarnation != message.fromIncarnation { return }
-        case .append, .heartbeat, .timeoutNow: break
+            if message.clock > 0 { clock.heard(message.from, message.clock, now: now) }
+        case .append(_, let entries, _):
+            for entry in entries { clock.saw(entry.stamp, now: now) }
+        case .heartbeat, .timeoutNow: break
         }
         core.receive(message, now: now)
     }
 
-    /// Proposes a command; `token` comes back with the reply, or in `unknownProposals`.
+    /// Proposes a command; `token` comes back with the reply, or in `unknownProposals`. The stamp is the group's time.
     public mutating func propose(
+        _ payload: [UInt8], token: UInt64?, now: Milliseconds
+    ) -> Result<LogPosition, RaftCore.RefusalError> {
+        let isTrusting = configuration.core.plant == .trustsOwnClock
+        let stamp = isTrusting ? wall : clock.stamp(core.membership.voters, own: id, now: now)
+        return propose(payload, token: token, stamp: stamp)
+    }
+
+    /// Proposes a command with a stamp of the caller's.
+    package mutating func propose(
         _ payload: [UInt8], token: UInt64?, stamp: Milliseconds
     ) -> Result<LogPosition, RaftCore.RefusalError> {
         let result = core.propose(payload, stamp: stamp)
@@ -153,12 +184,16 @@ public struct ReplicaDriver: Sendable {
 
     public mutating func transferLeadership(to target: ReplicaID) -> Bool { core.transferLeadership(to: target) }
 
+    /// Hands leadership to whoever could take over soonest; false if nobody can.
+    public mutating func handOver() -> Bool { core.successor.map { core.transferLeadership(to: $0) } ?? false }
+
     /// The oldest write request is done.
     public mutating func completed(_ completion: WriteCompletion) {
         precondition(
             pending.first?.serial == completion.serial,
             "write \(completion.serial) completed out of order, expected \(String(describing: pending.first?.serial))")
         let write = pending.removeFirst()
+        completedAt = core.now
         if let last = write.lastEntry {
             let cut = cuts.filter { $0.serial > write.serial }.map(\.index).min()
             core.saved(through: min(last, (cut ?? .max) - (cut == nil ? 0 : 1)))
@@ -194,6 +229,9 @@ public struct ReplicaDriver: Sendable {
         core.provideEntries(entries, to: peer)
     }
 
+    /// The entries can't be read: the follower gets a snapshot instead.
+    public mutating func entriesUnreadable(for peer: ReplicaID) { core.entriesUnreadable(for: peer) }
+
     /// A snapshot at `index` is on its way; the log after it is kept meanwhile.
     public mutating func snapshotStarted(to peer: ReplicaID, index: LogIndex) {
         sendingSnapshots[peer] = (index, appliedBytesTotal)
@@ -211,7 +249,12 @@ public struct ReplicaDriver: Sendable {
         // A snapshot that was meant for an earlier life of this replica would make a voter of a wiped disk.
         let position = snapshot.header.applied.position
         let membership = snapshot.header.membership
-        guard membership[id]?.incarnation == incarnation, core.role != .leader, install == nil else {
+        guard membership[id]?.incarnation == incarnation else {
+            discardedFamilies += snapshot.families
+            return
+        }
+        core.heardOfSnapshot(made: snapshot.header.term)
+        guard core.role != .leader, install == nil else {
             discardedFamilies += snapshot.families
             return
         }
@@ -228,6 +271,7 @@ public struct ReplicaDriver: Sendable {
             return
         }
         proceed()
+        clock.saw(accepted.header.applied.logTime, now: now)
         install = accepted
         nextToApply = core.applied + 1
         lastIssuedEntry = max(lastIssuedEntry, core.applied)
@@ -267,7 +311,16 @@ public struct ReplicaDriver: Sendable {
         effects.discardedFamilies = discardedFamilies
         discardedFamilies = []
 
+        // What was to be written then, and has been taken back, is promised no more. (The leader asks again.)
+        if heldBackCuts == core.truncations { output.held = heldBack + output.held }
+        heldBack = []
         if let write = nextWrite(held: &output.held, now: now, &effects) { effects.write = write }
+        if core.hasUnsaved {
+            // They promise entries of which a part comes with a later request.
+            heldBack = output.held
+            heldBackCuts = core.truncations
+            output.held = []
+        }
         // Nothing to write and nothing being written: the promise is already kept.
         if !output.held.isEmpty {
             if let last = pending.lastIndex(where: { $0.needsSync }) {
@@ -288,7 +341,7 @@ public struct ReplicaDriver: Sendable {
     private mutating func nextWrite(
         held: inout [Message], now: Milliseconds, _ effects: inout Effects
     ) -> WriteRequest? {
-        let unsaved = core.takeUnsaved()
+        let unsaved = core.takeUnsaved(bytesMax: configuration.logBytesMax)
         var request = WriteRequest(serial: serial + 1)
         request.hardState = unsaved.hardState
         request.entries = unsaved.entries
@@ -298,7 +351,8 @@ public struct ReplicaDriver: Sendable {
             if !install.keepsLog { cuts.append((request.serial, core.applied + 1)) }
             write.installed = core.applied
             self.install = nil
-            // The leader learns that it may go on with the log.
+            // The leader learns that it may go on with the log. Its term is not below the snapshot's, so it has
+            // everything that was committed when the snapshot was made.
             if let leader = core.leader, leader != id {
                 held.append(core.envelope(.appended(match: core.applied), to: leader))
             }
@@ -317,7 +371,7 @@ public struct ReplicaDriver: Sendable {
         guard request.needsSync || !request.commands.isEmpty || request.compactThrough != nil else { return nil }
         serial += 1
         write.hardState = request.hardState
-        if request.needsSync {
+        if request.needsSync, !core.hasUnsaved {
             write.held = held
             held = []
         }
@@ -350,8 +404,9 @@ public struct ReplicaDriver: Sendable {
         return commands
     }
 
-    /// More is committed than went into the last write request: `effects` has more to give.
-    public var hasMoreToApply: Bool { nextToApply <= core.commit && !core.isBlocked }
+    private var hasMoreToApply: Bool { nextToApply <= core.commit && !core.isBlocked }
+    /// More is to be written than went into the last write request: `effects` has more to give.
+    public var hasMoreToWrite: Bool { hasMoreToApply || core.hasUnsaved }
 
     private mutating func nextCompaction() -> LogPosition? {
         let base = core.log.base.index
@@ -396,6 +451,10 @@ public struct ReplicaDriver: Sendable {
     private func stamp(_ messages: inout [Message]) {
         for index in messages.indices {
             messages[index].fromIncarnation = incarnation
+            switch messages[index].body {
+            case .vote, .appended, .appendRejected, .heartbeatReply: messages[index].clock = clock.own.time(core.now)
+            case .requestVote, .append, .heartbeat, .timeoutNow: break
+            }
             if let member = core.membership[messages[index].to], messages[index].isFirstWord {
                 messages[index].toIncarnation = member.incarnation
             }

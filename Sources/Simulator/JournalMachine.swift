@@ -21,9 +21,6 @@ struct JournalMachine: StateMachine {
         Set(stride(from: 8, to: payload.count, by: 16).compactMap { Incarnation(bytes: Array(payload[$0..<$0 + 16])) })
     }
 
-    /// Position and payload of everything applied since the machine was loaded, for the invariants.
-    private(set) var appliedNow: [Entry] = []
-
     mutating func load(in context: inout ApplyContext) throws(EngineError) {}
 
     mutating func apply(_ entry: Entry, in context: inout ApplyContext) throws(EngineError) -> UInt64 {

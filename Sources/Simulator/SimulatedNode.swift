@@ -11,6 +11,8 @@ struct SimulatedNode {
     var process: Process?
     /// Virtual time until which the process stands still (SIGSTOP).
     var pausedUntil: UInt64 = 0
+    /// How far its clock is ahead of the true time.
+    var clockOffset: Int64 = 0
 
     struct Process {
         var driver: ReplicaDriver
@@ -22,6 +24,9 @@ struct SimulatedNode {
         /// Checked at every step: these only grow within a life.
         var term: Term = 0
         var commit: LogIndex = 0
+        /// As it was at the step before.
+        var membership = Membership.none
+        var isLeader = false
     }
 
     init(id: ReplicaID, incarnation: Incarnation) {

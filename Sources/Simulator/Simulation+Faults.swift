@@ -8,8 +8,9 @@ extension Simulation {
         guard !isHealed else { return }
         queue.schedule(.fault, at: now + UInt64.random(in: 100...900, using: &random))
         let node = Int.random(in: nodes.indices, using: &random)
-        switch Int.random(in: 0..<12, using: &random) {
-        case 0, 1, 2: try crash(node)
+        switch Int.random(in: 0..<13, using: &random) {
+        case 0, 1: try crash(node, powerFails: true)
+        case 2: try crash(node, powerFails: false)
         case 3:
             let pause = UInt64.random(in: 50...1_500, using: &random)
             note(node, "pause \(pause) ms")
@@ -38,8 +39,17 @@ extension Simulation {
                 note(node, "hand leadership to n\(target)")
                 try settle(node)
             }
-        default: try wipe(node)
+        case 11: try wipe(node)
+        default: moveClock(node)
         }
+    }
+
+    /// One clock at a time is wrong: by hours, by a year, or back by an hour.
+    private mutating func moveClock(_ node: Int) {
+        let offset: Int64 = [0, 2 * 3_600_000, 365 * 86_400_000, -3_600_000][Int.random(in: 0..<4, using: &random)]
+        for other in nodes.indices { nodes[other].clockOffset = 0 }
+        nodes[node].clockOffset = offset
+        note(node, "clock is off by \(offset) ms")
     }
 
     private mutating func sever(_ node: Int, _ other: Int, bothWays: Bool) {
@@ -47,16 +57,22 @@ extension Simulation {
         if bothWays { cut.insert(Link(from: nodes[other].id, to: nodes[node].id)) }
     }
 
-    /// The process dies. The write that the disk was at may have happened or not; of what was not synced a
-    /// prefix survives.
-    mutating func crash(_ node: Int) throws {
+    /// The process dies. The write that the disk was at may have happened or not. If power fails, a prefix of what was
+    /// not synced survives; otherwise the next process sees all of it, and none of it is synced by that.
+    mutating func crash(_ node: Int, powerFails: Bool) throws {
         guard nodes[node].process != nil else { return }
         report.crashes += 1
-        if nodes[node].process?.isWriting == true, chance(50) { try write(node, reportCompletion: false) }
+        if nodes[node].process?.isWriting == true, chance(50) {
+            try write(node, reportCompletion: false, inCacheOnly: !powerFails && chance(50))
+        }
         let unsynced = nodes[node].engine.unsyncedCount
-        let kept = Int.random(in: 0...unsynced, using: &random)
-        note(node, "crash, \(kept) of \(unsynced) unsynced batches survive")
-        nodes[node].engine.crash(keepingUnsynced: kept)
+        if powerFails {
+            let kept = Int.random(in: 0...unsynced, using: &random)
+            note(node, "power cut, \(kept) of \(unsynced) unsynced batches survive")
+            nodes[node].engine.crash(keepingUnsynced: kept)
+        } else {
+            note(node, "kill, \(unsynced) unsynced batches are in the cache")
+        }
         nodes[node].process = nil
         queue.schedule(.restart(node: node), at: now + UInt64.random(in: 10...2_000, using: &random))
     }
@@ -66,11 +82,11 @@ extension Simulation {
     private mutating func wipe(_ node: Int) throws {
         guard knowledge.wiped == nil, options.plant == .wipedDiskVotes || chance(40) else { return }
         guard let leader = currentLeader, let membership = nodes[leader].process?.driver.core.membership,
-            membership.voters.count == nodes.count
+            membership.voters.count >= 3, membership.voters.count == membership.members.count,
+            membership.isVoter(nodes[node].id), !isChangeUnderWay
         else { return }
         report.wipes += 1
         note(node, "lose the disk")
-        let old = nodes[node].incarnation
         nodes[node].process = nil
         nodes[node].engine = MemoryEngine()
         if options.plant == .wipedDiskVotes {
@@ -84,8 +100,12 @@ extension Simulation {
             nodes[node].incarnation = Incarnation(high: random.next(), low: random.next())
             knowledge.wiped = node
         }
-        _ = old
         queue.schedule(.restart(node: node), at: now + UInt64.random(in: 10...500, using: &random))
+    }
+
+    /// Some change of members may still come to be committed. (A node that is down may hold one.)
+    private var isChangeUnderWay: Bool {
+        nodes.contains { $0.life > 0 && $0.process?.driver.core.unappliedMemberships.isEmpty != true }
     }
 
     var currentLeader: Int? {
@@ -93,12 +113,11 @@ extension Simulation {
             .max { nodes[$0].process?.driver.core.term ?? 0 < nodes[$1].process?.driver.core.term ?? 0 }
     }
 
-    /// The operator replaces the node that lost its disk, as the log of that node says.
+    /// The operator replaces the node that lost its disk, as the log of that node says, and adds and removes others.
     mutating func operate() throws {
-        queue.schedule(.operator, at: now + (isHealed ? 150 : UInt64.random(in: 50...4_000, using: &random)))
-        guard let wiped = knowledge.wiped, let leader = currentLeader,
-            let membership = nodes[leader].process?.driver.core.membership
-        else { return }
+        queue.schedule(.operator, at: now + (isHealed ? 150 : UInt64.random(in: 50...operatorPace, using: &random)))
+        guard let leader = currentLeader, let membership = nodes[leader].process?.driver.core.membership else { return }
+        guard let wiped = knowledge.wiped else { return try changeMembers(leader, membership) }
         let member = membership[nodes[wiped].id]
         if member?.incarnation == nodes[wiped].incarnation {
             if member?.standing == .voter { knowledge.wiped = nil }
@@ -108,6 +127,26 @@ extension Simulation {
             nodes[wiped].id, address: "n\(nodes[wiped].id)", incarnation: nodes[wiped].incarnation)
         if case .success(let position)? = nodes[leader].process?.driver.propose(change) {
             note(leader, "replace n\(nodes[wiped].id) at \(position)")
+            try settle(leader)
+        }
+    }
+
+    /// Between two and all nodes are members. One that comes back after it was removed has its old disk.
+    private mutating func changeMembers(_ leader: Int, _ membership: Membership) throws {
+        guard changesMembers, !isHealed else { return }
+        let node = Int.random(in: nodes.indices, using: &random)
+        let id = nodes[node].id
+        let change: MembershipChange
+        if membership[id] != nil {
+            guard membership.voters.count > 2 || !membership.isVoter(id), chance(60) else { return }
+            change = .remove(id)
+        } else {
+            if nodes[node].life == 0 { try start(node) }
+            change = .add(id, address: "n\(id)", incarnation: nodes[node].incarnation)
+        }
+        if case .success(let position)? = nodes[leader].process?.driver.propose(change) {
+            report.changes += 1
+            note(leader, "\(membership[id] == nil ? "add" : "remove") n\(id) at \(position)")
             try settle(leader)
         }
     }
@@ -130,7 +169,7 @@ extension Simulation {
             } else {
                 let number = takeNumber()
                 let payload = chance(4) ? try stage(number, node) : bigEndianBytes(number)
-                if case .success? = nodes[node].process?.driver.propose(payload, token: number, stamp: now) {
+                if case .success? = nodes[node].process?.driver.propose(payload, token: number, now: now) {
                     knowledge.proposals[number] = number
                 }
             }
@@ -184,8 +223,20 @@ extension Simulation {
         diskDelayMax = 3
         for node in nodes.indices {
             nodes[node].pausedUntil = 0
-            if nodes[node].process == nil { queue.schedule(.restart(node: node), at: now + 10) }
+            if nodes[node].process == nil, nodes[node].life > 0 { queue.schedule(.restart(node: node), at: now + 10) }
         }
+    }
+
+    /// A node's state, for the end of a trace.
+    func summary(_ node: Int) -> String {
+        guard let process = nodes[node].process else { return "down" }
+        let core = process.driver.core
+        let members = core.membership.members.map { "n\($0.id) \($0.standing)" }.joined(separator: ", ")
+        return "\(core.role) in t\(core.term), log to \(core.lastPosition), commit \(core.commit), applied "
+            + "\(process.storage.applied.position.index); members as of \(core.membership.index): \(members)"
+            + (core.unappliedMemberships.isEmpty ? "" : "; unapplied changes \(core.unappliedMemberships)")
+            + (process.driver.waitsFor.map { "; waits for \($0)" } ?? "")
+            + (nodes[node].pausedUntil > now ? "; paused" : "") + (process.isWriting ? "; writing" : "")
     }
 
     func describe(_ message: Message) -> String {

@@ -35,8 +35,15 @@ extension Simulation {
         }
         nodes[node].process?.term = core.term
         nodes[node].process?.commit = core.commit
+        if core.lastPosition.term > core.term {
+            try violate("n\(core.id): its log ends with term \(core.lastPosition.term), its own is \(core.term)")
+        }
         if core.applied > core.commit {
             try violate("n\(core.id): applied \(core.applied) beyond commit \(core.commit)")
+        }
+        defer {
+            nodes[node].process?.membership = core.membership
+            nodes[node].process?.isLeader = core.isLeader
         }
         guard core.isLeader else { return }
         if let other = knowledge.leaders[core.term] {
@@ -48,7 +55,10 @@ extension Simulation {
             note(node, "leads term \(core.term)")
             try checkLeaderCompleteness(node)
         }
-        if core.commit > knowledge.commitMax { try checkCommittedOnQuorum(node) }
+        // What it knew to be committed when it was elected was counted by another, perhaps by members before.
+        guard core.commit > knowledge.commitMax else { return }
+        if process.isLeader { try checkCommittedOnQuorum(node) }
+        knowledge.commitMax = core.commit
     }
 
     /// Leader Completeness: whoever leads has every entry that was committed in an earlier term. (A delayed vote
@@ -66,24 +76,26 @@ extension Simulation {
         }
     }
 
-    /// What a leader calls committed is on the disks of a majority of its voters.
-    private mutating func checkCommittedOnQuorum(_ leader: Int) throws {
-        guard let core = nodes[leader].process?.driver.core, let term = core.termOfLog(at: core.commit) else { return }
-        knowledge.commitMax = core.commit
+    /// What a leader calls committed is on the disks of a majority of its voters: those that it counted by, which are
+    /// the ones before, if it has applied a change in the same step.
+    private func checkCommittedOnQuorum(_ leader: Int) throws {
+        guard let process = nodes[leader].process else { return }
+        let core = process.driver.core
+        guard let term = core.termOfLog(at: core.commit) else { return }
         let position = LogPosition(index: core.commit, term: term)
-        var holders = 0
-        for voter in core.membership.voters {
+        if try isOnQuorum(position, of: core.membership) { return }
+        if !process.membership.members.isEmpty, try isOnQuorum(position, of: process.membership) { return }
+        try violate("entry \(position) was committed by n\(core.id), but is not on the disks of a quorum")
+    }
+
+    private func isOnQuorum(_ position: LogPosition, of membership: Membership) throws -> Bool {
+        let holders = try membership.voters.count { voter in
             let node = Int(voter.rawValue)
-            guard nodes[node].incarnation == core.membership[voter]?.incarnation else {
-                // Its disk was lost after it had acknowledged; the operator's one allowed loss.
-                holders += 1
-                continue
-            }
-            if try isDurable(position, on: node) { holders += 1 }
+            // Its disk was lost after it had acknowledged; the operator's one allowed loss.
+            if nodes[node].incarnation != membership[voter]?.incarnation { return true }
+            return try isDurable(position, on: node)
         }
-        if holders < core.membership.quorum {
-            try violate("entry \(position) was committed by n\(core.id), but is on \(holders) disks only")
-        }
+        return holders >= membership.quorum
     }
 
     func isDurable(_ position: LogPosition, on node: Int) throws -> Bool {
@@ -95,6 +107,13 @@ extension Simulation {
         if rows.base.index >= position.index { return true }
         let entries = try layout.readEntries(from: position.index, through: position.index, bytesMax: .max, in: view)
         return entries.first?.term == position.term
+    }
+
+    /// What a replica finds when it starts counts as its own, so it must be on the disk.
+    func checkFound(_ last: LogPosition, _ node: Int) throws {
+        if last.index > BootstrapRecord.position.index, try !isDurable(last, on: node) {
+            try violate("n\(nodes[node].id) counts entry \(last), which it found, and a power cut may take it away")
+        }
     }
 
     /// Durable before said: votes and acknowledgements leave only after what they promise is on disk.
@@ -129,6 +148,11 @@ extension Simulation {
 
     /// State Machine Safety: nobody ever applies another entry at the same index.
     mutating func noteApplied(_ entry: Entry, _ node: Int) throws {
+        // Log time follows the clocks of a quorum, of which at most one is wrong.
+        let time = UInt64(Self.epoch) + now
+        if entry.stamp > time + 1_000 {
+            try violate("entry \(entry.index) is stamped \(entry.stamp - time) ms ahead of the time")
+        }
         if let known = knowledge.committed[entry.index] {
             if known != entry {
                 try violate(
@@ -166,7 +190,8 @@ extension Simulation {
         }
         if knowledge.wiped != nil { try violate("the node that lost its disk has not become a voter again") }
         let expected = try content(leader)
-        for node in nodes.indices {
+        let members = reference.driver.core.membership
+        for node in nodes.indices where members[nodes[node].id]?.incarnation == nodes[node].incarnation {
             guard let process = nodes[node].process else { try violate("n\(nodes[node].id) is down at the end") }
             if process.storage.applied != reference.storage.applied {
                 try violate(

@@ -15,6 +15,24 @@ public struct Simulation {
         case wipedDiskVotes = "wiped-disk-votes"
         /// Reads are answered without asking whether the replica still leads.
         case unconfirmedReads = "unconfirmed-reads"
+        /// What a killed process left in the system's cache counts as durable.
+        case openWithoutSync = "open-without-sync"
+        /// After a restart a replica with committed changes of members in its log campaigns by the members before them.
+        case forgetsCommittedChanges = "forgets-committed-changes"
+        /// A replica takes a snapshot from a later term and goes on answering the leader of its own.
+        case snapshotKeepsTerm = "snapshot-keeps-term"
+        /// The leader's own clock stamps the log.
+        case trustsOwnClock = "trusts-own-clock"
+
+        /// Those that are put into the core itself.
+        var inCore: RaftCore.Plant? {
+            switch self {
+            case .forgetsCommittedChanges: .forgetsCommittedChanges
+            case .snapshotKeepsTerm: .snapshotKeepsTerm
+            case .trustsOwnClock: .trustsOwnClock
+            case .acknowledgeBeforeSync, .wipedDiskVotes, .unconfirmedReads, .openWithoutSync: nil
+            }
+        }
     }
 
     public struct Options: Sendable {
@@ -46,6 +64,8 @@ public struct Simulation {
         public var stages: Int = 0
         public var blocked: Int = 0
         public var wipes: Int = 0
+        /// Members added and removed.
+        public var changes: Int = 0
     }
 
     enum Event {
@@ -90,6 +110,11 @@ public struct Simulation {
     var nextNumber: UInt64 = 1
     var layoutGroup: UInt64 { 7 }
     let driverConfiguration: ReplicaDriver.Configuration
+    /// The operator adds and removes members, and at most so many milliseconds pass before the next step.
+    let changesMembers: Bool
+    let operatorPace: UInt64
+    /// How readily a replica that lacks something fetches it.
+    let fetchPercent: UInt64
 
     init(_ options: Options, trace: ((String) -> Void)?) {
         self.options = options
@@ -105,7 +130,12 @@ public struct Simulation {
         configuration.core.memoryBytesMax = [0, 400, 1 << 20][Int.random(in: 0..<3, using: &random)]
         configuration.retainedEntries = [4, 20, 10_000][Int.random(in: 0..<3, using: &random)]
         configuration.applyBytesMax = [48, 1 << 20][Int.random(in: 0..<2, using: &random)]
+        configuration.logBytesMax = [48, 4 << 20][Int.random(in: 0..<2, using: &random)]
+        configuration.core.plant = options.plant?.inCore
         driverConfiguration = configuration
+        changesMembers = Bool.random(using: &random)
+        operatorPace = [300, 4_000][Int.random(in: 0..<2, using: &random)]
+        fetchPercent = [1, 10][Int.random(in: 0..<2, using: &random)]
     }
 
     /// Runs one seed. `trace` gets one line for each event.
@@ -115,6 +145,7 @@ public struct Simulation {
             try simulation.run()
         } catch let violation as Violation {
             simulation.report.violation = violation.sentence
+            for node in simulation.nodes.indices { simulation.note(node, simulation.summary(node)) }
             simulation.note(nil, "VIOLATION \(violation.sentence)")
         } catch {
             simulation.report.violation = "unexpected error: \(error)"
@@ -152,8 +183,16 @@ public struct Simulation {
         try checkConvergence()
     }
 
-    /// Every node gets a directory with an incarnation and the same bootstrap record.
+    /// Every node gets a directory with an incarnation, and all but the spare ones the same bootstrap record.
     mutating func found(_ count: Int) throws {
+        defer {
+            if changesMembers {
+                for number in count..<count + 2 {
+                    let incarnation = Incarnation(high: random.next(), low: random.next())
+                    nodes.append(SimulatedNode(id: ReplicaID(UInt64(number)), incarnation: incarnation))
+                }
+            }
+        }
         for number in 0..<count {
             let incarnation = Incarnation(high: random.next(), low: random.next())
             nodes.append(SimulatedNode(id: ReplicaID(UInt64(number)), incarnation: incarnation))
@@ -175,6 +214,8 @@ public struct Simulation {
 
     mutating func start(_ node: Int) throws {
         let engine = nodes[node].engine
+        // As every engine does when it is opened.
+        if options.plant != .openWithoutSync { try engine.sync() }
         let families = try FamilyTable(engine: engine)
         let layout = try families.layout(of: layoutGroup)
         let view = try engine.snapshot()
@@ -184,9 +225,12 @@ public struct Simulation {
         let driver = ReplicaDriver(
             id: nodes[node].id, incarnation: nodes[node].incarnation, configuration: driverConfiguration,
             state: opened.state, seed: random.next(), now: now)
+        try checkFound(driver.core.lastPosition, node)
         nodes[node].life += 1
         nodes[node].pausedUntil = 0
         nodes[node].process = SimulatedNode.Process(driver: driver, storage: opened.storage, families: families)
+        let wall = wall(node)
+        nodes[node].process?.driver.observe(wall: wall, now: now)
         queue.schedule(.tick(node: node, life: nodes[node].life), at: now + 1)
     }
 
@@ -196,6 +240,8 @@ public struct Simulation {
             guard isAlive(node, life) else { return }
             if nodes[node].pausedUntil > now { return queue.schedule(event, at: nodes[node].pausedUntil) }
             queue.schedule(event, at: now + 10)
+            let wall = wall(node)
+            nodes[node].process?.driver.observe(wall: wall, now: now)
             nodes[node].process?.driver.tick(now: now)
             try settle(node)
             try fetchIfBlocked(node)
@@ -234,6 +280,12 @@ public struct Simulation {
         }
     }
 
+    /// When a run begins, in Unix milliseconds.
+    static let epoch: Int64 = 1_700_000_000_000
+
+    /// What a node's clock shows.
+    func wall(_ node: Int) -> UInt64 { UInt64(Self.epoch + Int64(now) + nodes[node].clockOffset) }
+
     func isAlive(_ node: Int, _ life: UInt64) -> Bool { nodes[node].process != nil && nodes[node].life == life }
 
     // MARK: - Shell
@@ -253,7 +305,7 @@ public struct Simulation {
             for token in effects.unknownProposals { knowledge.proposals[token] = nil }
             for needed in effects.neededEntries { try readEntries(node, needed.peer, needed.from, needed.through) }
             for member in effects.neededSnapshots { try sendSnapshot(node, to: member) }
-            if nodes[node].process?.driver.hasMoreToApply != true { return }
+            if nodes[node].process?.driver.hasMoreToWrite != true { return }
         }
     }
 
@@ -282,7 +334,8 @@ public struct Simulation {
     }
 
     /// The disk takes everything that has queued: one batch, one sync.
-    mutating func write(_ node: Int, reportCompletion: Bool) throws {
+    /// `inCacheOnly`: the process is killed before the sync.
+    mutating func write(_ node: Int, reportCompletion: Bool, inCacheOnly: Bool = false) throws {
         guard var process = nodes[node].process, !process.queue.isEmpty else { return }
         let engine = nodes[node].engine
         let view = try engine.snapshot()
@@ -293,7 +346,8 @@ public struct Simulation {
         process.queue = []
         for request in requests { outcomes.append(try process.storage.execute(request, in: &batch)) }
         view.close()
-        let durability = options.plant == .acknowledgeBeforeSync ? .buffered : batch.durability
+        let isUnsynced = inCacheOnly || options.plant == .acknowledgeBeforeSync
+        let durability = isUnsynced ? .buffered : batch.durability
         try engine.write(batch.batch, durability: durability)
         nodes[node].process = process
         let applied = process.storage.applied.position.index
@@ -315,10 +369,15 @@ public struct Simulation {
     /// A replica that can't apply its next entry stages what it lacks, as long as the source has it, which is until a
     /// quorum has applied the entry; or it fetches a snapshot from any replica that could. As `ShardMover` does.
     private mutating func fetchIfBlocked(_ node: Int) throws {
-        guard let process = nodes[node].process, let name = process.driver.waitsFor, chance(10) else { return }
+        guard let process = nodes[node].process, let name = process.driver.waitsFor,
+            chance(isHealed ? 10 : fetchPercent)
+        else { return }
         report.blocked += 1
         let next = process.storage.applied.position.index + 1
-        let applied = nodes.count { ($0.process?.storage.applied.position.index ?? 0) >= next }
+        let members = process.driver.core.membership
+        let applied = nodes.count {
+            members[$0.id]?.incarnation == $0.incarnation && ($0.process?.storage.applied.position.index ?? 0) >= next
+        }
         if applied < process.driver.core.membership.quorum, chance(50),
             let number = UInt64(name.split(separator: "/").last ?? "")
         {
@@ -333,7 +392,7 @@ public struct Simulation {
         }
         guard let peer = nodes.indices.randomElement(using: &random), peer != node, nodes[peer].pausedUntil <= now,
             let other = nodes[peer].process, other.driver.waitsFor == nil,
-            let member = process.driver.core.membership[nodes[node].id]
+            let member = other.driver.core.membership[nodes[node].id], member.incarnation == nodes[node].incarnation
         else { return }
         note(node, "fetch a snapshot from n\(nodes[peer].id)")
         try sendSnapshot(peer, to: member)

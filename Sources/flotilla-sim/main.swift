@@ -20,11 +20,19 @@ struct SimulatorCommand: ParsableCommand {
 
     func validate() throws {
         if (seed == nil) == (seeds == nil) { throw ValidationError("Give either --seed N or --seeds A..B.") }
-        if seeds != nil, range == nil { throw ValidationError("--seeds wants A..B with A <= B, as in 1..200.") }
+        if seeds != nil {
+            guard let range else { throw ValidationError("--seeds wants A..B with A <= B, as in 1..200.") }
+            if range.upperBound - range.lowerBound >= Self.seedsMax {
+                throw ValidationError("--seeds takes at most \(Self.seedsMax) seeds.")
+            }
+        }
         if let plant, Simulation.Plant(rawValue: plant) == nil {
             throw ValidationError("There is no planted bug \"\(plant)\".")
         }
     }
+
+    /// Months of running; more than so many can't be counted up.
+    private static let seedsMax: UInt64 = 1_000_000_000
 
     private var range: ClosedRange<UInt64>? {
         if let seed { return seed...seed }
@@ -38,8 +46,8 @@ struct SimulatorCommand: ParsableCommand {
     func run() throws {
         guard let range else { return }
         var totals = (
-            events: UInt64(0), elections: 0, acknowledged: 0, reads: 0, crashes: 0, snapshots: 0, wipes: 0, stages: 0,
-            blocked: 0
+            events: UInt64(0), elections: 0, acknowledged: 0, reads: 0, crashes: 0, snapshots: 0, wipes: 0, changes: 0,
+            stages: 0, blocked: 0
         )
         for seed in range {
             let options = Simulation.Options(seed: seed, plant: plant.flatMap(Simulation.Plant.init(rawValue:)))
@@ -53,6 +61,7 @@ struct SimulatorCommand: ParsableCommand {
             totals.stages += report.stages
             totals.blocked += report.blocked
             totals.wipes += report.wipes
+            totals.changes += report.changes
             if let violation = report.violation {
                 print("seed \(seed): \(violation)")
                 print("repeat with: flotilla-sim --seed \(seed) --trace" + (plant.map { " --plant \($0)" } ?? ""))
@@ -62,7 +71,7 @@ struct SimulatorCommand: ParsableCommand {
         print(
             "\(range.count) seeds passed: \(totals.events) events, \(totals.elections) elections, "
                 + "\(totals.acknowledged) writes acknowledged, \(totals.reads) reads, \(totals.crashes) crashes, "
-                + "\(totals.wipes) disks lost, \(totals.snapshots) snapshots, "
+                + "\(totals.wipes) disks lost, \(totals.changes) changes of members, \(totals.snapshots) snapshots, "
                 + "\(totals.stages) families staged, \(totals.blocked) waits for one")
     }
 }

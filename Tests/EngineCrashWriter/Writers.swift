@@ -45,6 +45,18 @@ func writeAndEnd(_ kind: EngineKind, _ directory: String, seed: UInt64, batches 
     say("\(head + count)")
 }
 
+/// Opens what a killed writer left, promises everything that the engine shows, and is killed itself.
+func reopen(_ kind: EngineKind, _ directory: String) throws {
+    let engine = try kind.open("\(directory)/engine")
+    if Set(try engine.families()).isSuperset(of: NumberedBatches.lasting) {
+        say("ready")
+        say("logged \(try NumberedBatches.logged(in: engine))")
+        say("\(try NumberedBatches.head(of: engine))")
+    }
+    fflush(nil)
+    _exit(0)
+}
+
 /// Creates the family that batch `number` is the first to write to, loads a copy of the first family, and drops the
 /// families that had their turn two and one before.
 private func turnOver(

@@ -2,6 +2,7 @@
 //
 //   engine-crash-writer write  ENGINE DIRECTORY SEED            numbered batches until it is killed
 //   engine-crash-writer record ENGINE DIRECTORY SEED BATCHES    as many, with everything else that writers do
+//   engine-crash-writer reopen ENGINE DIRECTORY SEED            promises all that a killed writer's engine shows
 //   engine-crash-writer check  ENGINE DIRECTORY SEED PROMISES   looks at what they left, and goes on
 //   engine-crash-writer fill   ENGINE DIRECTORY SEED BALLAST    writes until the disk is full, makes room, goes on
 //   engine-crash-writer make   ENGINE DIRECTORY SEED clean|kill known content, closed or killed
@@ -25,6 +26,7 @@ let directory = arguments[2]
 switch (arguments[0], arguments.count > 4 ? arguments[4] : "") {
 case ("write", _): try writeUntilKilled(kind, directory, seed: seed)
 case ("record", let batches): try writeAndEnd(kind, directory, seed: seed, batches: Int(batches) ?? 60)
+case ("reopen", _): try reopen(kind, directory)
 case ("check", let promises): say(check(kind, directory, seed: seed, promises))
 case ("fill", let ballast): say(fill(kind, directory, seed: seed, ballast: ballast))
 case ("make", let ending): try KnownContent(seed: seed).make(kind, directory, killed: ending == "kill")

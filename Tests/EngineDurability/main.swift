@@ -54,6 +54,10 @@ for kind in engines {
         for line in report.failures.map(\.description) + report.refusedTornManifest { note(line) }
         isWell = isWell && report.failures.isEmpty
         say("\(kind) power: \(report)")
+        let reopened = try PowerCutCampaign(kind).runReopened(seeds: seed..<seed + lives, killsPerLife: 20)
+        for line in reopened.failures.map(\.description) + reopened.refusedTornManifest { note(line) }
+        isWell = isWell && reopened.failures.isEmpty
+        say("\(kind) power after a kill: \(reopened)")
     }
     if only == nil || only == "damage" {
         let report = try DamageCampaign(kind, seed: seed).run(flips: 2 * rounds)

@@ -91,6 +91,19 @@ public struct NumberedBatches: Sendable {
         return batch
     }
 
+    /// The number of the last batch of which the log is there; 0 in an empty directory.
+    public static func logged(in engine: any StorageEngine) throws -> Int {
+        guard try engine.families().contains(log) else { return 0 }
+        let snapshot = try engine.snapshot()
+        defer { snapshot.close() }
+        var found = 0
+        try snapshot.scan(log, reverse: true) { key, _ in
+            found = Int(String(decoding: key, as: UTF8.self)) ?? 0
+            return found == 0
+        }
+        return found
+    }
+
     /// The number of the last batch that is there; 0 in an empty directory.
     public static func head(of engine: any StorageEngine) throws -> Int {
         guard try engine.families().contains(families[0]) else { return 0 }

@@ -70,9 +70,46 @@ public struct PowerCutCampaign: Sendable {
         return report
     }
 
-    private func record(in place: String, seed: UInt64) throws -> RecordedTrace {
+    /// The process is killed, another one opens what is in the system's cache, and the power fails: what the second one
+    /// has seen must be there.
+    public func runReopened(seeds: Range<UInt64>, killsPerLife: Int) throws -> Report {
+        var report = Report()
+        for seed in seeds {
+            try withScratchDirectory { place in
+                try emptyDirectory("\(place)/lived/engine")
+                let first = try record(in: place, seed: seed)
+                var random = SeededRandom(seed: SeededRandom.hash(seed, 7))
+                try emptyDirectory("\(place)/begin/engine")
+                for number in 0..<killsPerLife {
+                    // Late enough for something to be there.
+                    let kill = Int.random(in: first.calls.count / 8...first.calls.count, using: &random)
+                    var killed = try DiskModel(first, over: "\(place)/begin", ignoresSyncs: isDiskLying)
+                    try killed.advance(to: kill)
+                    try emptyDirectory("\(place)/lived")
+                    try killed.write(.everything, to: "\(place)/lived", using: &random)
+                    let second = try record(in: place, seed: seed, verb: "reopen")
+                    let story = first.killed(after: kill, then: second)
+                    var model = try DiskModel(story, over: "\(place)/begin", ignoresSyncs: isDiskLying)
+                    try model.advance(to: story.calls.count)
+                    for survival in [.nothing, model.survival(using: &random)] {
+                        try emptyDirectory("\(place)/state")
+                        try model.write(survival, to: "\(place)/state", using: &random)
+                        report.states += 1
+                        var isTorn = false
+                        if case .blocks = survival { isTorn = true }
+                        try judge("\(place)/state", seed, model.promises, isTorn: isTorn, &report) {
+                            "\(kind), seed \(seed), kill \(number): reopened after call \(kill), then \(survival)"
+                        }
+                    }
+                }
+            }
+        }
+        return report
+    }
+
+    private func record(in place: String, seed: UInt64, verb: String = "record") throws -> RecordedTrace {
         let outcome = try ChildProgram.run(
-            ["record", kind.rawValue, "\(place)/lived", "\(seed)", "\(batches)"],
+            [verb, kind.rawValue, "\(place)/lived", "\(seed)", "\(batches)"],
             environment: [
                 "LD_PRELOAD": try ChildProgram.path("libWriteRecorder.so"),
                 "FLOTILLA_RECORD_DIRECTORY": "\(place)/lived", "FLOTILLA_RECORD_TRACE": "\(place)/trace",

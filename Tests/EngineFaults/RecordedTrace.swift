@@ -72,4 +72,30 @@ public struct RecordedTrace: Sendable {
         }
         self.calls = calls
     }
+
+    /// The calls before `count`, after which the process was killed, and those of the life after it: one story of one
+    /// disk, on which nothing was synced by the end of the first.
+    public func killed(after count: Int, then next: RecordedTrace) -> RecordedTrace {
+        var calls = Array(calls.prefix(count))
+        var open: Set<Int32> = []
+        for call in calls {
+            switch call {
+            case .open(let descriptor, _, _): open.insert(descriptor)
+            case .close(let descriptor): open.remove(descriptor)
+            default: break
+            }
+        }
+        calls += open.map { .close(descriptor: $0) }
+        let shift = bytes.count
+        func moved(_ range: Range<Int>) -> Range<Int> { range.lowerBound + shift..<range.upperBound + shift }
+        for call in next.calls {
+            switch call {
+            case .write(let descriptor, let offset, let bytes):
+                calls.append(.write(descriptor: descriptor, offset: offset, bytes: moved(bytes)))
+            case .say(let bytes): calls.append(.say(moved(bytes)))
+            default: calls.append(call)
+            }
+        }
+        return RecordedTrace(bytes: bytes + next.bytes, calls: calls)
+    }
 }

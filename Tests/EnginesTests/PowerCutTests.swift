@@ -22,6 +22,15 @@ import Testing
         #expect(unrecorded.isEmpty, "changed behind the recorder's back: \(unrecorded)")
     }
 
+    @Test(arguments: EngineKind.durable) func whatAnEngineShowsAfterOpeningIsDurable(kind: EngineKind) throws {
+        let report = try PowerCutCampaign(kind, batches: 40).runReopened(seeds: 1..<2, killsPerLife: 8)
+        #expect(report.failures.isEmpty, "\(report.failures.map(\.description).joined(separator: "\n"))")
+        #expect(report.states == 16)
+        let lying = try PowerCutCampaign(kind, batches: 40, isDiskLying: true).runReopened(
+            seeds: 1..<2, killsPerLife: 2)
+        #expect(!lying.failures.isEmpty, "a disk that drops syncs went unnoticed")
+    }
+
     @Test(arguments: EngineKind.durable) func aDiskThatDropsSyncsIsFoundOut(kind: EngineKind) throws {
         let report = try PowerCutCampaign(kind, batches: 40, isDiskLying: true).run(seeds: 1..<2, statesPerLife: 8)
         #expect(!report.failures.isEmpty, "\(report)")

@@ -87,10 +87,11 @@ final class HostLoop {
     }
 
     func turn(now: Milliseconds, wall: Milliseconds) throws(EngineError) {
+        driver.observe(wall: wall, now: now)
         driver.tick(now: now)
         for message in arrived.splice() { driver.receive(message, now: now) }
         for (payload, token) in asked.splice() {
-            if case .failure = driver.propose(payload, token: token, stamp: wall) { dismiss(token) }
+            if case .failure = driver.propose(payload, token: token, now: now) { dismiss(token) }
         }
         while case let effects = driver.effects(now: now), !effects.isEmpty {
             let view = try engine.snapshot()

@@ -174,7 +174,7 @@ import Testing
         #expect(one.driver.waitsFor == name)
         #expect(one.driver.core.applied == 2)
         #expect(one.driver.core.durable == 5)
-        #expect(!one.driver.hasMoreToApply)
+        #expect(!one.driver.hasMoreToWrite)
         #expect(one.effects().write == nil)
     }
 

@@ -127,7 +127,7 @@ final class TranscriptGroup {
             nodes[id] = node
             try carryOut(effects, id)
             node = nodes[id] ?? node
-        } while node.driver.hasMoreToApply
+        } while node.driver.hasMoreToWrite
     }
 
     private func carryOut(_ effects: ReplicaDriver.Effects, _ id: ReplicaID) throws {

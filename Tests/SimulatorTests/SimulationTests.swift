@@ -32,7 +32,7 @@ import Testing
     }
 
     @Test(arguments: Simulation.Plant.allCases) func aPlantedBugIsFound(plant: Simulation.Plant) {
-        let seeds = UInt64(1)...40
+        let seeds = UInt64(1)...120
         let found = seeds.first { seed in
             var options = Simulation.Options(seed: seed, plant: plant)
             options.healingTime = 5_000

@@ -71,6 +71,9 @@
             if !readOnly {
                 var dead: Int32 = 0
                 mdb_reader_check(raw, &dead)
+                // What a process left that was killed in the middle of a commit may be in the system's cache alone.
+                try lmdbCheck(mdb_env_sync(raw, 1), "\(path): sync")
+                try syncDirectory(path)
             }
         }
 

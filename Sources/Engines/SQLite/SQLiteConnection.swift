@@ -44,7 +44,9 @@
             var opened: OpaquePointer?
             let flags =
                 (readOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) | SQLITE_OPEN_NOMUTEX
-            let code = sqlite3_open_v2(path, &opened, flags, nil)
+            // Debian's SQLite takes names that begin like this for URIs, of which the directory may not be a part.
+            let name = path.hasPrefix("file:") ? "./\(path)" : path
+            let code = sqlite3_open_v2(name, &opened, flags, nil)
             guard let opened, code == SQLITE_OK else {
                 sqlite3_close_v2(opened)
                 throw Self.error(code, "opening \(path)", nil)

@@ -71,7 +71,7 @@
             if readOnly {
                 checkpointer = nil
             } else {
-                if isNew { try syncDirectory(path) }
+                try Self.syncFound(original, in: path)
                 writer.watchLog()
                 checkpointer = try SQLiteCheckpointer(file: file, turns: turns, log: log)
             }
@@ -79,6 +79,13 @@
         }
 
         deinit { if let scratch { removeTree(scratch, itself: true) } }
+
+        /// What a process left that was killed may be in the system's cache alone, and SQLite shows it as if it were
+        /// on the disk: nothing would sync it before the next commit.
+        private static func syncFound(_ file: String, in directory: String) throws(EngineError) {
+            for name in [file, "\(file)-wal"] where fileExists(name) { try syncFile(name) }
+            try syncDirectory(directory)
+        }
 
         private static func configure(_ writer: SQLiteConnection, isNew: Bool) throws(EngineError) {
             // Before the first table: the page size is fixed with it.
