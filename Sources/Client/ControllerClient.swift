@@ -19,8 +19,10 @@ public final class ControllerClient: Sendable {
         self.deadline = deadline
     }
 
-    public func join(_ groups: [GroupID: [String]]) async throws(ClientError) -> HeldMap {
+    /// - Parameter force: don't ask the nodes who they are.
+    public func join(_ groups: [GroupID: [String]], force: Bool = false) async throws(ClientError) -> HeldMap {
         var request = Flotilla_V1_JoinRequest()
+        request.force = force
         request.requestID = Self.requestID()
         request.groups = groups.sorted { $0.key < $1.key }.map { gid, addresses in
             var group = Flotilla_V1_GroupAddresses()
@@ -36,6 +38,14 @@ public final class ControllerClient: Sendable {
         request.requestID = Self.requestID()
         request.gids = gids.map(\.rawValue)
         return try await call(changes: true) { [request] in HeldMap(try await $0.leave(request, options: $1).config) }
+    }
+
+    /// Gives up the data of a group that has lost all its disks: it begins again with empty shards.
+    public func giveUp(_ gid: GroupID) async throws(ClientError) -> HeldMap {
+        var request = Flotilla_V1_GiveUpRequest()
+        request.requestID = Self.requestID()
+        request.gid = gid.rawValue
+        return try await call(changes: true) { [request] in HeldMap(try await $0.giveUp(request, options: $1).config) }
     }
 
     public func move(shard: ShardID, to gid: GroupID) async throws(ClientError) -> HeldMap {

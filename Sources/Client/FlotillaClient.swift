@@ -34,13 +34,38 @@ public final class FlotillaClient: Sendable {
     private let connections = Mutex<[String: [SessionStream?]]>([:])
     private let routes = Mutex(RoutingTable())
     private let refreshedAt = Mutex<ContinuousClock.Instant?>(nil)
-    private let session = Mutex<WriteSession?>(nil)
+    /// One for each shard: its time is that of the group that serves it.
+    private let sessions = Mutex<[ShardID: ShardSession]>([:])
+    private struct ShardSession {
+        var session: WriteSession
+        /// The shard's time less that of this machine, in milliseconds.
+        var ahead: Int64 = 0
+    }
     private let spread = Atomic<Int>(0)
 
     /// - Parameter endpoints: addresses of the controller's nodes, HOST:PORT.
     public init(endpoints: [String], options: Options = Options()) {
         self.options = options
         controller = ControllerClient(endpoints: endpoints, deadline: options.deadline)
+    }
+
+    /// Ends the sessions of this client's writes, so that the servers need not remember them until they end by
+    /// themselves, and closes the connections. What can't be told within a second is left to the sessions' ends.
+    public func shutdown() async {
+        let open = sessions.withLock { sessions in
+            defer { sessions = [:] }
+            return sessions.filter { $0.value.session.hasBegun }
+        }
+        let end = ContinuousClock.now + .seconds(1)
+        await withTaskGroup(of: Void.self) { group in
+            for (shard, open) in open {
+                group.addTask {
+                    let close = KvRequest.Operation.closeSession(shard, token: open.session.token)
+                    _ = try? await self.attempts(until: end, { close }, shard: { _ in shard })
+                }
+            }
+        }
+        close()
     }
 
     public func close() {
@@ -93,7 +118,8 @@ public final class FlotillaClient: Sendable {
     public func scan(
         start: [UInt8] = [], end: [UInt8] = [], limit: Int, keysOnly: Bool = false
     ) async throws(ClientError) -> [Pair] {
-        try await refresh(beyond: nil)
+        // Who has a map already can do without the controller, as for a get.
+        if routes.withLock({ $0.isEmpty }) { try await refresh(beyond: nil) } else { try? await refresh(beyond: nil) }
         var cursors = routes.withLock { $0.shardIDs }.map { ShardCursor(shard: $0, next: start) }
         var merged: [Pair] = []
         let page = max(0, min(limit, 1_000))
@@ -192,42 +218,69 @@ public final class FlotillaClient: Sendable {
 
     private static func wallMilliseconds() -> UInt64 { UInt64(max(0, Date().timeIntervalSince1970 * 1000)) }
 
-    /// The session for new writes: a fresh one well before the old one ends.
-    private func currentSession() -> WriteSession {
-        let now = Self.wallMilliseconds()
+    /// The session for new writes to a shard: a fresh one well before the old one ends.
+    private func currentSession(_ shard: ShardID) -> WriteSession {
+        let now = Int64(Self.wallMilliseconds())
         let lifetime = UInt64(max(1_000, options.sessionLifetime / .milliseconds(1)))
-        return session.withLock { session in
-            if let session, session.end > now + lifetime / 2 { return session }
-            let fresh = WriteSession(now: now, lifetime: lifetime)
-            session = fresh
+        return sessions.withLock { sessions in
+            let known = sessions[shard]
+            let time = UInt64(max(0, now + (known?.ahead ?? 0)))
+            if let session = known?.session, session.end > time + lifetime / 2 { return session }
+            let fresh = WriteSession(now: time, lifetime: lifetime)
+            sessions[shard] = ShardSession(session: fresh, ahead: known?.ahead ?? 0)
             return fresh
         }
     }
 
-    private func write(_ key: [UInt8], _ operation: KeyOperation) async throws(ClientError) -> KeyReply {
-        let session = currentSession()
-        let sequence = session.begin()
-        defer { session.finish(sequence) }
-        let answer = try await attempts(isWrite: true) {
-            .write(
-                key: key, operation,
-                SessionStamp(
-                    token: session.token, end: session.end, sequence: sequence,
-                    lowestUnanswered: session.lowestUnanswered))
-        } shard: {
-            $0.shard(of: key)
+    /// A shard's time is another one than this machine's: the next session follows it.
+    private func follow(_ logTime: UInt64, in shard: ShardID, instead session: WriteSession) {
+        let ahead = Int64(clamping: logTime) - Int64(Self.wallMilliseconds())
+        sessions.withLock { sessions in
+            guard sessions[shard]?.session === session else { return }
+            let lifetime = UInt64(max(1_000, options.sessionLifetime / .milliseconds(1)))
+            sessions[shard] = ShardSession(session: WriteSession(now: logTime, lifetime: lifetime), ahead: ahead)
         }
-        guard case .written(let reply) = answer else { throw Self.confused }
-        return reply
+    }
+
+    private static let renewalsMax = 3
+
+    private func write(_ key: [UInt8], _ operation: KeyOperation) async throws(ClientError) -> KeyReply {
+        let end = ContinuousClock.now + options.deadline
+        if routes.withLock({ $0.isEmpty }) { try await refresh(beyond: nil) }
+        guard let shard = routes.withLock({ $0.shard(of: key) }) else {
+            throw ClientError(.unavailable, "the controller has no shard map yet")
+        }
+        for renewal in 0... {
+            let session = currentSession(shard)
+            let sequence = session.begin()
+            defer { session.finish(sequence) }
+            let answer = try await attempts(until: end, isWrite: true) {
+                .write(key: key, operation, session.stamp(sequence))
+            } shard: { _ in
+                shard
+            }
+            switch answer {
+            case .written(let reply): return reply
+            case .failed(let error) where error.code == .sessionExpired && renewal < Self.renewalsMax:
+                // Nothing was done, and the session doesn't fit the shard's time.
+                follow(error.logTime, in: shard, instead: session)
+            case .failed(let error): throw ClientError(.unavailable, error.message)
+            default: throw Self.confused
+            }
+        }
+        throw Self.confused
     }
 
     /// Sends until there is an answer or no more time.
     ///
+    /// Returns a failure only of a session that doesn't fit the shard's time, where nothing was done.
+    ///
     /// - Parameter operation: what to send, made anew for each attempt.
     private func attempts(
-        isWrite: Bool = false, _ operation: () -> KvRequest.Operation, shard: (RoutingTable) -> ShardID?
+        until limit: ContinuousClock.Instant? = nil, isWrite: Bool = false, _ operation: () -> KvRequest.Operation,
+        shard: (RoutingTable) -> ShardID?
     ) async throws(ClientError) -> KvResponse.Result {
-        let end = ContinuousClock.now + options.deadline
+        let end = limit ?? ContinuousClock.now + options.deadline
         var mayHaveRun = false
         var reason = "no answer in time"
         var failures = 0
@@ -255,6 +308,7 @@ public final class FlotillaClient: Sendable {
                         if mayHaveRun {
                             throw ClientError(.outcomeUnknown, "the session ended before the write was answered")
                         }
+                        if error.logTime > 0 { return response.result }
                         throw ClientError(
                             .unavailable,
                             "the session is over by the group's clock, and nothing was done; if it is new, the clocks of "

@@ -18,7 +18,10 @@ public struct RoutingTable: Sendable {
     /// counts on from the backup's number, which this client may have seen the old cluster go beyond.
     public mutating func adopt(_ next: ShardMap) {
         guard next.shardCount > 0 else { return }
-        if let map, map.clusterID == next.clusterID, map.number >= next.number { return }
+        // A cluster's number of shards never changes: a map that says otherwise would send keys to the wrong ones.
+        if let map, map.clusterID == next.clusterID, map.number >= next.number || map.shardCount != next.shardCount {
+            return
+        }
         map = next
         leaders = leaders.filter { next.groups[$0.key] != nil }
     }

@@ -50,6 +50,8 @@ final class SessionStream: Sendable {
             let id = state.withLock { state -> UInt64? in
                 guard !state.isBroken else { return nil }
                 defer { state.nextID += 1 }
+                // An answer goes to whoever asked, and to nobody else.
+                precondition(state.waiting[state.nextID] == nil, "request \(state.nextID) of a session waits already")
                 state.waiting[state.nextID] = Waiting(continuation: continuation, deadline: deadline)
                 return state.nextID
             }

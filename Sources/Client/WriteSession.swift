@@ -1,3 +1,4 @@
+package import Keyspace
 internal import Synchronization
 
 /// Numbers writes, so that the servers execute each of them once however often it is sent.
@@ -30,12 +31,26 @@ package final class WriteSession: Sendable {
         }
     }
 
+    /// Some write was begun in it, so servers may know of it.
+    package var hasBegun: Bool { state.withLock { $0.next > 1 } }
+
     /// The lowest number that is still without an answer.
     package var lowestUnanswered: UInt64 { state.withLock { $0.lowest } }
+
+    /// What an attempt of the write with this number carries.
+    package func stamp(_ sequence: UInt64) -> SessionStamp {
+        let (lowest, next) = state.withLock { ($0.lowest, $0.next) }
+        // The servers forget answers below the lowest, and take a number that they don't know for a write of its own.
+        precondition(
+            lowest <= sequence && sequence < next,
+            "write \(sequence) of a session whose open writes are \(lowest)..<\(next)")
+        return SessionStamp(token: token, end: end, sequence: sequence, lowestUnanswered: lowest)
+    }
 
     /// The caller will not ask about `sequence` again.
     package func finish(_ sequence: UInt64) {
         state.withLock { state in
+            precondition(sequence < state.next, "write \(sequence) ends, and the session has begun \(state.next - 1)")
             guard sequence >= state.lowest else { return }
             let place = Int(sequence - state.lowest) + state.skipped
             guard state.answered.indices.contains(place) else { return }

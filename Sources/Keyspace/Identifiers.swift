@@ -55,3 +55,18 @@ public struct ShardEpoch: Sendable, Hashable, CustomStringConvertible {
 
     public var description: String { "shard \(shard) under epoch \(epoch)" }
 }
+
+/// Who is meant by a question to a group. Addresses are used again, and maps are old: a node of another cluster, of
+/// another group, or of a group that was founded anew under the same number refuses.
+public struct Party: Sendable, Equatable {
+    public var clusterID: [UInt8]
+    public var gid: GroupID
+    /// Who founded it (`ShardMap.Group.identity`); empty if the asker doesn't know.
+    public var identity: [UInt8]
+
+    public init(clusterID: [UInt8], gid: GroupID, identity: [UInt8]) {
+        self.clusterID = clusterID
+        self.gid = gid
+        self.identity = identity
+    }
+}

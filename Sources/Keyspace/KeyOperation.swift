@@ -47,8 +47,11 @@ public struct SessionStamp: Sendable, Equatable {
     public var sequence: UInt64
     /// Answers below this one are no longer needed.
     public var lowestUnanswered: UInt64
+    /// Whose session it is, as the server's door sees it: a hash of the client's address. 0: nobody's in particular.
+    public var origin: UInt32
 
-    public init(token: [UInt8], end: UInt64, sequence: UInt64, lowestUnanswered: UInt64) {
+    public init(token: [UInt8], end: UInt64, sequence: UInt64, lowestUnanswered: UInt64, origin: UInt32 = 0) {
+        self.origin = origin
         self.token = token
         self.end = end
         self.sequence = sequence

@@ -38,10 +38,15 @@ public struct KvError: Error, Sendable, Equatable, CustomStringConvertible {
     public var config: UInt64
     /// 0: at once, or not at all.
     public var retryAfterMilliseconds: UInt32
+    /// With `sessionExpired`: the time of the group's log, in Unix milliseconds, by which a new session must end later
+    /// and not too late; 0: it isn't said.
+    public var logTime: UInt64
 
     public init(
-        _ code: Code, _ message: String, leader: String = "", config: UInt64 = 0, retryAfterMilliseconds: UInt32 = 0
+        _ code: Code, _ message: String, leader: String = "", config: UInt64 = 0, retryAfterMilliseconds: UInt32 = 0,
+        logTime: UInt64 = 0
     ) {
+        self.logTime = logTime
         self.code = code
         self.message = message
         self.leader = leader

@@ -5,6 +5,8 @@ public struct KvRequest: Sendable, Equatable {
         case scan(KvScan)
         /// - Parameter stamp: `nil`: a retry executes again.
         case write(key: [UInt8], KeyOperation, SessionStamp?)
+        /// The client will not use the session again in this shard. The answer is that of a put.
+        case closeSession(ShardID, token: [UInt8])
     }
 
     /// Chosen by the client, unique among its unanswered requests; the answer carries it.
@@ -23,6 +25,7 @@ public struct KvRequest: Sendable, Equatable {
     public var payloadBytes: Int {
         switch operation {
         case .get(let key): key.count + Self.frameBytes
+        case .closeSession(_, let token): token.count + Self.frameBytes
         case .scan(let scan): scan.start.count + scan.end.count + Self.frameBytes
         case .write(let key, let operation, _):
             switch operation {

@@ -4,10 +4,21 @@ public enum Limits {
     public static let keyBytesMax = 480
     /// Above this a put is refused, so that one value can't fill a log, a message or a batch.
     public static let valueBytesMax = 8 << 20
+    /// Of one request: a compare-and-set of the largest value with the largest value, and room for what goes with it.
+    public static let requestBytesMax = 2 * valueBytesMax + (1 << 20)
     /// What Redis Cluster's specification fixes.
     public static let slotCount = 16384
-    public static let shardCountDefault = 64
     public static let shardCountMax = 1024
+    /// Of the id under which a controller recognises a request that comes again.
+    public static let requestIDBytesMax = 64
+    /// Of a cluster's identity; one that is founded has 16.
+    public static let clusterIDBytesMax = 64
+    /// More groups than shards would have nothing to serve.
+    public static let groupsMax = 1024
+    /// Nodes of a group that the shard map names.
+    public static let groupAddressesMax = 32
+    /// Of HOST:PORT: a name of 253 bytes, a colon, a port.
+    public static let addressBytesMax = 259
 }
 
 /// Why a key or value was refused; the sentence names the thing and the remedy.

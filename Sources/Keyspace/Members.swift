@@ -14,5 +14,8 @@ public enum MemberChange: Sendable, Equatable {
     case add(id: UInt64, address: String)
     /// A wiped disk comes back, or another machine takes the place; an empty address: where it was.
     case replace(id: UInt64, address: String)
-    case remove(id: UInt64)
+    /// The same disk is to be found elsewhere.
+    case update(id: UInt64, address: String)
+    /// - Parameter force: even if too few of those that are left answer to be a quorum.
+    case remove(id: UInt64, force: Bool = false)
 }

@@ -9,11 +9,15 @@ public struct ShardMap: Sendable, Equatable {
         /// The epoch under which it serves. Every move has a higher one.
         public var epoch: UInt64
         public var move: Move?
+        /// The group was given it under this epoch with nothing in it: it need not bring it from anywhere.
+        public var isBlank: Bool
 
-        public init(gid: GroupID, epoch: UInt64, move: Move? = nil) {
+        /// - Parameter isBlank: `nil`: under epoch 1, as long as nothing was ever given up.
+        public init(gid: GroupID, epoch: UInt64, move: Move? = nil, isBlank: Bool? = nil) {
             self.gid = gid
             self.epoch = epoch
             self.move = move
+            self.isBlank = isBlank ?? (epoch == 1)
         }
     }
 
@@ -48,11 +52,21 @@ public struct ShardMap: Sendable, Equatable {
         public var isLeaving: Bool
         /// The index, in the group's log, of the membership that the addresses are of; 0: as it joined.
         public var membershipIndex: UInt64
+        /// Who founded it: the hash of its bootstrap record, which a group that lost all its disks can't have again.
+        /// Empty until the group has said so.
+        public var identity: [UInt8]
+        /// The group has been heard of. One that hasn't has never served anything, and may be forgotten.
+        public var hasReported: Bool
 
-        public init(addresses: [String], isLeaving: Bool = false, membershipIndex: UInt64 = 0) {
+        public init(
+            addresses: [String], isLeaving: Bool = false, membershipIndex: UInt64 = 0, identity: [UInt8] = [],
+            hasReported: Bool = true
+        ) {
+            self.hasReported = hasReported
             self.addresses = addresses
             self.isLeaving = isLeaving
             self.membershipIndex = membershipIndex
+            self.identity = identity
         }
     }
 
@@ -100,7 +114,11 @@ public struct ShardMap: Sendable, Equatable {
 
     public var encoded: [UInt8] {
         var writer = ByteWriter()
-        writer.byte(1)
+        // Version 1 has no identities, and a shard is blank in it under epoch 1.
+        let isPlain =
+            groups.values.allSatisfy { $0.identity.isEmpty && $0.hasReported }
+            && shards.allSatisfy { $0.isBlank == ($0.epoch == 1) }
+        writer.byte(isPlain ? 1 : 2)
         writer.varint(number)
         writer.blob(clusterID)
         writer.varint(groups.count)
@@ -110,6 +128,10 @@ public struct ShardMap: Sendable, Equatable {
             writer.varint(group.addresses.count)
             for address in group.addresses { writer.string(address) }
             writer.varint(group.membershipIndex)
+            if !isPlain {
+                writer.blob(group.identity)
+                writer.byte(group.hasReported ? 1 : 0)
+            }
         }
         writer.varint(shards.count)
         for row in shards {
@@ -121,6 +143,7 @@ public struct ShardMap: Sendable, Equatable {
                 writer.varint(move.epoch)
                 writer.byte(move.phase.rawValue)
             }
+            if !isPlain { writer.byte(row.isBlank ? 1 : 0) }
         }
         writer.byte(isBalancePending ? 1 : 0)
         return writer.bytes
@@ -128,7 +151,8 @@ public struct ShardMap: Sendable, Equatable {
 
     public init(encoded: [UInt8]) throws(CodingError) {
         var reader = ByteReader(encoded, place: "shard map")
-        guard try reader.byte() == 1 else { throw CodingError("shard map (unknown version)") }
+        let version = try reader.byte()
+        guard version == 1 || version == 2 else { throw CodingError("shard map (unknown version)") }
         number = try reader.varint()
         clusterID = try reader.blob()
         groups = [:]
@@ -137,8 +161,12 @@ public struct ShardMap: Sendable, Equatable {
             let isLeaving = try reader.byte() == 1
             var addresses: [String] = []
             for _ in 0..<(try reader.count()) { addresses.append(try reader.string()) }
-            groups[gid] = Group(
-                addresses: addresses, isLeaving: isLeaving, membershipIndex: try reader.varint())
+            var group = Group(addresses: addresses, isLeaving: isLeaving, membershipIndex: try reader.varint())
+            if version == 2 {
+                group.identity = try reader.blob()
+                group.hasReported = try reader.byte() == 1
+            }
+            groups[gid] = group
         }
         shards = []
         for _ in 0..<(try reader.count()) {
@@ -149,6 +177,7 @@ public struct ShardMap: Sendable, Equatable {
                 guard let phase = Move.Phase(rawValue: try reader.byte()) else { throw CodingError("shard map") }
                 return Move(from: from, to: to, epoch: epoch, phase: phase)
             }
+            row.isBlank = version == 2 ? try reader.byte() == 1 : row.epoch == 1
             shards.append(row)
         }
         isBalancePending = try reader.byte() == 1

@@ -10,8 +10,10 @@ public enum ControllerCommand: Sendable, Equatable {
     case leave([GroupID])
     case move(shard: ShardID, to: GroupID)
     case report(shard: ShardID, epoch: UInt64, event: MoveEvent)
-    /// A group's members have changed, at this index of its log, and with them where clients find it.
-    case relocate(GroupID, [String], membershipIndex: UInt64)
+    /// A group says who it is (empty: it doesn't), and where clients find it as of this index of its log.
+    case relocate(GroupID, [String], membershipIndex: UInt64, identity: [UInt8] = [])
+    /// A group's disks are all lost, and an operator has given up what was on them.
+    case giveUp(GroupID)
     /// Moves are to wait for so many milliseconds.
     case hold(id: [UInt8], holder: String, lasts: Milliseconds)
     case prolong(id: [UInt8], lasts: Milliseconds)
@@ -57,12 +59,16 @@ public enum ControllerCommand: Sendable, Equatable {
             writer.varint(shard.index)
             writer.varint(epoch)
             writer.byte(event.rawValue)
-        case .relocate(let gid, let addresses, let index):
-            writer.byte(6)
+        case .relocate(let gid, let addresses, let index, let identity):
+            writer.byte(identity.isEmpty ? 6 : 11)
             writer.varint(gid.rawValue)
             writer.varint(index)
             writer.varint(addresses.count)
             for address in addresses { writer.string(address) }
+            if !identity.isEmpty { writer.blob(identity) }
+        case .giveUp(let gid):
+            writer.byte(12)
+            writer.varint(gid.rawValue)
         case .hold(let id, let holder, let lasts):
             writer.byte(7)
             writer.blob(id)
@@ -86,7 +92,8 @@ public enum ControllerCommand: Sendable, Equatable {
         var reader = ByteReader(bytes, place: "controller command")
         let requestID = try reader.blob()
         let command: ControllerCommand
-        switch try reader.byte() {
+        let tag = try reader.byte()
+        switch tag {
         case 1: command = .initialize(shardCount: Int(clamping: try reader.varint()), clusterID: try reader.blob())
         case 2:
             var groups: [GroupID: [String]] = [:]
@@ -106,17 +113,19 @@ public enum ControllerCommand: Sendable, Equatable {
             let (shard, epoch) = (ShardID(clamping: try reader.varint()), try reader.varint())
             guard let event = MoveEvent(rawValue: try reader.byte()) else { throw CodingError("controller command") }
             command = .report(shard: shard, epoch: epoch, event: event)
-        case 6:
+        case 6, 11:
             let (gid, index) = (GroupID(try reader.varint()), try reader.varint())
             var addresses: [String] = []
             for _ in 0..<(try reader.count()) { addresses.append(try reader.string()) }
-            command = .relocate(gid, addresses, membershipIndex: index)
+            command = .relocate(
+                gid, addresses, membershipIndex: index, identity: tag == 11 ? try reader.blob() : [])
         case 7:
             let (id, holder) = (try reader.blob(), try reader.string())
             command = .hold(id: id, holder: holder, lasts: try reader.varint())
         case 8: command = .prolong(id: try reader.blob(), lasts: try reader.varint())
         case 9: command = .release(id: try reader.blob())
         case 10: command = .passTime
+        case 12: command = .giveUp(GroupID(try reader.varint()))
         default: throw CodingError("controller command")
         }
         try reader.finish()

@@ -60,6 +60,14 @@ public struct ControllerMachine: StateMachine {
         do throws(CodingError) { decoded = try ControllerCommand.decode(entry.payload) } catch {
             return .refused(ControllerRefusal(.invalid, error.description))
         }
+        // It becomes part of a row's key, and answers are kept under it.
+        guard decoded.requestID.count <= Limits.requestIDBytesMax else {
+            return .refused(
+                ControllerRefusal(
+                    .invalid,
+                    "the request's id has \(decoded.requestID.count) bytes; it has at most \(Limits.requestIDBytesMax)")
+            )
+        }
         // A hold that has ended is lifted before anything else happens.
         if let hold, let map, context.logTime >= hold.until {
             var held = HeldMap(map: map, hold: hold)
@@ -121,6 +129,9 @@ public struct ControllerMachine: StateMachine {
             guard (1...Limits.shardCountMax).contains(shardCount) else {
                 throw ControllerRefusal(.invalid, "\(shardCount) shards; a cluster has 1 to \(Limits.shardCountMax)")
             }
+            guard clusterID.count <= Limits.clusterIDBytesMax else {
+                throw ControllerRefusal(.invalid, "a cluster's id has at most \(Limits.clusterIDBytesMax) bytes")
+            }
             let rows = [ShardMap.Row](repeating: .init(gid: 0, epoch: 0), count: shardCount)
             return HeldMap(map: ShardMap(number: 0, clusterID: clusterID, groups: [:], shards: rows))
         }
@@ -132,8 +143,9 @@ public struct ControllerMachine: StateMachine {
         case .leave(let gids): try next.map.leave(gids, isHeld: isHeld)
         case .move(let shard, let gid): try next.move(shard, to: gid)
         case .report(let shard, let epoch, let event): next.map.report(shard, epoch: epoch, event, isHeld: isHeld)
-        case .relocate(let gid, let addresses, let index):
-            try next.map.relocate(gid, addresses, membershipIndex: index)
+        case .relocate(let gid, let addresses, let index, let identity):
+            try next.map.relocate(gid, addresses, membershipIndex: index, identity: identity)
+        case .giveUp(let gid): try next.map.giveUp(gid)
         case .hold(let id, let holder, let lasts): try next.hold(id, holder, lasts: lasts, at: now)
         case .prolong(let id, let lasts): try next.prolong(id, lasts: lasts, at: now)
         case .release(let id): try next.release(id)

@@ -69,6 +69,8 @@ public struct Activation: Sendable, Equatable {
 /// What a shard group's log carries.
 public enum GroupCommand: Sendable, Equatable {
     case write(key: [UInt8], KeyOperation, SessionStamp?)
+    /// The client will not use the session again in this shard.
+    case closeSession(ShardID, token: [UInt8])
     /// The controller has given this group a shard that nobody had before.
     case adopt(ShardEpoch, shardCount: Int)
     /// Source: no more writes to the shard; it goes to group `to`.
@@ -99,8 +101,10 @@ public enum GroupCommand: Sendable, Equatable {
         }
         switch self {
         case .write(let key, let operation, let stamp):
-            writer.byte(1)
+            let origin = stamp?.origin ?? 0
+            writer.byte(origin == 0 ? 1 : 10)
             writer.blob(key)
+            if origin != 0 { writer.fixed32(origin) }
             writer.optional(stamp) { writer, stamp in
                 writer.blob(stamp.token)
                 writer.varint(stamp.end)
@@ -133,6 +137,10 @@ public enum GroupCommand: Sendable, Equatable {
             activation.encode(to: &writer)
         case .reject(let shard): epoch(8, shard)
         case .passTime: writer.byte(9)
+        case .closeSession(let shard, let token):
+            writer.byte(11)
+            writer.varint(shard.index)
+            writer.blob(token)
         }
         return writer.bytes
     }
@@ -143,13 +151,15 @@ public enum GroupCommand: Sendable, Equatable {
             ShardEpoch(shard: ShardID(clamping: try reader.varint()), epoch: try reader.varint())
         }
         func blob(_ reader: inout ByteReader) throws(CodingError) -> [UInt8] { try reader.blob() }
-        switch try reader.byte() {
-        case 1:
+        let tag = try reader.byte()
+        switch tag {
+        case 1, 10:
             let key = try reader.blob()
+            let origin = tag == 10 ? try reader.fixed32() : 0
             let stamp = try reader.optional { (reader) throws(CodingError) in
                 SessionStamp(
                     token: try reader.blob(), end: try reader.varint(), sequence: try reader.varint(),
-                    lowestUnanswered: try reader.varint())
+                    lowestUnanswered: try reader.varint(), origin: origin)
             }
             let operation: KeyOperation
             switch try reader.byte() {
@@ -167,6 +177,7 @@ public enum GroupCommand: Sendable, Equatable {
         case 7: self = .activate(try epoch(&reader), try Activation(from: &reader))
         case 8: self = .reject(try epoch(&reader))
         case 9: self = .passTime
+        case 11: self = .closeSession(ShardID(clamping: try reader.varint()), token: try reader.blob())
         default: throw CodingError("group command")
         }
         try reader.finish()
@@ -205,8 +216,10 @@ public enum KeyRefusal: Error, Sendable, Equatable {
     case wrongGroup(shard: ShardID)
     /// The shard is frozen for a move.
     case frozen(shard: ShardID)
-    /// The session's end has passed: a retry can't be told from a new write any more.
-    case sessionExpired
+    /// The session's end has passed, by the shard's time: a retry can't be told from a new write any more.
+    case sessionExpired(logTime: Milliseconds)
+    /// The end that the session wants lies too far ahead of the shard's time. Nothing was done.
+    case sessionTooLong(logTime: Milliseconds)
     /// Too many sessions, or too many unanswered writes in one.
     case busy(String)
     case invalid(String)

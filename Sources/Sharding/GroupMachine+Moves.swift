@@ -11,9 +11,14 @@ extension GroupMachine {
         guard learnShardCount(shardCount, in: &context) else {
             return .outOfStep("the cluster has \(self.shardCount ?? 0) shards, not \(shardCount)")
         }
+        guard shard.shard.index < shardCount else { return Self.outOfRange(shard, shardCount) }
         guard shards[shard.shard] == nil else { return .stepped }
         setRecord(shard.shard, ShardRecord(state: .serving, epoch: shard.epoch))
         return .stepped
+    }
+
+    private static func outOfRange(_ shard: ShardEpoch, _ shardCount: Int) -> GroupReply {
+        .outOfStep("there is no shard \(shard.shard), only 0 to \(shardCount - 1)")
     }
 
     // MARK: - Source
@@ -84,6 +89,10 @@ extension GroupMachine {
         if let shardCount, shardCount != activation.shardCount {
             return .outOfStep("the cluster has \(shardCount) shards, not \(activation.shardCount)")
         }
+        guard (1...Limits.shardCountMax).contains(activation.shardCount) else {
+            return .outOfStep("\(activation.shardCount) shards are out of range")
+        }
+        guard shard.shard.index < activation.shardCount else { return Self.outOfRange(shard, activation.shardCount) }
         let lives = Set(activation.stagedBy)
         let voters = context.membership.members.filter { $0.standing == .voter }
         let staged = voters.count { lives.contains($0.incarnation) }
@@ -108,8 +117,11 @@ extension GroupMachine {
             "\(shard) would take the place of what is here: \(String(describing: before))")
         var record = ShardRecord(state: .serving, epoch: shard.epoch)
         record.sessions = here.sessions
+        // Sessions that had ended at the source stay ended. Only this shard's time is ahead: a source whose clock was
+        // wrong must not carry that into all that is here.
+        let now = groupTime(in: context)
+        record.timeShift = activation.logTime > now ? activation.logTime - now : 0
         setRecord(shard.shard, record)
-        raiseTimeFloor(activation.logTime, in: &context)
         return .stepped
     }
 
@@ -118,6 +130,7 @@ extension GroupMachine {
             if case .rejected = decided { return .stepped }
             return .outOfStep("shard \(shard.shard) was activated under epoch \(shard.epoch)")
         }
+        guard shard.shard.index < Limits.shardCountMax else { return Self.outOfRange(shard, Limits.shardCountMax) }
         try decide(shard, .rejected, in: &context)
         try context.discardStaged(StagedShard.name(shard))
         return .stepped

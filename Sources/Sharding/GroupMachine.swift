@@ -23,8 +23,10 @@ public struct GroupMachine: StateMachine {
     /// Fixed when the cluster was founded; `nil` until the group hears of its first shard.
     public private(set) var shardCount: Int?
     public private(set) var shards: [ShardID: ShardRecord] = [:]
-    /// Log time never falls behind that of a shard which was taken over.
+    /// Log time never falls behind this. Of groups that took over shards before shards had times of their own.
     private var timeFloor: Milliseconds = 0
+    /// Sessions by their ends, for shards that were asked about since the machine was loaded.
+    private var indexes: [ShardID: SessionIndex] = [:]
 
     private struct SessionKey: Hashable {
         var shard: ShardID
@@ -56,18 +58,18 @@ public struct GroupMachine: StateMachine {
         do throws(CodingError) { command = try GroupCommand(encoded: entry.payload) } catch {
             return .refused(.invalid(error.description))
         }
-        let now = max(context.logTime, timeFloor)
         switch command {
         case .write(let key, let operation, let stamp):
-            switch try write(key, operation, stamp, now: now, in: &context) {
+            switch try write(key, operation, stamp, in: &context) {
             case .success(let reply): return .key(reply)
             case .failure(let refusal): return .refused(refusal)
             }
         case .passTime:
             for shard in shards.keys.sorted() where shards[shard]?.state == .serving {
-                try evictExpired(shard, now: now, in: &context)
+                try evictExpired(shard, now: time(of: shard, in: context), in: &context)
             }
             return .stepped
+        case .closeSession(let shard, let token): return try closeSession(shard, token, in: &context)
         case .adopt(let shard, let count): return adopt(shard, shardCount: count, in: &context)
         case .freeze(let shard, let target): return freeze(shard, to: target)
         case .unfreeze(let shard): return unfreeze(shard)
@@ -106,8 +108,7 @@ public struct GroupMachine: StateMachine {
     // MARK: - Writes
 
     private mutating func write(
-        _ key: [UInt8], _ operation: KeyOperation, _ stamp: SessionStamp?, now: Milliseconds,
-        in context: inout ApplyContext
+        _ key: [UInt8], _ operation: KeyOperation, _ stamp: SessionStamp?, in context: inout ApplyContext
     ) throws(EngineError) -> Result<KeyReply, KeyRefusal> {
         do throws(KeyspaceError) { try Limits.check(key: key) } catch { return .failure(.invalid(error.description)) }
         guard let shardCount else { return .failure(.wrongGroup(shard: 0)) }
@@ -126,9 +127,12 @@ public struct GroupMachine: StateMachine {
         guard let stamp else {
             return try execute(key, operation, in: family, &context)
         }
-        guard stamp.token.count == 16 else { return .failure(.invalid("a session token has 16 bytes")) }
+        guard stamp.token.count == SessionStamp.tokenBytes else {
+            return .failure(.invalid("a session token has \(SessionStamp.tokenBytes) bytes"))
+        }
         let sessionKey = SessionKey(shard: shard, token: stamp.token)
         var row: SessionRow
+        let now = time(of: shard, in: context)
         switch try session(sessionKey, stamp, now: now, family: family, in: &context) {
         case .success(let found): row = found
         case .failure(let refusal): return .failure(refusal)
@@ -198,52 +202,114 @@ public struct GroupMachine: StateMachine {
     private mutating func session(
         _ key: SessionKey, _ stamp: SessionStamp, now: Milliseconds, family: FamilyID, in context: inout ApplyContext
     ) throws(EngineError) -> Result<SessionRow, KeyRefusal> {
-        var found = sessions[key]
-        if found == nil, let stored = try context.get(family, [ShardRows.session] + key.token) {
-            found = try decode(stored, SessionRow.init(encoded:))
+        if let found = try row(key, family: family, in: context) {
+            return found.end > now && !found.isClosed ? .success(found) : .failure(.sessionExpired(logTime: now))
         }
-        if let found {
-            return found.end > now ? .success(found) : .failure(.sessionExpired)
-        }
-        guard stamp.end > now else { return .failure(.sessionExpired) }
-        guard stamp.end <= now + SessionLimits.lifetimeMax else {
-            return .failure(.invalid("a session ends at most \(SessionLimits.lifetimeMax / 3_600_000) hours ahead"))
+        guard stamp.end > now else { return .failure(.sessionExpired(logTime: now)) }
+        guard stamp.end <= now.addingClamped(SessionLimits.lifetimeMax) else {
+            return .failure(.sessionTooLong(logTime: now))
         }
         try evictExpired(key.shard, now: now, in: &context)
-        guard var record = shards[key.shard], record.sessions < SessionLimits.sessionsMax else {
+        let index = try index(of: key.shard, in: context)
+        guard var record = shards[key.shard], index.open < SessionLimits.sessionsMax else {
             return .failure(.busy("shard \(key.shard) has \(SessionLimits.sessionsMax) sessions"))
         }
-        record.sessions += 1
+        guard index.count < SessionLimits.rowsMax else {
+            return .failure(
+                .busy("shard \(key.shard) remembers \(SessionLimits.rowsMax) sessions that were closed lately"))
+        }
+        guard stamp.origin == 0 || index.count(of: stamp.origin) < SessionLimits.sessionsOfOriginMax else {
+            return .failure(
+                .busy(
+                    "this client's address has \(SessionLimits.sessionsOfOriginMax) sessions in shard \(key.shard); close "
+                        + "clients that are no longer used, or give sessions a shorter life"))
+        }
+        indexes[key.shard]?.insert(SessionIndex.Entry(end: stamp.end, token: key.token, origin: stamp.origin))
+        record.sessions = indexes[key.shard]?.open ?? 0
         setRecord(key.shard, record)
-        context.put(family, [ShardRows.sessionEnd] + bigEndianBytes(stamp.end) + key.token, [])
+        context.put(family, SessionEndRow.key(stamp.end, key.token), SessionEndRow.value(stamp.origin))
         return .success(SessionRow(end: stamp.end))
+    }
+
+    /// The row of a session as this batch leaves it; `nil`: it has none.
+    private func row(
+        _ key: SessionKey, family: FamilyID, in context: ApplyContext
+    ) throws(EngineError) -> SessionRow? {
+        if let known = sessions[key] { return known }
+        guard let stored = try context.get(family, [ShardRows.session] + key.token) else { return nil }
+        return try decode(stored, SessionRow.init(encoded:))
+    }
+
+    private mutating func index(of shard: ShardID, in context: ApplyContext) throws(EngineError) -> SessionIndex {
+        if let known = indexes[shard] { return known }
+        var index = SessionIndex()
+        if let family = context.families[ShardRecord.family(shard)] {
+            let rows = try context.scan(
+                family, lower: [ShardRows.sessionEnd], upper: [ShardRows.sessionEnd + 1], limit: .max)
+            for row in rows {
+                guard let entry = SessionEndRow.read(row.key, row.value) else {
+                    throw .corruption(place: "the session rows of shard \(shard)")
+                }
+                index.insert(entry)
+            }
+        }
+        indexes[shard] = index
+        return index
     }
 
     private mutating func evictExpired(_ shard: ShardID, now: Milliseconds, in context: inout ApplyContext)
         throws(EngineError)
     {
         guard var record = shards[shard], let family = context.families[ShardRecord.family(shard)] else { return }
-        let upper = [ShardRows.sessionEnd] + bigEndianBytes(now + 1)
-        let expired = try context.scan(
-            family, lower: [ShardRows.sessionEnd], upper: upper, limit: SessionLimits.evictionsMax)
+        _ = try index(of: shard, in: context)
+        let expired = indexes[shard]?.takeEnded(by: now, limit: SessionLimits.evictionsMax) ?? []
         guard !expired.isEmpty else { return }
-        for row in expired {
-            guard let end = row.key.dropFirst().withUnsafeBytes({ bigEndianNumber($0) }) else {
-                throw .corruption(place: "the session rows of shard \(shard)")
-            }
-            precondition(end <= now, "a session of shard \(shard) ends at \(end), and log time is \(now)")
-            let token = Array(row.key.dropFirst(9))
-            context.delete(family, row.key)
-            context.delete(family, [ShardRows.session] + token)
-            sessions[SessionKey(shard: shard, token: token)] = nil
-            dirtySessions.remove(SessionKey(shard: shard, token: token))
+        for entry in expired {
+            precondition(entry.end <= now, "a session of shard \(shard) ends at \(entry.end), and log time is \(now)")
+            let key = SessionKey(shard: shard, token: entry.token)
+            context.delete(family, SessionEndRow.key(entry.end, entry.token))
+            context.delete(family, [ShardRows.session] + entry.token)
+            sessions[key] = nil
+            dirtySessions.remove(key)
         }
-        record.sessions = max(0, record.sessions - expired.count)
+        record.sessions = indexes[shard]?.open ?? 0
         setRecord(shard, record)
     }
 
+    /// The client has closed the session: it counts no longer, and is remembered for a while.
+    private mutating func closeSession(
+        _ shard: ShardID, _ token: [UInt8], in context: inout ApplyContext
+    ) throws(EngineError) -> GroupReply {
+        guard token.count == SessionStamp.tokenBytes, var record = shards[shard], record.state == .serving,
+            let family = context.families[ShardRecord.family(shard)]
+        else { return .stepped }
+        let key = SessionKey(shard: shard, token: token)
+        guard var row = try row(key, family: family, in: context), !row.isClosed else { return .stepped }
+        _ = try index(of: shard, in: context)
+        indexes[shard]?.remove(end: row.end, token: token)
+        context.delete(family, SessionEndRow.key(row.end, token))
+        row.isClosed = true
+        row.answers = []
+        row.end = min(row.end, time(of: shard, in: context).addingClamped(SessionLimits.closedLifetime))
+        sessions[key] = row
+        dirtySessions.insert(key)
+        indexes[shard]?.insert(SessionIndex.Entry(end: row.end, token: token, origin: SessionRow.closedOrigin))
+        context.put(family, SessionEndRow.key(row.end, token), SessionEndRow.value(SessionRow.closedOrigin))
+        record.sessions = indexes[shard]?.open ?? 0
+        setRecord(shard, record)
+        return .stepped
+    }
+
+    /// A shard's time: the log's, or ahead of it, if it came from a group whose log time was.
+    func time(of shard: ShardID, in context: ApplyContext) -> Milliseconds {
+        groupTime(in: context).addingClamped(shards[shard]?.timeShift ?? 0)
+    }
+
+    func groupTime(in context: ApplyContext) -> Milliseconds { max(context.logTime, timeFloor) }
+
     /// Cached rows of a shard whose family goes away.
     mutating func forgetSessions(of shard: ShardID) {
+        indexes[shard] = nil
         sessions = sessions.filter { $0.key.shard != shard }
         dirtySessions = dirtySessions.filter { $0.shard != shard }
     }
@@ -254,11 +320,5 @@ public struct GroupMachine: StateMachine {
         shardCount = count
         context.setStateRow(Self.shardCountKey, bigEndianBytes(UInt64(count)))
         return true
-    }
-
-    mutating func raiseTimeFloor(_ time: Milliseconds, in context: inout ApplyContext) {
-        guard time > timeFloor else { return }
-        timeFloor = time
-        context.setStateRow(Self.timeFloorKey, bigEndianBytes(time))
     }
 }

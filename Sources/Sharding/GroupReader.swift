@@ -107,6 +107,11 @@ public struct GroupReader {
         return max(try applied().logTime, floor)
     }
 
+    /// The shard's time: the group's, and what the shard is ahead of it.
+    public func time(of shard: ShardID) throws(EngineError) -> Milliseconds {
+        try logTime().addingClamped(try record(shard)?.timeShift ?? 0)
+    }
+
     public func applied() throws(EngineError) -> AppliedState { try GroupStorageRows.load(layout, in: view).applied }
 
     /// The shard's family; `nil` while it has no rows.

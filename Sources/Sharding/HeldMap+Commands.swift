@@ -23,13 +23,13 @@ extension HeldMap {
         if let hold, hold.id != id {
             throw ControllerRefusal(.busy, "moves are held already, by \(hold.holder); try again when it is done")
         }
-        hold = MoveHold(id: id, holder: holder, until: now + lasts, waiting: hold?.waiting ?? [:])
+        hold = MoveHold(id: id, holder: holder, until: now.addingClamped(lasts), waiting: hold?.waiting ?? [:])
     }
 
     mutating func prolong(_ id: [UInt8], lasts: Milliseconds, at now: Milliseconds) throws(ControllerRefusal) {
         try Self.check(lasts)
         guard let present = hold, present.id == id else { throw Self.lost }
-        hold?.until = max(present.until, now + lasts)
+        hold?.until = max(present.until, now.addingClamped(lasts))
     }
 
     mutating func release(_ id: [UInt8]) throws(ControllerRefusal) {

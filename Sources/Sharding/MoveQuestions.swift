@@ -19,10 +19,10 @@ public struct StageOrder: Sendable, Equatable {
     /// What the source froze.
     public var hashes: ShardHashes
     /// The source group, and where its members are: whom to ask first comes first.
-    public var source: GroupID
+    public var source: Party
     public var addresses: [String]
 
-    public init(shard: ShardEpoch, hashes: ShardHashes, source: GroupID, addresses: [String]) {
+    public init(shard: ShardEpoch, hashes: ShardHashes, source: Party, addresses: [String]) {
         self.shard = shard
         self.hashes = hashes
         self.source = source

@@ -4,8 +4,13 @@ public import RaftLog
 
 /// The writes of one session in one shard that the client may still ask about.
 public struct SessionRow: Sendable, Equatable {
-    /// In log time; set by the first write and never changed.
+    /// In log time; set by the first write, and brought forward when the client closes the session.
     public internal(set) var end: Milliseconds
+    /// The client will not use it again. The row stays for a while, so that a write which is still on its way isn't
+    /// taken for that of a new session.
+    public internal(set) var isClosed = false
+    /// Closed sessions are nobody's.
+    static let closedOrigin = UInt32.max
     /// Answers below this one are forgotten.
     public internal(set) var lowest: UInt64
     /// Ordered by sequence.
@@ -18,7 +23,7 @@ public struct SessionRow: Sendable, Equatable {
     }
 
     public static func == (left: SessionRow, right: SessionRow) -> Bool {
-        left.end == right.end && left.lowest == right.lowest
+        left.end == right.end && left.isClosed == right.isClosed && left.lowest == right.lowest
             && left.answers.elementsEqual(right.answers) { $0.sequence == $1.sequence && $0.reply == $1.reply }
     }
 
@@ -45,7 +50,7 @@ public struct SessionRow: Sendable, Equatable {
 
     package var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 24 + answers.count * 4)
-        writer.byte(1)
+        writer.byte(isClosed ? 2 : 1)
         writer.varint(end)
         writer.varint(lowest)
         writer.varint(answers.count)
@@ -60,7 +65,9 @@ public struct SessionRow: Sendable, Equatable {
 
     public init(encoded: [UInt8]) throws(CodingError) {
         var reader = ByteReader(encoded, place: "session row")
-        guard try reader.byte() == 1 else { throw CodingError("session row (unknown version)") }
+        let version = try reader.byte()
+        guard version == 1 || version == 2 else { throw CodingError("session row (unknown version)") }
+        isClosed = version == 2
         end = try reader.varint()
         lowest = try reader.varint()
         answers = []
@@ -75,8 +82,14 @@ public struct SessionRow: Sendable, Equatable {
 
 /// Limits of sessions, per shard.
 public enum SessionLimits {
-    /// At this number new sessions get "busy"; live ones are never evicted.
+    /// At this number of open ones new sessions get "busy"; live ones are never evicted.
     public static let sessionsMax = 16_384
+    /// Open sessions of one client address.
+    public static let sessionsOfOriginMax = 4_096
+    /// Sessions with rows, the closed ones among them.
+    public static let rowsMax = 65_536
+    /// A session that its client has closed is remembered for so long, or to its end.
+    public static let closedLifetime: Milliseconds = 300_000
     /// Answers kept for one session in one shard.
     public static let answersMax = 4_096
     /// A session's end may lie this far ahead of log time.

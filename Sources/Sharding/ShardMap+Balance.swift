@@ -45,7 +45,7 @@ extension ShardMap {
         let row = self[shard]
         if row.gid == .none {
             // Nobody has ever had it: there is nothing to copy.
-            self[shard] = Row(gid: target, epoch: row.epoch + 1)
+            self[shard] = Row(gid: target, epoch: row.epoch + 1, isBlank: true)
         } else {
             self[shard].move = Move(from: row.gid, to: target, epoch: row.epoch + 1, phase: .moving)
         }

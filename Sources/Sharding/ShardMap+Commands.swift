@@ -4,14 +4,12 @@ internal import Keyspace
 extension ShardMap {
     mutating func join(_ joining: [GroupID: [String]], isHeld: Bool) throws(ControllerRefusal) {
         guard !joining.isEmpty else { throw ControllerRefusal(.invalid, "join names no group") }
+        guard Set(groups.keys).union(joining.keys).count <= Limits.groupsMax else {
+            throw ControllerRefusal(.invalid, "a cluster has at most \(Limits.groupsMax) groups")
+        }
         for (gid, addresses) in joining.sorted(by: { $0.key < $1.key }) {
             guard gid != .none else { throw ControllerRefusal(.invalid, "gid 0 means \"no group\"; choose another") }
-            guard !addresses.isEmpty, addresses.allSatisfy({ !$0.isEmpty }) else {
-                throw ControllerRefusal(.invalid, "group \(gid) names no address; give GID=HOST:PORT,…")
-            }
-            guard Set(addresses).count == addresses.count else {
-                throw ControllerRefusal(.invalid, "group \(gid) names an address twice")
-            }
+            try Self.check(addresses, of: gid)
             for (other, theirs) in joining.merging(groups.mapValues(\.addresses), uniquingKeysWith: { mine, _ in mine })
                 .sorted(by: { $0.key < $1.key }) where other != gid
             {
@@ -29,19 +27,59 @@ extension ShardMap {
         }
         let before = self
         for (gid, addresses) in joining {
-            if groups[gid] == nil { groups[gid] = Group(addresses: addresses) } else { groups[gid]?.isLeaving = false }
+            if groups[gid] == nil {
+                groups[gid] = Group(addresses: addresses, hasReported: false)
+            } else {
+                groups[gid]?.isLeaving = false
+            }
         }
         if groups != before.groups { balance(isHeld: isHeld) }
     }
 
+    /// The door asks for more (`Address`); what the log has taken must fit into rows on every replica alike.
+    private static func check(_ addresses: [String], of gid: GroupID) throws(ControllerRefusal) {
+        guard !addresses.isEmpty, addresses.allSatisfy({ !$0.isEmpty }) else {
+            throw ControllerRefusal(.invalid, "group \(gid) names no address; give GID=HOST:PORT,…")
+        }
+        guard addresses.count <= Limits.groupAddressesMax else {
+            throw ControllerRefusal(
+                .invalid,
+                "group \(gid) names \(addresses.count) addresses; at most \(Limits.groupAddressesMax) are kept")
+        }
+        guard addresses.allSatisfy({ $0.utf8.count <= Limits.addressBytesMax }) else {
+            throw ControllerRefusal(
+                .invalid, "group \(gid) names an address of more than \(Limits.addressBytesMax) bytes")
+        }
+        guard Set(addresses).count == addresses.count else {
+            throw ControllerRefusal(.invalid, "group \(gid) names an address twice")
+        }
+    }
+
+    /// A group says who it is, and where its members are.
     mutating func relocate(
-        _ gid: GroupID, _ addresses: [String], membershipIndex: UInt64
+        _ gid: GroupID, _ addresses: [String], membershipIndex: UInt64, identity: [UInt8]
     ) throws(ControllerRefusal) {
         guard var group = groups[gid] else {
             throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
         }
+        guard identity.count <= Limits.clusterIDBytesMax else {
+            throw ControllerRefusal(.invalid, "a group's identity has at most \(Limits.clusterIDBytesMax) bytes")
+        }
+        groups[gid]?.hasReported = true
+        group.hasReported = true
+        if !identity.isEmpty {
+            guard group.identity.isEmpty || group.identity == identity else {
+                throw ControllerRefusal(
+                    .precondition,
+                    "group \(gid) was founded anew: what it had is lost; restore it from a backup, or give it up with "
+                        + "`controller give-up \(gid)`")
+            }
+            group.identity = identity
+            groups[gid] = group
+        }
         // A leader that was deposed meanwhile may come late.
         guard membershipIndex > group.membershipIndex, !addresses.isEmpty else { return }
+        try Self.check(addresses, of: gid)
         for (other, theirs) in groups.sorted(by: { $0.key < $1.key }) where other != gid {
             if let shared = addresses.first(where: theirs.addresses.contains) {
                 throw ControllerRefusal(
@@ -53,18 +91,47 @@ extension ShardMap {
         groups[gid] = group
     }
 
+    /// The group's data is lost for good: it may begin again with empty shards. What is on the move from it stays so: its
+    /// target may have it.
+    mutating func giveUp(_ gid: GroupID) throws(ControllerRefusal) {
+        guard groups[gid] != nil else {
+            throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
+        }
+        groups[gid]?.identity = []
+        groups[gid]?.membershipIndex = 0
+        for shard in shardIDs where self[shard].gid == gid && self[shard].move == nil {
+            self[shard] = Row(gid: gid, epoch: self[shard].epoch + 1, isBlank: true)
+        }
+    }
+
     mutating func leave(_ gids: [GroupID], isHeld: Bool) throws(ControllerRefusal) {
         guard !gids.isEmpty else { throw ControllerRefusal(.invalid, "leave names no group") }
         for gid in gids where groups[gid] == nil {
             throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
         }
         for gid in gids { groups[gid]?.isLeaving = true }
+        for gid in gids where groups[gid]?.hasReported == false { takeBack(from: gid) }
         if openGroups.isEmpty, shards.contains(where: { $0.gid != .none }) {
             throw ControllerRefusal(
                 .precondition, "group \(gids[0]) is the last one and holds data; join another group first")
         }
         balance(isHeld: isHeld)
         removeEmptiedGroups()
+    }
+
+    /// What was given to a group that nobody has ever heard of: it has served nothing, frozen nothing and decided nothing,
+    /// so nothing need come from it, and no move to it has begun.
+    private mutating func takeBack(from gid: GroupID) {
+        for shard in shardIDs {
+            let row = self[shard]
+            if let move = row.move {
+                guard move.to == gid, move.phase == .moving else { continue }
+                // The epoch is used up: a next move must have a higher one.
+                self[shard] = Row(gid: row.gid, epoch: move.epoch, isBlank: row.isBlank)
+            } else if row.gid == gid, row.isBlank {
+                self[shard] = Row(gid: .none, epoch: row.epoch, isBlank: false)
+            }
+        }
     }
 
     /// Spreads the shards, or leaves that for the end of the hold.

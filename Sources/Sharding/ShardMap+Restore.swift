@@ -17,6 +17,8 @@ extension ShardMap {
         for (gid, group) in nodes {
             next.groups[gid]?.addresses = group.addresses
             next.groups[gid]?.membershipIndex = group.membershipIndex
+            // Founded anew, with the data.
+            next.groups[gid]?.identity = []
         }
         return next
     }

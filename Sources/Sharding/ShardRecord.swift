@@ -1,7 +1,7 @@
 public import Bytes
 public import Engines
 public import Keyspace
-internal import RaftLog
+public import RaftLog
 
 /// What a group's log says of one shard. Kept after the shard has gone, so that an old order can't bring it back.
 public struct ShardRecord: Sendable, Equatable {
@@ -18,8 +18,10 @@ public struct ShardRecord: Sendable, Equatable {
     public var epoch: UInt64
     /// Moves up to this epoch were rejected; freezing for them is refused.
     public var rejectedEpoch: UInt64 = 0
-    /// Session rows in the shard.
+    /// Open sessions in the shard.
     public var sessions: Int = 0
+    /// So far the shard's time is ahead of the log's: it came from a group whose log time was.
+    public var timeShift: Milliseconds = 0
 
     public init(state: State, epoch: UInt64) {
         self.state = state
@@ -48,25 +50,30 @@ public struct ShardRecord: Sendable, Equatable {
         return shard
     }
 
+    private static let shiftedFlag: UInt8 = 0x10
+
     package var encoded: [UInt8] {
         var writer = ByteWriter()
+        let shifted: UInt8 = timeShift > 0 ? Self.shiftedFlag : 0
         switch state {
-        case .serving: writer.byte(1)
+        case .serving: writer.byte(1 | shifted)
         case .frozen(let target, let moveEpoch):
-            writer.byte(2)
+            writer.byte(2 | shifted)
             writer.varint(target.rawValue)
             writer.varint(moveEpoch)
-        case .gone: writer.byte(3)
+        case .gone: writer.byte(3 | shifted)
         }
         writer.varint(epoch)
         writer.varint(rejectedEpoch)
         writer.varint(sessions)
+        if timeShift > 0 { writer.varint(timeShift) }
         return writer.bytes
     }
 
     package init(encoded: [UInt8]) throws(CodingError) {
         var reader = ByteReader(encoded, place: "shard record")
-        switch try reader.byte() {
+        let tag = try reader.byte()
+        switch tag & ~Self.shiftedFlag {
         case 1: state = .serving
         case 2: state = .frozen(to: GroupID(try reader.varint()), epoch: try reader.varint())
         case 3: state = .gone
@@ -75,6 +82,7 @@ public struct ShardRecord: Sendable, Equatable {
         epoch = try reader.varint()
         rejectedEpoch = try reader.varint()
         sessions = Int(clamping: try reader.varint())
+        if tag & Self.shiftedFlag != 0 { timeShift = try reader.varint() }
         try reader.finish()
     }
 }
@@ -187,14 +195,19 @@ public enum ShardRows {
         }
     }
 
-    /// Sessions in a family.
+    /// Open sessions in a family.
     public static func sessions(of family: FamilyID, in view: any ReadView) throws(EngineError) -> Int {
         var count = 0
-        try view.scan(family, lower: [session], upper: [session + 1]) { _, _ in
-            count += 1
+        try view.scan(family, lower: [sessionEnd], upper: [sessionEnd + 1]) { _, origin in
+            if !isClosed(origin) { count += 1 }
             return true
         }
         return count
+    }
+
+    /// Whether the value of a session's end says that its client has closed it.
+    public static func isClosed(_ origin: UnsafeRawBufferPointer) -> Bool {
+        origin.count == 4 && origin.allSatisfy { $0 == 0xff }
     }
 
     /// The fingerprints of a whole family, by a scan.

@@ -198,7 +198,7 @@ import Testing
                     expected = "3 session rows, and 0 rows of session ends"
                 case "session count":
                     batch.deleteRange(shard0, from: [0x01], to: [0x03])
-                    expected = "0 session rows, and the shard's record counts 3"
+                    expected = "0 open sessions, and the shard's record counts 3"
                 case "staged hash":
                     let staged = try #require(rows.staged["shard/3/2"]?.family)
                     batch.put(staged, key: ShardRows.userKey(Array(NodeFixture.key(in: 3, "more").utf8)), value: [0])

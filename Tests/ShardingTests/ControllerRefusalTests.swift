@@ -8,6 +8,7 @@ import Testing
     private func bench() throws -> MachineBench<ControllerMachine> {
         let bench = try MachineBench.controller(shards: 8)
         try bench.run(.join([1: ["a:1", "a:2"], 2: ["b:1"]]))
+        try bench.hear()
         return bench
     }
 
@@ -86,6 +87,49 @@ import Testing
         #expect(bench.map.groups[2] == .init(addresses: ["b:1"]))
         try bench.finishMoves()
         #expect(bench.load == [1: 4, 2: 4])
+    }
+
+    @Test func aGroupThatWasNeverHeardOfGivesItsShardsBack() throws {
+        let bench = try bench()
+        let before = bench.map.shards.map(\.gid)
+        try bench.run(.join([3: ["nowhere:1"]]))
+        #expect(bench.map.shards.contains { $0.move?.to == 3 })
+        try bench.run(.leave([3]))
+        #expect(bench.map.groups[3] == nil)
+        #expect(bench.map.shards.allSatisfy { $0.move == nil } && bench.map.shards.map(\.gid) == before)
+        // The epochs of the moves are used up.
+        #expect(bench.map.shards.contains { $0.epoch > 1 })
+    }
+
+    @Test func theFirstGroupOfAllMayHaveBeenASlip() throws {
+        let bench = try MachineBench.controller(shards: 8)
+        try bench.run(.join([3: ["nowhere:1"]]))
+        #expect(bench.load == [3: 8])
+        try bench.run(.leave([3]))
+        #expect(bench.map.groups.isEmpty && bench.map.shards.allSatisfy { $0.gid == .none })
+        try bench.run(.join([1: ["a:1"]]))
+        #expect(bench.map.shards.allSatisfy { $0.gid == 1 && $0.isBlank && $0.epoch == 2 })
+    }
+
+    @Test func aGroupThatWasFoundedAnewIsRefusedUntilItIsGivenUp() throws {
+        let bench = try bench()
+        func hear(_ identity: [UInt8]) throws -> ControllerRefusal? {
+            let reply = try bench.run(.relocate(1, ["a:1", "a:2"], membershipIndex: 0, identity: identity))
+            if case .refused(let refusal) = reply { return refusal } else { return nil }
+        }
+        #expect(try hear([1]) == nil && bench.map.groups[1]?.identity == [1])
+        #expect(try hear([1]) == nil)
+        let refusal = try #require(try hear([2]))
+        #expect(refusal.kind == .precondition && refusal.description.contains("give-up 1"))
+        let before = bench.map
+        try bench.run(.giveUp(1))
+        #expect(try hear([2]) == nil && bench.map.groups[1]?.identity == [2])
+        for shard in bench.map.shardIDs {
+            let (old, new) = (before[shard], bench.map[shard])
+            #expect(new.gid == old.gid && new.isBlank)
+            #expect(new.epoch == (old.gid == 1 ? old.epoch + 1 : old.epoch))
+        }
+        #expect(try bench.refusal(.giveUp(9))?.kind == .notFound)
     }
 
     @Test func joiningAgainWithTheSameAddressesIsNoNewConfig() throws {

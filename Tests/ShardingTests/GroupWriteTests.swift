@@ -190,8 +190,10 @@ import Testing
         bench.now += 1
         // Now, after it was evicted, and for a new write too.
         for _ in 0..<2 {
-            #expect(try bench.write("k", .append(value: bytes("x")), session.stamp(1)) == .refused(.sessionExpired))
-            #expect(try bench.write("k", .append(value: bytes("x")), session.stamp(2)) == .refused(.sessionExpired))
+            for sequence: UInt64 in [1, 2] {
+                let reply = try bench.write("k", .append(value: bytes("x")), session.stamp(sequence))
+                #expect(reply == .refused(.sessionExpired(logTime: bench.now)))
+            }
             try bench.run(.passTime)
         }
         #expect(try bench.get("k") == "x")
@@ -205,16 +207,15 @@ import Testing
         try bench.run(.passTime)
         // A new leader's clock is behind.
         bench.now -= 5000
-        #expect(try bench.write("k", .put(value: []), session.stamp(1)) == .refused(.sessionExpired))
+        let reply = try bench.write("k", .put(value: []), session.stamp(1))
+        #expect(reply == .refused(.sessionExpired(logTime: bench.now + 5000)))
     }
 
     @Test func aSessionEndsWithinADay() throws {
         let bench = try Bench.group()
         let session = TestSession(1, end: bench.now + SessionLimits.lifetimeMax + 1)
-        guard case .refused(.invalid) = try bench.write("k", .put(value: []), session.stamp(1)) else {
-            Issue.record("a session without end")
-            return
-        }
+        let reply = try bench.write("k", .put(value: []), session.stamp(1))
+        #expect(reply == .refused(.sessionTooLong(logTime: bench.now)), "the answer says from where to count")
     }
 
     @Test func aTokenHasSixteenBytes() throws {
@@ -250,6 +251,63 @@ import Testing
         // When they have ended there is room.
         bench.now = end
         #expect(try bench.run(write(99_999, end: end + 1000)) == .key(.appended(length: 0)))
+    }
+
+    @Test func oneClientCannotTakeAllSessions() throws {
+        let bench = try Bench.group(shards: 1)
+        func write(_ number: Int, from origin: UInt32) -> GroupCommand {
+            let token = bigEndianBytes(UInt64(origin)) + bigEndianBytes(UInt64(number))
+            return .write(
+                key: bytes("k"), .append(value: []),
+                SessionStamp(token: token, end: bench.now + 10_000, sequence: 1, lowestUnanswered: 1, origin: origin))
+        }
+        let replies = try bench.run((0...SessionLimits.sessionsOfOriginMax).map { write($0, from: 7) })
+        #expect(replies.dropLast().allSatisfy { $0 == .key(.appended(length: 0)) })
+        guard case .refused(.busy(let why)) = replies.last else {
+            Issue.record("one session too many")
+            return
+        }
+        #expect(why.contains("address"))
+        #expect(try bench.run(write(0, from: 8)) == .key(.appended(length: 0)), "another client has room")
+        try bench.restart()
+        guard case .refused(.busy) = try bench.run(write(9_999, from: 7)) else {
+            Issue.record("a restart forgot whose sessions there are")
+            return
+        }
+    }
+
+    @Test func aClosedSessionMakesRoomAndItsWritesStayRefused() throws {
+        let bench = try Bench.group(shards: 1)
+        let session = TestSession(1, end: bench.now + 24 * 3_600_000)
+        _ = try bench.write("k", .append(value: bytes("x")), session.stamp(1))
+        #expect(bench.machine.shards[0]?.sessions == 1)
+        try bench.run(.closeSession(0, token: session.token))
+        #expect(bench.machine.shards[0]?.sessions == 0)
+        try bench.restart()
+        // A copy of a write that was on its way.
+        let reply = try bench.write("k", .append(value: bytes("x")), session.stamp(1))
+        #expect(reply == .refused(.sessionExpired(logTime: bench.now)))
+        #expect(try bench.get("k", shards: 1) == "x")
+        let end = try bench.reader.firstSessionEnd(0)
+        #expect(end == bench.now + SessionLimits.closedLifetime)
+        bench.now += SessionLimits.closedLifetime
+        try bench.run(.passTime)
+        #expect(try bench.reader.firstSessionEnd(0) == nil)
+        try bench.run(.closeSession(0, token: [9]))
+    }
+
+    @Test func aSessionThatDoesNotFitTheLogsTimeIsToldTheTime() throws {
+        let bench = try Bench.group(shards: 1)
+        // A clock was a year ahead once.
+        bench.now += 365 * 86_400_000
+        try bench.run(.passTime)
+        let poisoned = bench.now
+        bench.now -= 365 * 86_400_000
+        let session = TestSession(1, end: bench.now + 60_000)
+        #expect(
+            try bench.write("k", .put(value: []), session.stamp(1)) == .refused(.sessionExpired(logTime: poisoned)))
+        let fitting = TestSession(2, end: poisoned + 60_000)
+        #expect(try bench.write("k", .put(value: []), fitting.stamp(1)) == .key(.put))
     }
 
     @Test func aSessionWithTooManyUnansweredWritesIsBusy() throws {

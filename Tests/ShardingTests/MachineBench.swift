@@ -68,6 +68,13 @@ extension MachineBench where Machine == ControllerMachine {
         try apply([command.encoded(requestID: id)])[0]
     }
 
+    /// Every group says that it is there.
+    func hear() throws {
+        for (gid, group) in map.groups.sorted(by: { $0.key < $1.key }) {
+            try run(.relocate(gid, group.addresses, membershipIndex: 0))
+        }
+    }
+
     var map: ShardMap { machine.map ?? ShardMap(number: 0, clusterID: [], groups: [:], shards: []) }
 
     /// The refusal of a command, which must change nothing.

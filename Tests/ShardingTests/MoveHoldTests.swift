@@ -25,6 +25,7 @@ import Testing
     private func held() throws -> Bench {
         let bench = try Bench.controller(shards: 4)
         try bench.run(join(1, 2))
+        try bench.hear()
         try bench.run(hold())
         return bench
     }

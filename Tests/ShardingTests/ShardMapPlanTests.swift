@@ -18,6 +18,7 @@ import Testing
             try bench.run(.join([gid: addresses(gid)]))
             try bench.finishMoves()
         }
+        try bench.hear()
         return bench
     }
 

@@ -122,10 +122,28 @@ import Testing
         target.now -= 100_000
         try move(source, target, epoch)
         #expect(
-            try target.write(Self.keys[0], .append(value: bytes("+")), session.stamp(1)) == .refused(.sessionExpired))
+            try target.write(Self.keys[0], .append(value: bytes("+")), session.stamp(1))
+                == .refused(.sessionExpired(logTime: source.now)))
         try target.restart()
         #expect(
-            try target.write(Self.keys[0], .append(value: bytes("+")), session.stamp(1)) == .refused(.sessionExpired))
+            try target.write(Self.keys[0], .append(value: bytes("+")), session.stamp(1))
+                == .refused(.sessionExpired(logTime: source.now)))
+    }
+
+    /// A source whose clock was wrong carries that into nothing but the shard that moves.
+    @Test func aTimeThatIsAheadComesWithTheShardAlone() throws {
+        let (source, target) = (try source(), try target())
+        source.now += 365 * 86_400_000
+        try source.run(.passTime)
+        try move(source, target, epoch)
+        let ahead = TestSession(1, end: source.now + 60_000)
+        #expect(try target.write(Self.keys[0], .append(value: bytes("+")), ahead.stamp(1)) != .key(.put))
+        #expect(try target.reader.time(of: Self.shard) == source.now)
+        #expect(try target.reader.logTime() == target.now)
+        try target.restart()
+        target.now += 1_000
+        #expect(try target.write(Self.keys[0], .put(value: []), ahead.stamp(2)) == .key(.put))
+        #expect(try target.reader.time(of: Self.shard) == source.now + 1_000)
     }
 
     // MARK: - Source

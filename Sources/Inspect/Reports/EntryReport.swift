@@ -121,6 +121,10 @@ public struct EntryReport: Encodable, Sendable {
             step("activate", shard)
             detail = "content hash \(activation.hashes.user), staged by \(activation.stagedBy.count)"
         case .reject(let shard): step("reject", shard)
+        case .closeSession(let shard, let token):
+            action = "closeSession"
+            self.shard = shard
+            session = BytesText.hex(token)
         case .passTime: action = "passTime"
         }
     }
@@ -146,8 +150,12 @@ public struct EntryReport: Encodable, Sendable {
                 case .rejected: "rejected"
                 case .collected: "collected"
                 }
-        case .relocate(let gid, let addresses, let index):
-            (action, detail) = ("relocate", "group \(gid) at \(addresses.joined(separator: ",")), membership \(index)")
+        case .relocate(let gid, let addresses, let index, let identity):
+            let who = identity.isEmpty ? "" : ", identity \(BytesText.hex(identity))"
+            (action, detail) = (
+                "relocate", "group \(gid) at \(addresses.joined(separator: ",")), membership \(index)\(who)"
+            )
+        case .giveUp(let gid): (action, detail) = ("giveUp", "what group \(gid) had")
         case .hold(let id, let holder, let lasts):
             (action, detail) = ("hold", "moves, \(BytesText.hex(id)) for \(holder), \(lasts) ms")
         case .prolong(let id, let lasts): (action, detail) = ("prolong", "\(BytesText.hex(id)), \(lasts) ms")

@@ -42,8 +42,10 @@ public enum BytesText {
     }
 
     /// Reads `\xNN`; everything else stands for itself, in UTF-8.
-    public static func parse(_ text: String) -> [UInt8] {
-        let all = Array(text.utf8)
+    public static func parse(_ text: String) -> [UInt8] { parse(Array(text.utf8)) }
+
+    /// The same, of bytes that needn't be UTF-8.
+    public static func parse(_ all: [UInt8]) -> [UInt8] {
         var bytes: [UInt8] = []
         var at = 0
         while at < all.count {

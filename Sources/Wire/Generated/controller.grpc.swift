@@ -100,6 +100,19 @@ public enum Flotilla_V1_Controller: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "GiveUp" metadata.
+        public enum GiveUp: Sendable {
+            /// Request type for "GiveUp".
+            public typealias Input = Flotilla_V1_GiveUpRequest
+            /// Response type for "GiveUp".
+            public typealias Output = Flotilla_V1_ConfigResponse
+            /// Descriptor for "GiveUp".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "flotilla.v1.Controller"),
+                method: "GiveUp",
+                type: .unary
+            )
+        }
         /// Namespace for "Hold" metadata.
         public enum Hold: Sendable {
             /// Request type for "Hold".
@@ -147,6 +160,7 @@ public enum Flotilla_V1_Controller: Sendable {
             Query.descriptor,
             ReportMove.descriptor,
             ReportGroup.descriptor,
+            GiveUp.descriptor,
             Hold.descriptor,
             Release.descriptor,
             Cluster.descriptor
@@ -270,6 +284,24 @@ extension Flotilla_V1_Controller {
         /// - Returns: A streaming response of `Flotilla_V1_ConfigResponse` messages.
         func reportGroup(
             request: GRPCCore.StreamingServerRequest<Flotilla_V1_ReportGroupRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse>
+
+        /// Handle the "GiveUp" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > An operator's word that a group which lost all its disks may begin with empty shards.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Flotilla_V1_GiveUpRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Flotilla_V1_ConfigResponse` messages.
+        func giveUp(
+            request: GRPCCore.StreamingServerRequest<Flotilla_V1_GiveUpRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse>
 
@@ -429,6 +461,24 @@ extension Flotilla_V1_Controller {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>
 
+        /// Handle the "GiveUp" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > An operator's word that a group which lost all its disks may begin with empty shards.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_GiveUpRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Flotilla_V1_ConfigResponse` message.
+        func giveUp(
+            request: GRPCCore.ServerRequest<Flotilla_V1_GiveUpRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>
+
         /// Handle the "Hold" method.
         ///
         /// > Source IDL Documentation:
@@ -583,6 +633,24 @@ extension Flotilla_V1_Controller {
             context: GRPCCore.ServerContext
         ) async throws -> Flotilla_V1_ConfigResponse
 
+        /// Handle the "GiveUp" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > An operator's word that a group which lost all its disks may begin with empty shards.
+        ///
+        /// - Parameters:
+        ///   - request: A `Flotilla_V1_GiveUpRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Flotilla_V1_ConfigResponse` to respond with.
+        func giveUp(
+            request: Flotilla_V1_GiveUpRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Flotilla_V1_ConfigResponse
+
         /// Handle the "Hold" method.
         ///
         /// > Source IDL Documentation:
@@ -706,6 +774,17 @@ extension Flotilla_V1_Controller.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Flotilla_V1_Controller.Method.GiveUp.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_GiveUpRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ConfigResponse>(),
+            handler: { request, context in
+                try await self.giveUp(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Flotilla_V1_Controller.Method.Hold.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_HoldRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ConfigResponse>(),
@@ -804,6 +883,17 @@ extension Flotilla_V1_Controller.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse> {
         let response = try await self.reportGroup(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func giveUp(
+        request: GRPCCore.StreamingServerRequest<Flotilla_V1_GiveUpRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ConfigResponse> {
+        let response = try await self.giveUp(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -918,6 +1008,19 @@ extension Flotilla_V1_Controller.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse> {
         return GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>(
             message: try await self.reportGroup(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func giveUp(
+        request: GRPCCore.ServerRequest<Flotilla_V1_GiveUpRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse> {
+        return GRPCCore.ServerResponse<Flotilla_V1_ConfigResponse>(
+            message: try await self.giveUp(
                 request: request.message,
                 context: context
             ),
@@ -1096,6 +1199,29 @@ extension Flotilla_V1_Controller {
         func reportGroup<Result>(
             request: GRPCCore.ClientRequest<Flotilla_V1_ReportGroupRequest>,
             serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ReportGroupRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ConfigResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "GiveUp" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > An operator's word that a group which lost all its disks may begin with empty shards.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_GiveUpRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_GiveUpRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ConfigResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func giveUp<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_GiveUpRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_GiveUpRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ConfigResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result
@@ -1376,6 +1502,40 @@ extension Flotilla_V1_Controller {
             )
         }
 
+        /// Call the "GiveUp" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > An operator's word that a group which lost all its disks may begin with empty shards.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_GiveUpRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_GiveUpRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ConfigResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func giveUp<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_GiveUpRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_GiveUpRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ConfigResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Flotilla_V1_Controller.Method.GiveUp.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Hold" method.
         ///
         /// > Source IDL Documentation:
@@ -1632,6 +1792,35 @@ extension Flotilla_V1_Controller.ClientProtocol {
         try await self.reportGroup(
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ReportGroupRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ConfigResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "GiveUp" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > An operator's word that a group which lost all its disks may begin with empty shards.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Flotilla_V1_GiveUpRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func giveUp<Result>(
+        request: GRPCCore.ClientRequest<Flotilla_V1_GiveUpRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.giveUp(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_GiveUpRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ConfigResponse>(),
             options: options,
             onResponse: handleResponse
@@ -1902,6 +2091,39 @@ extension Flotilla_V1_Controller.ClientProtocol {
             metadata: metadata
         )
         return try await self.reportGroup(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "GiveUp" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > An operator's word that a group which lost all its disks may begin with empty shards.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func giveUp<Result>(
+        _ message: Flotilla_V1_GiveUpRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ConfigResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Flotilla_V1_GiveUpRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.giveUp(
             request: request,
             options: options,
             onResponse: handleResponse

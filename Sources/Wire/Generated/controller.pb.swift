@@ -129,6 +129,9 @@ public nonisolated struct Flotilla_V1_GroupAddresses: Sendable {
   /// The group leaves as soon as its last shard has moved away. Not for Join.
   public var leaving: Bool = false
 
+  /// Who founded it: 16 bytes that a group whose disks were all lost can't have again. Empty until the group has said so.
+  public var identity: Data = Data()
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -143,6 +146,10 @@ public nonisolated struct Flotilla_V1_JoinRequest: Sendable {
   public var requestID: Data = Data()
 
   public var groups: [Flotilla_V1_GroupAddresses] = []
+
+  /// Don't ask the nodes who they are. Otherwise every one of them must answer, as a node of its group, of this cluster
+  /// or of none yet, and none may be there twice.
+  public var force: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -345,6 +352,9 @@ public nonisolated struct Flotilla_V1_Config: Sendable {
   /// Clears the value of `hold`. Subsequent reads from it will return its default value.
   public mutating func clearHold() {self._hold = nil}
 
+  /// Shards that their groups were given with nothing in them, under their present epochs.
+  public var blank: [UInt32] = []
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -401,6 +411,25 @@ public nonisolated struct Flotilla_V1_ReportGroupRequest: Sendable {
   /// The log index of the group's last change of members; an older report changes nothing.
   public var membershipIndex: UInt64 = 0
 
+  /// The group's identity (GroupAddresses). Another one than the map has is refused (FAILED_PRECONDITION): the group was
+  /// founded anew, and what it had is gone.
+  public var identity: Data = Data()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// The data of a group whose disks are all lost is given up: it may begin again, with nothing.
+public nonisolated struct Flotilla_V1_GiveUpRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var requestID: Data = Data()
+
+  public var gid: UInt64 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -444,7 +473,7 @@ nonisolated extension Flotilla_V1_MoveEvent: SwiftProtobuf._ProtoNameProviding {
 
 nonisolated extension Flotilla_V1_GroupAddresses: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".GroupAddresses"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}addresses\0\u{1}leaving\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}addresses\0\u{1}leaving\0\u{1}identity\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -455,6 +484,7 @@ nonisolated extension Flotilla_V1_GroupAddresses: SwiftProtobuf.Message, SwiftPr
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.addresses) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.leaving) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.identity) }()
       default: break
       }
     }
@@ -470,6 +500,9 @@ nonisolated extension Flotilla_V1_GroupAddresses: SwiftProtobuf.Message, SwiftPr
     if self.leaving != false {
       try visitor.visitSingularBoolField(value: self.leaving, fieldNumber: 3)
     }
+    if !self.identity.isEmpty {
+      try visitor.visitSingularBytesField(value: self.identity, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -477,6 +510,7 @@ nonisolated extension Flotilla_V1_GroupAddresses: SwiftProtobuf.Message, SwiftPr
     if lhs.gid != rhs.gid {return false}
     if lhs.addresses != rhs.addresses {return false}
     if lhs.leaving != rhs.leaving {return false}
+    if lhs.identity != rhs.identity {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -484,7 +518,7 @@ nonisolated extension Flotilla_V1_GroupAddresses: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Flotilla_V1_JoinRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".JoinRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_id\0\u{1}groups\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_id\0\u{1}groups\0\u{1}force\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -494,6 +528,7 @@ nonisolated extension Flotilla_V1_JoinRequest: SwiftProtobuf.Message, SwiftProto
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBytesField(value: &self.requestID) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.groups) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.force) }()
       default: break
       }
     }
@@ -506,12 +541,16 @@ nonisolated extension Flotilla_V1_JoinRequest: SwiftProtobuf.Message, SwiftProto
     if !self.groups.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.groups, fieldNumber: 2)
     }
+    if self.force != false {
+      try visitor.visitSingularBoolField(value: self.force, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Flotilla_V1_JoinRequest, rhs: Flotilla_V1_JoinRequest) -> Bool {
     if lhs.requestID != rhs.requestID {return false}
     if lhs.groups != rhs.groups {return false}
+    if lhs.force != rhs.force {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -863,7 +902,7 @@ nonisolated extension Flotilla_V1_MoveHold: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Flotilla_V1_Config: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Config"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{3}shard_count\0\u{1}groups\0\u{1}shards\0\u{1}epochs\0\u{1}moves\0\u{3}cluster_id\0\u{1}hold\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{3}shard_count\0\u{1}groups\0\u{1}shards\0\u{1}epochs\0\u{1}moves\0\u{3}cluster_id\0\u{1}hold\0\u{1}blank\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -879,6 +918,7 @@ nonisolated extension Flotilla_V1_Config: SwiftProtobuf.Message, SwiftProtobuf._
       case 6: try { try decoder.decodeRepeatedMessageField(value: &self.moves) }()
       case 7: try { try decoder.decodeSingularBytesField(value: &self.clusterID) }()
       case 8: try { try decoder.decodeSingularMessageField(value: &self._hold) }()
+      case 9: try { try decoder.decodeRepeatedUInt32Field(value: &self.blank) }()
       default: break
       }
     }
@@ -913,6 +953,9 @@ nonisolated extension Flotilla_V1_Config: SwiftProtobuf.Message, SwiftProtobuf._
     try { if let v = self._hold {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
     } }()
+    if !self.blank.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.blank, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -925,6 +968,7 @@ nonisolated extension Flotilla_V1_Config: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs.moves != rhs.moves {return false}
     if lhs.clusterID != rhs.clusterID {return false}
     if lhs._hold != rhs._hold {return false}
+    if lhs.blank != rhs.blank {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1006,7 +1050,7 @@ nonisolated extension Flotilla_V1_ReportMoveRequest: SwiftProtobuf.Message, Swif
 
 nonisolated extension Flotilla_V1_ReportGroupRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ReportGroupRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}addresses\0\u{3}membership_index\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}addresses\0\u{3}membership_index\0\u{1}identity\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1017,6 +1061,7 @@ nonisolated extension Flotilla_V1_ReportGroupRequest: SwiftProtobuf.Message, Swi
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.addresses) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.membershipIndex) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.identity) }()
       default: break
       }
     }
@@ -1032,6 +1077,9 @@ nonisolated extension Flotilla_V1_ReportGroupRequest: SwiftProtobuf.Message, Swi
     if self.membershipIndex != 0 {
       try visitor.visitSingularUInt64Field(value: self.membershipIndex, fieldNumber: 3)
     }
+    if !self.identity.isEmpty {
+      try visitor.visitSingularBytesField(value: self.identity, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1039,6 +1087,42 @@ nonisolated extension Flotilla_V1_ReportGroupRequest: SwiftProtobuf.Message, Swi
     if lhs.gid != rhs.gid {return false}
     if lhs.addresses != rhs.addresses {return false}
     if lhs.membershipIndex != rhs.membershipIndex {return false}
+    if lhs.identity != rhs.identity {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_GiveUpRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".GiveUpRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_id\0\u{1}gid\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.requestID) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.requestID.isEmpty {
+      try visitor.visitSingularBytesField(value: self.requestID, fieldNumber: 1)
+    }
+    if self.gid != 0 {
+      try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_GiveUpRequest, rhs: Flotilla_V1_GiveUpRequest) -> Bool {
+    if lhs.requestID != rhs.requestID {return false}
+    if lhs.gid != rhs.gid {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -226,6 +226,14 @@ public nonisolated struct Flotilla_V1_Request: Sendable {
     set {op = .scan(newValue)}
   }
 
+  public var closeSession: Flotilla_V1_CloseSession {
+    get {
+      if case .closeSession(let v)? = op {return v}
+      return Flotilla_V1_CloseSession()
+    }
+    set {op = .closeSession(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Op: Equatable, Sendable {
@@ -235,8 +243,22 @@ public nonisolated struct Flotilla_V1_Request: Sendable {
     case delete(Flotilla_V1_Delete)
     case compareAndSet(Flotilla_V1_CompareAndSet)
     case scan(Flotilla_V1_Scan)
+    case closeSession(Flotilla_V1_CloseSession)
 
   }
+
+  public init() {}
+}
+
+/// The client will not use its session (`Request.session`) again in this shard. The answer is a PutResult.
+public nonisolated struct Flotilla_V1_CloseSession: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var shard: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
@@ -538,6 +560,10 @@ public nonisolated struct Flotilla_V1_Error: Sendable {
 
   public var retryAfterMs: UInt32 = 0
 
+  /// With SESSION_EXPIRED: the time of the shard's log, in Unix milliseconds. A new session must end after it, by at most
+  /// 25 hours.
+  public var logTimeMs: UInt64 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -613,7 +639,7 @@ nonisolated extension Flotilla_V1_SessionResponse: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Flotilla_V1_Request: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Request"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}session\0\u{3}session_end_ms\0\u{1}sequence\0\u{3}lowest_unanswered\0\u{1}config\0\u{2}\u{4}get\0\u{1}put\0\u{1}append\0\u{1}delete\0\u{3}compare_and_set\0\u{1}scan\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}session\0\u{3}session_end_ms\0\u{1}sequence\0\u{3}lowest_unanswered\0\u{1}config\0\u{2}\u{4}get\0\u{1}put\0\u{1}append\0\u{1}delete\0\u{3}compare_and_set\0\u{1}scan\0\u{3}close_session\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -705,6 +731,19 @@ nonisolated extension Flotilla_V1_Request: SwiftProtobuf.Message, SwiftProtobuf.
           self.op = .scan(v)
         }
       }()
+      case 16: try {
+        var v: Flotilla_V1_CloseSession?
+        var hadOneofValue = false
+        if let current = self.op {
+          hadOneofValue = true
+          if case .closeSession(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.op = .closeSession(v)
+        }
+      }()
       default: break
       }
     }
@@ -758,6 +797,10 @@ nonisolated extension Flotilla_V1_Request: SwiftProtobuf.Message, SwiftProtobuf.
       guard case .scan(let v)? = self.op else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
     }()
+    case .closeSession?: try {
+      guard case .closeSession(let v)? = self.op else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -771,6 +814,36 @@ nonisolated extension Flotilla_V1_Request: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.lowestUnanswered != rhs.lowestUnanswered {return false}
     if lhs.config != rhs.config {return false}
     if lhs.op != rhs.op {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_CloseSession: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".CloseSession"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}shard\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.shard) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.shard != 0 {
+      try visitor.visitSingularUInt32Field(value: self.shard, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_CloseSession, rhs: Flotilla_V1_CloseSession) -> Bool {
+    if lhs.shard != rhs.shard {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1373,7 +1446,7 @@ nonisolated extension Flotilla_V1_ScanResult: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Flotilla_V1_Error: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Error"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}code\0\u{1}message\0\u{3}leader_address\0\u{1}config\0\u{3}retry_after_ms\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}code\0\u{1}message\0\u{3}leader_address\0\u{1}config\0\u{3}retry_after_ms\0\u{3}log_time_ms\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1386,6 +1459,7 @@ nonisolated extension Flotilla_V1_Error: SwiftProtobuf.Message, SwiftProtobuf._M
       case 3: try { try decoder.decodeSingularStringField(value: &self.leaderAddress) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.config) }()
       case 5: try { try decoder.decodeSingularUInt32Field(value: &self.retryAfterMs) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.logTimeMs) }()
       default: break
       }
     }
@@ -1407,6 +1481,9 @@ nonisolated extension Flotilla_V1_Error: SwiftProtobuf.Message, SwiftProtobuf._M
     if self.retryAfterMs != 0 {
       try visitor.visitSingularUInt32Field(value: self.retryAfterMs, fieldNumber: 5)
     }
+    if self.logTimeMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.logTimeMs, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1416,6 +1493,7 @@ nonisolated extension Flotilla_V1_Error: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.leaderAddress != rhs.leaderAddress {return false}
     if lhs.config != rhs.config {return false}
     if lhs.retryAfterMs != rhs.retryAfterMs {return false}
+    if lhs.logTimeMs != rhs.logTimeMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -133,6 +133,9 @@ public nonisolated struct Flotilla_V1_TakeSnapshotRequest: Sendable {
   /// Where the snapshot can be fetched.
   public var fromAddress: String = String()
 
+  /// The leader's term: the offer of a later one takes the place of what an earlier one sends.
+  public var term: UInt64 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -152,6 +155,25 @@ public nonisolated struct Flotilla_V1_TakeSnapshotResponse: Sendable {
   public init() {}
 }
 
+/// Who is meant. Addresses are used again, and maps are old: a node of another cluster, of another group, or of a group
+/// that was founded anew under the same number refuses.
+public nonisolated struct Flotilla_V1_Party: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var clusterID: Data = Data()
+
+  public var gid: UInt64 = 0
+
+  /// The group's identity (GroupAddresses.identity); empty if the asker's map has none.
+  public var identity: Data = Data()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
 public nonisolated struct Flotilla_V1_OpenExportRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -161,6 +183,9 @@ public nonisolated struct Flotilla_V1_OpenExportRequest: Sendable {
 
   /// The group that is asked.
   public var gid: UInt64 = 0
+
+  /// Its identity, where the asker's map has one.
+  public var identity: Data = Data()
 
   public var what: Flotilla_V1_OpenExportRequest.OneOf_What? = nil
 
@@ -276,6 +301,7 @@ public nonisolated struct Flotilla_V1_ReadExportRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The group that was asked.
   public var gid: UInt64 = 0
 
   public var id: UInt64 = 0
@@ -364,6 +390,14 @@ public nonisolated struct Flotilla_V1_IdentifyResponse: Sendable {
   /// The addresses with which the node was started. Founders must agree on them.
   public var cluster: [String] = []
 
+  /// The cluster and the group that it belongs to; empty while it doesn't know.
+  public var clusterID: Data = Data()
+
+  public var identity: Data = Data()
+
+  /// Its disk is nearly full: it shouldn't be made the leader.
+  public var shortOfSpace: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -374,8 +408,15 @@ public nonisolated struct Flotilla_V1_ShardEpoch: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// The group that is asked.
-  public var gid: UInt64 = 0
+  /// The group that is asked. Not in an OpenExportRequest, which names it itself.
+  public var party: Flotilla_V1_Party {
+    get {_party ?? Flotilla_V1_Party()}
+    set {_party = newValue}
+  }
+  /// Returns true if `party` has been explicitly set.
+  public var hasParty: Bool {self._party != nil}
+  /// Clears the value of `party`. Subsequent reads from it will return its default value.
+  public mutating func clearParty() {self._party = nil}
 
   public var shard: UInt32 = 0
 
@@ -387,6 +428,8 @@ public nonisolated struct Flotilla_V1_ShardEpoch: Sendable {
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
+
+  fileprivate var _party: Flotilla_V1_Party? = nil
 }
 
 public nonisolated struct Flotilla_V1_FrozenShard: Sendable {
@@ -432,6 +475,9 @@ public nonisolated struct Flotilla_V1_StageShardRequest: Sendable {
 
   public var sessionHash: String = String()
 
+  /// The source group's identity, where the asker's map has one.
+  public var fromIdentity: Data = Data()
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -474,7 +520,15 @@ public nonisolated struct Flotilla_V1_CollectShardRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  public var gid: UInt64 = 0
+  /// The group that is asked.
+  public var party: Flotilla_V1_Party {
+    get {_party ?? Flotilla_V1_Party()}
+    set {_party = newValue}
+  }
+  /// Returns true if `party` has been explicitly set.
+  public var hasParty: Bool {self._party != nil}
+  /// Clears the value of `party`. Subsequent reads from it will return its default value.
+  public mutating func clearParty() {self._party = nil}
 
   public var shard: UInt32 = 0
 
@@ -489,6 +543,8 @@ public nonisolated struct Flotilla_V1_CollectShardRequest: Sendable {
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
+
+  fileprivate var _party: Flotilla_V1_Party? = nil
 }
 
 public nonisolated struct Flotilla_V1_CollectShardResponse: Sendable {
@@ -617,7 +673,7 @@ nonisolated extension Flotilla_V1_RaftAcknowledgement: SwiftProtobuf.Message, Sw
 
 nonisolated extension Flotilla_V1_TakeSnapshotRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".TakeSnapshotRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}to_incarnation\0\u{3}from_address\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}to_incarnation\0\u{3}from_address\0\u{1}term\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -629,6 +685,7 @@ nonisolated extension Flotilla_V1_TakeSnapshotRequest: SwiftProtobuf.Message, Sw
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
       case 3: try { try decoder.decodeSingularBytesField(value: &self.toIncarnation) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.fromAddress) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.term) }()
       default: break
       }
     }
@@ -647,6 +704,9 @@ nonisolated extension Flotilla_V1_TakeSnapshotRequest: SwiftProtobuf.Message, Sw
     if !self.fromAddress.isEmpty {
       try visitor.visitSingularStringField(value: self.fromAddress, fieldNumber: 4)
     }
+    if self.term != 0 {
+      try visitor.visitSingularUInt64Field(value: self.term, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -655,6 +715,7 @@ nonisolated extension Flotilla_V1_TakeSnapshotRequest: SwiftProtobuf.Message, Sw
     if lhs.gid != rhs.gid {return false}
     if lhs.toIncarnation != rhs.toIncarnation {return false}
     if lhs.fromAddress != rhs.fromAddress {return false}
+    if lhs.term != rhs.term {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -695,9 +756,49 @@ nonisolated extension Flotilla_V1_TakeSnapshotResponse: SwiftProtobuf.Message, S
   }
 }
 
+nonisolated extension Flotilla_V1_Party: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Party"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{1}identity\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.clusterID) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.identity) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.clusterID.isEmpty {
+      try visitor.visitSingularBytesField(value: self.clusterID, fieldNumber: 1)
+    }
+    if self.gid != 0 {
+      try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 2)
+    }
+    if !self.identity.isEmpty {
+      try visitor.visitSingularBytesField(value: self.identity, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_Party, rhs: Flotilla_V1_Party) -> Bool {
+    if lhs.clusterID != rhs.clusterID {return false}
+    if lhs.gid != rhs.gid {return false}
+    if lhs.identity != rhs.identity {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Flotilla_V1_OpenExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".OpenExportRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}snapshot_for\0\u{1}shard\0\u{1}formats\0\u{1}copy\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}snapshot_for\0\u{1}shard\0\u{1}formats\0\u{1}copy\0\u{1}identity\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -742,6 +843,7 @@ nonisolated extension Flotilla_V1_OpenExportRequest: SwiftProtobuf.Message, Swif
           self.what = .copy(v)
         }
       }()
+      case 7: try { try decoder.decodeSingularBytesField(value: &self.identity) }()
       default: break
       }
     }
@@ -775,12 +877,16 @@ nonisolated extension Flotilla_V1_OpenExportRequest: SwiftProtobuf.Message, Swif
     try { if case .copy(let v)? = self.what {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
     } }()
+    if !self.identity.isEmpty {
+      try visitor.visitSingularBytesField(value: self.identity, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Flotilla_V1_OpenExportRequest, rhs: Flotilla_V1_OpenExportRequest) -> Bool {
     if lhs.clusterID != rhs.clusterID {return false}
     if lhs.gid != rhs.gid {return false}
+    if lhs.identity != rhs.identity {return false}
     if lhs.what != rhs.what {return false}
     if lhs.formats != rhs.formats {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
@@ -1093,7 +1199,7 @@ nonisolated extension Flotilla_V1_IdentifyRequest: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".IdentifyResponse"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}incarnation\0\u{1}bootstrap\0\u{1}cluster\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}incarnation\0\u{1}bootstrap\0\u{1}cluster\0\u{3}cluster_id\0\u{1}identity\0\u{3}short_of_space\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1105,6 +1211,9 @@ nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, Swift
       case 2: try { try decoder.decodeSingularBytesField(value: &self.incarnation) }()
       case 3: try { try decoder.decodeSingularBytesField(value: &self.bootstrap) }()
       case 4: try { try decoder.decodeRepeatedStringField(value: &self.cluster) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.clusterID) }()
+      case 6: try { try decoder.decodeSingularBytesField(value: &self.identity) }()
+      case 7: try { try decoder.decodeSingularBoolField(value: &self.shortOfSpace) }()
       default: break
       }
     }
@@ -1123,6 +1232,15 @@ nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, Swift
     if !self.cluster.isEmpty {
       try visitor.visitRepeatedStringField(value: self.cluster, fieldNumber: 4)
     }
+    if !self.clusterID.isEmpty {
+      try visitor.visitSingularBytesField(value: self.clusterID, fieldNumber: 5)
+    }
+    if !self.identity.isEmpty {
+      try visitor.visitSingularBytesField(value: self.identity, fieldNumber: 6)
+    }
+    if self.shortOfSpace != false {
+      try visitor.visitSingularBoolField(value: self.shortOfSpace, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1131,6 +1249,9 @@ nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, Swift
     if lhs.incarnation != rhs.incarnation {return false}
     if lhs.bootstrap != rhs.bootstrap {return false}
     if lhs.cluster != rhs.cluster {return false}
+    if lhs.clusterID != rhs.clusterID {return false}
+    if lhs.identity != rhs.identity {return false}
+    if lhs.shortOfSpace != rhs.shortOfSpace {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1138,7 +1259,7 @@ nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, Swift
 
 nonisolated extension Flotilla_V1_ShardEpoch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ShardEpoch"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}shard\0\u{1}epoch\0\u{1}to\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{2}shard\0\u{1}epoch\0\u{1}to\0\u{1}party\0\u{c}\u{1}\u{1}")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1146,19 +1267,20 @@ nonisolated extension Flotilla_V1_ShardEpoch: SwiftProtobuf.Message, SwiftProtob
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.shard) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.to) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._party) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if self.gid != 0 {
-      try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 1)
-    }
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.shard != 0 {
       try visitor.visitSingularUInt32Field(value: self.shard, fieldNumber: 2)
     }
@@ -1168,11 +1290,14 @@ nonisolated extension Flotilla_V1_ShardEpoch: SwiftProtobuf.Message, SwiftProtob
     if self.to != 0 {
       try visitor.visitSingularUInt64Field(value: self.to, fieldNumber: 4)
     }
+    try { if let v = self._party {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Flotilla_V1_ShardEpoch, rhs: Flotilla_V1_ShardEpoch) -> Bool {
-    if lhs.gid != rhs.gid {return false}
+    if lhs._party != rhs._party {return false}
     if lhs.shard != rhs.shard {return false}
     if lhs.epoch != rhs.epoch {return false}
     if lhs.to != rhs.to {return false}
@@ -1223,7 +1348,7 @@ nonisolated extension Flotilla_V1_FrozenShard: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Flotilla_V1_StageShardRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".StageShardRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}to_incarnation\0\u{1}shard\0\u{1}epoch\0\u{1}from\0\u{1}addresses\0\u{3}user_hash\0\u{3}session_hash\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}to_incarnation\0\u{1}shard\0\u{1}epoch\0\u{1}from\0\u{1}addresses\0\u{3}user_hash\0\u{3}session_hash\0\u{3}from_identity\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1240,6 +1365,7 @@ nonisolated extension Flotilla_V1_StageShardRequest: SwiftProtobuf.Message, Swif
       case 7: try { try decoder.decodeRepeatedStringField(value: &self.addresses) }()
       case 8: try { try decoder.decodeSingularStringField(value: &self.userHash) }()
       case 9: try { try decoder.decodeSingularStringField(value: &self.sessionHash) }()
+      case 10: try { try decoder.decodeSingularBytesField(value: &self.fromIdentity) }()
       default: break
       }
     }
@@ -1273,6 +1399,9 @@ nonisolated extension Flotilla_V1_StageShardRequest: SwiftProtobuf.Message, Swif
     if !self.sessionHash.isEmpty {
       try visitor.visitSingularStringField(value: self.sessionHash, fieldNumber: 9)
     }
+    if !self.fromIdentity.isEmpty {
+      try visitor.visitSingularBytesField(value: self.fromIdentity, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1286,6 +1415,7 @@ nonisolated extension Flotilla_V1_StageShardRequest: SwiftProtobuf.Message, Swif
     if lhs.addresses != rhs.addresses {return false}
     if lhs.userHash != rhs.userHash {return false}
     if lhs.sessionHash != rhs.sessionHash {return false}
+    if lhs.fromIdentity != rhs.fromIdentity {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1368,7 +1498,7 @@ nonisolated extension Flotilla_V1_ShardDecisionResponse: SwiftProtobuf.Message, 
 
 nonisolated extension Flotilla_V1_CollectShardRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".CollectShardRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}shard\0\u{1}epoch\0\u{1}decision\0\u{3}user_hash\0\u{3}session_hash\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{2}shard\0\u{1}epoch\0\u{1}decision\0\u{3}user_hash\0\u{3}session_hash\0\u{1}party\0\u{c}\u{1}\u{1}")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1376,21 +1506,22 @@ nonisolated extension Flotilla_V1_CollectShardRequest: SwiftProtobuf.Message, Sw
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.shard) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
       case 4: try { try decoder.decodeSingularEnumField(value: &self.decision) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.userHash) }()
       case 6: try { try decoder.decodeSingularStringField(value: &self.sessionHash) }()
+      case 7: try { try decoder.decodeSingularMessageField(value: &self._party) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if self.gid != 0 {
-      try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 1)
-    }
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.shard != 0 {
       try visitor.visitSingularUInt32Field(value: self.shard, fieldNumber: 2)
     }
@@ -1406,11 +1537,14 @@ nonisolated extension Flotilla_V1_CollectShardRequest: SwiftProtobuf.Message, Sw
     if !self.sessionHash.isEmpty {
       try visitor.visitSingularStringField(value: self.sessionHash, fieldNumber: 6)
     }
+    try { if let v = self._party {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Flotilla_V1_CollectShardRequest, rhs: Flotilla_V1_CollectShardRequest) -> Bool {
-    if lhs.gid != rhs.gid {return false}
+    if lhs._party != rhs._party {return false}
     if lhs.shard != rhs.shard {return false}
     if lhs.epoch != rhs.epoch {return false}
     if lhs.decision != rhs.decision {return false}

@@ -562,14 +562,38 @@ public nonisolated struct Flotilla_V1_ChangeMembersRequest: Sendable {
     set {change = .replace(newValue)}
   }
 
+  public var update: Flotilla_V1_UpdateMember {
+    get {
+      if case .update(let v)? = change {return v}
+      return Flotilla_V1_UpdateMember()
+    }
+    set {change = .update(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Change: Equatable, Sendable {
     case add(Flotilla_V1_AddMember)
     case remove(Flotilla_V1_RemoveMember)
     case replace(Flotilla_V1_ReplaceMember)
+    case update(Flotilla_V1_UpdateMember)
 
   }
+
+  public init() {}
+}
+
+/// The member has moved, with its disk, to another address.
+public nonisolated struct Flotilla_V1_UpdateMember: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var id: UInt64 = 0
+
+  public var address: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
@@ -594,6 +618,9 @@ public nonisolated struct Flotilla_V1_RemoveMember: Sendable {
   // methods supported on all messages.
 
   public var id: UInt64 = 0
+
+  /// Even if too few of those that are left answer to be a quorum.
+  public var force: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1364,7 +1391,7 @@ nonisolated extension Flotilla_V1_MembersResponse: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Flotilla_V1_ChangeMembersRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ChangeMembersRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}add\0\u{1}remove\0\u{1}replace\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}add\0\u{1}remove\0\u{1}replace\0\u{1}update\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1411,6 +1438,19 @@ nonisolated extension Flotilla_V1_ChangeMembersRequest: SwiftProtobuf.Message, S
           self.change = .replace(v)
         }
       }()
+      case 4: try {
+        var v: Flotilla_V1_UpdateMember?
+        var hadOneofValue = false
+        if let current = self.change {
+          hadOneofValue = true
+          if case .update(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.change = .update(v)
+        }
+      }()
       default: break
       }
     }
@@ -1434,6 +1474,10 @@ nonisolated extension Flotilla_V1_ChangeMembersRequest: SwiftProtobuf.Message, S
       guard case .replace(let v)? = self.change else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     }()
+    case .update?: try {
+      guard case .update(let v)? = self.change else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -1441,6 +1485,41 @@ nonisolated extension Flotilla_V1_ChangeMembersRequest: SwiftProtobuf.Message, S
 
   public static func ==(lhs: Flotilla_V1_ChangeMembersRequest, rhs: Flotilla_V1_ChangeMembersRequest) -> Bool {
     if lhs.change != rhs.change {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_UpdateMember: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".UpdateMember"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}address\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.address) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.id != 0 {
+      try visitor.visitSingularUInt64Field(value: self.id, fieldNumber: 1)
+    }
+    if !self.address.isEmpty {
+      try visitor.visitSingularStringField(value: self.address, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_UpdateMember, rhs: Flotilla_V1_UpdateMember) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.address != rhs.address {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1483,7 +1562,7 @@ nonisolated extension Flotilla_V1_AddMember: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Flotilla_V1_RemoveMember: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RemoveMember"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}force\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1492,6 +1571,7 @@ nonisolated extension Flotilla_V1_RemoveMember: SwiftProtobuf.Message, SwiftProt
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.force) }()
       default: break
       }
     }
@@ -1501,11 +1581,15 @@ nonisolated extension Flotilla_V1_RemoveMember: SwiftProtobuf.Message, SwiftProt
     if self.id != 0 {
       try visitor.visitSingularUInt64Field(value: self.id, fieldNumber: 1)
     }
+    if self.force != false {
+      try visitor.visitSingularBoolField(value: self.force, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Flotilla_V1_RemoveMember, rhs: Flotilla_V1_RemoveMember) -> Bool {
     if lhs.id != rhs.id {return false}
+    if lhs.force != rhs.force {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

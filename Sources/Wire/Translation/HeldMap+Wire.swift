@@ -9,7 +9,7 @@ extension HeldMap {
         var rows = (0..<count).map { shard in
             ShardMap.Row(
                 gid: wire.shards.indices.contains(shard) ? GroupID(wire.shards[shard]) : .none,
-                epoch: wire.epochs.indices.contains(shard) ? wire.epochs[shard] : 0)
+                epoch: wire.epochs.indices.contains(shard) ? wire.epochs[shard] : 0, isBlank: false)
         }
         for move in wire.moves where Int(move.shard) < count && rows[Int(move.shard)].move == nil {
             let phase: ShardMap.Move.Phase =
@@ -21,9 +21,11 @@ extension HeldMap {
             rows[Int(move.shard)].move = ShardMap.Move(
                 from: GroupID(move.from), to: GroupID(move.to), epoch: move.epoch, phase: phase)
         }
+        for shard in wire.blank where Int(shard) < count { rows[Int(shard)].isBlank = true }
         var groups: [GroupID: ShardMap.Group] = [:]
         for group in wire.groups where group.gid != 0 && groups[GroupID(group.gid)] == nil {
-            groups[GroupID(group.gid)] = ShardMap.Group(addresses: group.addresses, isLeaving: group.leaving)
+            groups[GroupID(group.gid)] = ShardMap.Group(
+                addresses: group.addresses, isLeaving: group.leaving, identity: group.identity.array)
         }
         var map = ShardMap(number: wire.number, clusterID: wire.clusterID.array, groups: groups, shards: rows)
         var hold: MoveHold?
@@ -49,10 +51,12 @@ extension HeldMap {
             row.gid = gid.rawValue
             row.addresses = group.addresses
             row.leaving = group.isLeaving
+            row.identity = Data(group.identity)
             return row
         }
         wire.shards = map.shards.map(\.gid.rawValue)
         wire.epochs = map.shards.map(\.epoch)
+        wire.blank = map.shardIDs.filter { map[$0].isBlank }.map(\.rawValue)
         wire.moves = map.moves.map { shard, move in
             var row = Flotilla_V1_MoveRow()
             row.shard = shard.rawValue

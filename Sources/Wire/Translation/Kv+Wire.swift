@@ -31,6 +31,8 @@ extension KvRequest {
                 KvScan(
                     shard: ShardID(scan.shard), start: scan.start.array, end: scan.end.array,
                     limit: Int(scan.limit), keysOnly: scan.keysOnly))
+        case .closeSession(let close):
+            operation = .closeSession(ShardID(close.shard), token: wire.session.array)
         case nil: return nil
         }
         self.init(id: wire.id, config: wire.config, operation)
@@ -42,6 +44,9 @@ extension KvRequest {
         wire.config = config
         switch operation {
         case .get(let key): wire.get.key = Data(key)
+        case .closeSession(let shard, let token):
+            wire.session = Data(token)
+            wire.closeSession.shard = shard.rawValue
         case .scan(let scan):
             wire.scan.shard = scan.shard.rawValue
             wire.scan.start = Data(scan.start)

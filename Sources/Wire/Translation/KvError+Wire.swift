@@ -23,7 +23,7 @@ extension KvError {
             }
         self.init(
             code, wire.message, leader: wire.leaderAddress, config: wire.config,
-            retryAfterMilliseconds: wire.retryAfterMs)
+            retryAfterMilliseconds: wire.retryAfterMs, logTime: wire.logTimeMs)
     }
 
     public var wire: Flotilla_V1_Error {
@@ -48,6 +48,7 @@ extension KvError {
         wire.leaderAddress = leader
         wire.config = config
         wire.retryAfterMs = retryAfterMilliseconds
+        wire.logTimeMs = logTime
         return wire
     }
 

@@ -168,7 +168,8 @@ extension MemberChange {
         switch wire.change {
         case .add(let add): self = .add(id: add.id, address: add.address)
         case .replace(let replace): self = .replace(id: replace.id, address: replace.address)
-        case .remove(let remove): self = .remove(id: remove.id)
+        case .update(let update): self = .update(id: update.id, address: update.address)
+        case .remove(let remove): self = .remove(id: remove.id, force: remove.force)
         case nil: return nil
         }
     }
@@ -178,7 +179,8 @@ extension MemberChange {
         switch self {
         case .add(let id, let address): (wire.add.id, wire.add.address) = (id, address)
         case .replace(let id, let address): (wire.replace.id, wire.replace.address) = (id, address)
-        case .remove(let id): wire.remove.id = id
+        case .update(let id, let address): (wire.update.id, wire.update.address) = (id, address)
+        case .remove(let id, let force): (wire.remove.id, wire.remove.force) = (id, force)
         }
         return wire
     }
