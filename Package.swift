@@ -5,6 +5,7 @@
 //
 //   C libraries <- Engines <- RaftLog <- RaftHost; Bytes <- RaftLog
 //   Bytes, Telemetry <- Keyspace <- Wire <- Client <- Bench
+//   Admission <- HTTPService <- Server
 //   RaftLog, Keyspace <- Sharding; Sharding, RaftHost, Wire <- Server
 //   Sharding <- DashboardModel; DashboardModel, Client <- Dashboard
 //   Sharding <- Inspect <- InspectCommands, BackupCommands
@@ -86,7 +87,7 @@ var targets: [Target] = [
     .target(
         name: "EngineBench",
         dependencies: [
-            "Engines", argumentParser, histogram,
+            "CommandSupport", "Engines", argumentParser, histogram,
             .target(name: "CRocksDB", condition: .when(traits: ["RocksDB"])),
             .target(name: "CLMDB", condition: .when(traits: ["LMDB"])),
             .target(name: "CSQLite", condition: .when(traits: ["SQLite"])),
@@ -199,6 +200,7 @@ if !coreOnly {
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.34.1"),
     ]
     let grpcCore: Target.Dependency = .product(name: "GRPCCore", package: "grpc-swift-2")
     let grpcTransport: Target.Dependency = .product(
@@ -218,12 +220,21 @@ if !coreOnly {
         .testTarget(
             name: "ClientTests", dependencies: ["Client", "Wire", "Keyspace"],
             swiftSettings: settings),
+        // Who is let in, and how much is held for whom.
+        .target(
+            name: "Admission",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                deque,
+            ],
+            swiftSettings: settings),
         // HTTP for people, browsers and Prometheus.
         .target(
             name: "HTTPService",
             dependencies: [
-                "Keyspace", .product(name: "HummingbirdCore", package: "hummingbird"),
+                "Admission", "Keyspace", .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 logging,
             ],
@@ -231,15 +242,15 @@ if !coreOnly {
         .target(
             name: "Server",
             dependencies: [
-                "Bytes", "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", "HTTPService", "Telemetry",
-                grpcCore,
-                grpcTransport, logging, deque,
+                "Admission", "Bytes", "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", "HTTPService",
+                "Telemetry", grpcCore, grpcTransport, logging, deque,
             ],
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                grpcCore, "Keyspace", "Bytes", "Server", "HTTPService", "RaftLog", "Telemetry", "Wire", "Sharding",
+                grpcCore, "Admission", "Keyspace", "Bytes", "Server", "HTTPService", "RaftLog", "Telemetry", "Wire",
+                "Sharding",
                 "Engines",
             ],
             swiftSettings: settings),
@@ -249,7 +260,8 @@ if !coreOnly {
         .target(
             name: "Dashboard",
             dependencies: [
-                "Bytes", "CDashboardPages", "Client", "DashboardModel", "HTTPService", "Keyspace", "Sharding",
+                "Admission", "Bytes", "CDashboardPages", "Client", "DashboardModel", "HTTPService", "Keyspace",
+                "Sharding",
                 logging,
             ],
             swiftSettings: settings),
@@ -267,7 +279,8 @@ if !coreOnly {
                 "Server", "Sharding", "RaftLog", "Engines", "Keyspace", argumentParser, logging,
             ],
             swiftSettings: settings),
-        .testTarget(name: "CommandTests", dependencies: ["flotilla", argumentParser], swiftSettings: settings),
+        .testTarget(
+            name: "CommandTests", dependencies: ["CommandSupport", "flotilla", argumentParser], swiftSettings: settings),
     ]
 }
 

@@ -1,3 +1,4 @@
+internal import Admission
 internal import DashboardModel
 internal import Foundation
 internal import HTTPService
@@ -29,7 +30,10 @@ public final class DashboardServer: Sendable {
         let routes = Routes(
             observer: observer, view: view, updates: updates, allowActions: options.allowActions,
             requests: RequestGuard(hosts: options.hosts + [ProcessInfo.processInfo.hostName]))
-        listener = try await HTTPListener(options.listen, log: log, refuse: Routes.refusal) { await routes.answer($0) }
+        listener = try await HTTPListener(
+            options.listen, connectionsMax: DescriptorBudget.httpAlone(limit: OpenFiles.raise()), log: log,
+            refuse: Routes.refusal
+        ) { await routes.answer($0) }
         self.updates = updates
         let interval = options.interval
         tasks = [

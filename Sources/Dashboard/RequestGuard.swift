@@ -39,7 +39,10 @@ package struct RequestGuard: Sendable {
             return "the header X-Flotilla-Action: \(action) is missing"
         }
         let type = question.headers["content-type", default: ""].split(separator: ";").first ?? ""
-        guard type == "application/json" else { return "the body must be application/json" }
+        // Media types have no case.
+        guard type.lowercased().filter({ $0 != " " }) == "application/json" else {
+            return "the body must be application/json"
+        }
         return nil
     }
 

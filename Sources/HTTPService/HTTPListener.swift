@@ -1,3 +1,4 @@
+public import Admission
 internal import HTTPTypes
 internal import HummingbirdCore
 public import Keyspace
@@ -12,74 +13,84 @@ public final class HTTPListener: Sendable {
 
     /// Larger bodies are refused: nothing here takes files.
     public static let bodyBytesMax = 64 << 10
-    /// Browsers take six each.
-    public static let connectionsMax = 1_024
-    /// Who takes nothing of an answer for so long is gone.
-    private static let stallMax: Duration = .seconds(30)
-    private static let pieceBytes = 256 << 10
     /// A connection that asks nothing for so long is closed.
     private static let idleMax: TimeAmount = .seconds(75)
+    /// Of one field of a request's head, and of all of them. What has more is answered with 400.
+    private static let headerFieldBytesMax = 16 << 10
+    private static let headerBytesMax = 32 << 10
 
     /// Where it listens, with the port that the system chose for port 0.
     public let endpoint: Address
     private let runner: Task<Void, any Error>
 
     /// Binds and begins to serve. Throws `ListenError`.
-    /// - Parameter refuse: the answer to what is no proper request, with its status and reason.
+    /// - Parameters:
+    ///   - connectionsMax: how many there are at once; browsers take six each.
+    ///   - memory: what bodies and answers are counted in; `nil`: nowhere.
+    ///   - refuse: the answer to what is no proper request, with its status and reason.
     public init(
-        _ endpoint: Address, log: Logger,
+        _ endpoint: Address, connectionsMax: Int = DescriptorBudget.httpMax, memory: MemoryLedger? = nil, log: Logger,
         refuse: @escaping @Sendable (_ status: Int, _ reason: String) -> HTTPAnswer = { .text($0, $1 + "\n") },
         handler: @escaping Handler
     ) async throws {
         try endpoint.checkIsFree()
-        // The library's own lines on every start are no news.
-        var quiet = log
-        quiet.logLevel = max(log.logLevel, .warning)
-        let (bound, announce) = AsyncStream<Int?>.makeStream()
-        let server = HummingbirdCore.Server(
-            childChannelSetup: HTTP1Channel(
-                responder: { request, writer, channel in
-                    try await Self.respond(request, writer, channel, refuse, handler)
-                },
-                configuration: .init(
-                    idleTimeout: Self.idleMax,
-                    httpDecoderConfiguration: .init(maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10))),
-            configuration: ServerConfiguration(
-                address: .hostname(endpoint.numericHost, port: endpoint.port), serverName: nil,
-                availableConnectionsDelegate: MaximumAvailableConnections(Self.connectionsMax, logger: quiet)),
-            onServerRunning: { channel in announce.yield(channel.localAddress?.port) },
-            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: quiet)
+        let gate = ConnectionGate(countMax: connectionsMax)
+        let desk = Desk(memory: memory, refuse: refuse, handler: handler)
+        let http = HTTP1Channel(
+            responder: { request, writer, channel in try await desk.respond(request, writer, channel) },
+            configuration: .init(
+                additionalChannelHandlers: [RequestClock(gate: gate, idleMax: Self.idleMax)],
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: Self.headerFieldBytesMax, maxHeaderListSize: Self.headerBytesMax)))
+        let listening: NIOAsyncChannel<HTTP1Channel.Value, Never>
+        do {
+            listening = try await gate.listen(
+                host: endpoint.numericHost, port: endpoint.port, group: MultiThreadedEventLoopGroup.singleton
+            ) { channel in
+                // A client may end its side before it has its answer.
+                channel.setOption(.allowRemoteHalfClosure, value: true).flatMap {
+                    http.setup(channel: channel, logger: log)
+                }
+            }
+        } catch {
+            throw ListenError(description: "can't listen on \(endpoint): \(error)")
+        }
         runner = Task {
-            defer { announce.finish() }
-            try await server.run()
+            try await withThrowingDiscardingTaskGroup { group in
+                try await listening.executeThenClose { connections in
+                    for try await connection in connections {
+                        group.addTask { await http.handle(value: connection, logger: log) }
+                    }
+                }
+            }
         }
-        var port: Int?
-        for await found in bound {
-            port = found
-            break
-        }
-        guard let port else {
-            var reason = "it ended at once"
-            do { try await runner.value } catch { reason = "\(error)" }
-            throw ListenError(description: "can't listen on \(endpoint): \(reason)")
-        }
-        self.endpoint = Address(host: endpoint.host, port: port)
+        self.endpoint = Address(host: endpoint.host, port: listening.channel.localAddress?.port ?? endpoint.port)
     }
 
     public func stop() { runner.cancel() }
+}
 
-    private static func respond(
-        _ request: Request, _ writer: consuming ResponseWriter, _ channel: any Channel,
-        _ refuse: @Sendable (Int, String) -> HTTPAnswer, _ handler: Handler
-    ) async throws {
+/// Answers the requests of one listener.
+private struct Desk: Sendable {
+    /// Who takes nothing of an answer for so long is gone.
+    private static let stallMax: Duration = .seconds(30)
+    private static let pieceBytes = 256 << 10
+
+    let memory: MemoryLedger?
+    let refuse: @Sendable (_ status: Int, _ reason: String) -> HTTPAnswer
+    let handler: HTTPListener.Handler
+
+    func respond(_ request: Request, _ writer: consuming ResponseWriter, _ channel: any Channel) async throws {
         let method = request.method.rawValue
         var headers: [String: String] = [:]
         for field in request.headers { headers[field.name.canonicalName] = field.value }
         // HTTPTypes has taken Host out of the fields.
         if let authority = request.head.authority { headers["host"] = authority }
+        let holder = UInt64(UInt(bitPattern: ObjectIdentifier(channel)))
         let answer: HTTPAnswer
         do {
-            let body = Array(buffer: try await request.body.collect(upTo: bodyBytesMax))
+            let lease = try await admitBody(of: request, holder)
+            let body = Array(buffer: try await request.body.collect(upTo: HTTPListener.bodyBytesMax))
             let question = HTTPQuestion(
                 method: method == "HEAD" ? "GET" : method, target: request.head.path ?? "", headers: headers, body: body
             )
@@ -88,12 +99,35 @@ public final class HTTPListener: Sendable {
             } else {
                 answer = refuse(400, "the address can't be decoded")
             }
+            withExtendedLifetime(lease) {}
         } catch is NIOTooManyBytesError {
-            answer = refuse(413, "a body has at most \(bodyBytesMax) bytes")
+            answer = refuse(413, "a body has at most \(HTTPListener.bodyBytesMax) bytes")
+        } catch is OutOfMemory {
+            answer = refuse(503, "the server is busy; try again")
         }
-        let watch = WriteWatch(limit: stallMax) { channel.close(promise: nil) }
+        let lease = charge(answer.body, holder)
+        let watch = WriteWatch(limit: Self.stallMax) { channel.close(promise: nil) }
         defer { watch.end() }
-        try await send(answer, method, writer, watch)
+        try await Self.send(answer, method, writer, watch)
+        withExtendedLifetime(lease) {}
+    }
+
+    private struct OutOfMemory: Error {}
+
+    /// Nobody is refused who only asks: health is told also by a server that is busy.
+    private func admitBody(of request: Request, _ holder: MemoryAccount.Holder) async throws -> MemoryLease? {
+        guard let memory, request.headers[.contentLength] != "0",
+            request.headers[.contentLength] != nil || request.headers[.transferEncoding] != nil
+        else { return nil }
+        if memory.isFull(for: holder) { throw OutOfMemory() }
+        memory.charge(HTTPListener.bodyBytesMax, for: holder)
+        return MemoryLease(of: memory, holder: holder, bytes: HTTPListener.bodyBytesMax)
+    }
+
+    private func charge(_ body: HTTPAnswer.Body, _ holder: MemoryAccount.Holder) -> MemoryLease? {
+        guard let memory, case .bytes(let bytes) = body else { return nil }
+        memory.charge(bytes.count, for: holder)
+        return MemoryLease(of: memory, holder: holder, bytes: bytes.count)
     }
 
     private static func send(

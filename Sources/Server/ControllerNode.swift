@@ -1,3 +1,4 @@
+internal import Admission
 internal import Engines
 internal import Foundation
 internal import HTTPService
@@ -17,6 +18,8 @@ public final class ControllerNode: Sendable {
     /// Opens the directory, listens, and comes to life in the background.
     public init(_ options: ServeOptions, log: Logger) async throws {
         let endpoint = try options.validated()
+        // Idle connections alone may be more than the usual 1,024.
+        OpenFiles.raise()
         // A new directory isn't made for a node that can't listen.
         if try NodeDirectory.identity(at: options.directory) == nil {
             for address in try options.addressesToListenOn() { try address.checkIsFree() }

@@ -1,3 +1,4 @@
+import Engines
 import HTTPService
 import Keyspace
 import RaftLog
@@ -34,6 +35,12 @@ import Testing
     @Test func aNodeLivesUntilItHasFailed() async {
         #expect(await answer("/healthz", status { $0.leaderID = nil }).status == 200)
         #expect(await answer("/healthz", failure: "the disk is broken", status()).status == 503)
+        let failures: [NodeFailure] = [.cannotStart("its directory is of group 2"), .stopped(.noSpace(place: "/d"))]
+        for (failure, words) in zip(failures, ["can't start: its directory is of group 2", "stopped: "]) {
+            let answer = await answer("/healthz", failure: "\(failure)", status())
+            guard case .bytes(let body) = answer.body else { continue }
+            #expect(answer.status == 503 && String(decoding: body, as: UTF8.self).hasPrefix(words))
+        }
     }
 
     @Test func mistakesAreAnswered() async {

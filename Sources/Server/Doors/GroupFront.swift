@@ -40,8 +40,9 @@ final class GroupFront: KvHandler {
         let now = HostClock.nanoseconds()
         for request in requests {
             let id = request.id
-            let pending = NodeMetrics.Pending(
-                operation: NodeMetrics.Operation(request.operation), shard: shard(of: request.operation), start: now)
+            let pending = NodeMetrics.Operation(request.operation).map { operation in
+                NodeMetrics.Pending(operation: operation, shard: shard(of: request.operation), start: now)
+            }
             func refuse(_ error: KvError) { finish(pending, KvResponse(id: id, error), reply) }
             switch request.operation {
             case .get(let key):
@@ -55,6 +56,16 @@ final class GroupFront: KvHandler {
             case .scan(let scan):
                 reads.append { result in
                     self.finish(pending, reply.isFull ? Self.crowded(id) : self.answer(id, scan, result), reply)
+                }
+            case .closeSession(let shard, let token):
+                if token.count == SessionStamp.tokenBytes {
+                    proposals.append(
+                        (
+                            GroupCommand.closeSession(shard, token: token).encoded,
+                            { result in self.finish(pending, self.answer(id, result), reply) }
+                        ))
+                } else {
+                    refuse(KvError(.invalidArgument, "a session token has \(SessionStamp.tokenBytes) bytes"))
                 }
             case .write(let key, let operation, let stamp):
                 if let error = Self.invalid(key: key, operation, stamp) {
@@ -71,9 +82,9 @@ final class GroupFront: KvHandler {
         host.submit(proposals: proposals, reads: reads)
     }
 
-    private func finish(_ pending: NodeMetrics.Pending, _ response: KvResponse, _ reply: any ResponseSink) {
+    private func finish(_ pending: NodeMetrics.Pending?, _ response: KvResponse, _ reply: any ResponseSink) {
         // Counted before it is sent: who has an answer finds it in the counts.
-        node.metrics.answered(pending, response, at: HostClock.nanoseconds())
+        if let pending { node.metrics.answered(pending, response, at: HostClock.nanoseconds()) }
         reply.send([response])
     }
 
@@ -83,6 +94,7 @@ final class GroupFront: KvHandler {
         switch operation {
         case .get(let read): key = read
         case .write(let written, _, _): key = written
+        case .closeSession(let shard, _): return shard.index < Limits.shardCountMax ? shard : nil
         case .scan(let scan): return scan.shard.index < Limits.shardCountMax ? scan.shard : nil
         }
         guard let count = shardCount.withLock({ $0 }) else { return nil }
@@ -126,6 +138,7 @@ final class GroupFront: KvHandler {
         switch result {
         case .applied(_, .key(let reply)): KvResponse(id: id, .written(reply))
         case .applied(_, .refused(let refusal)): KvResponse(id: id, error(refusal))
+        case .applied(_, .stepped): KvResponse(id: id, .written(.put))
         case .applied: KvResponse(id: id, KvError(.internal, "the log answered another question"))
         case .notLeader: KvResponse(id: id, node.notLeader())
         case .busy:
@@ -142,13 +155,19 @@ final class GroupFront: KvHandler {
         switch refusal {
         case .wrongGroup(let shard):
             KvError(
-                .wrongGroup, "group \(node.options.gid) doesn't serve shard \(shard)",
+                .wrongGroup, node.obstacle ?? "group \(node.options.gid) doesn't serve shard \(shard)",
                 config: newestConfig.withLock { $0 }, retryAfterMilliseconds: 20)
         case .frozen(let shard):
             KvError(
                 .busy, "shard \(shard) is being moved", config: newestConfig.withLock { $0 },
                 retryAfterMilliseconds: 10)
-        case .sessionExpired: KvError(.sessionExpired, "the session is over; begin a new one")
+        case .sessionExpired(let logTime):
+            KvError(.sessionExpired, "the session is over by the group's time; begin a new one", logTime: logTime)
+        case .sessionTooLong(let logTime):
+            KvError(
+                .sessionExpired,
+                "a session ends at most \(SessionLimits.lifetimeMax / 3_600_000) hours ahead of the group's time; begin one "
+                    + "that ends earlier", logTime: logTime)
         case .busy(let why): KvError(.busy, why, retryAfterMilliseconds: 50)
         case .invalid(let why): KvError(.invalidArgument, why)
         }

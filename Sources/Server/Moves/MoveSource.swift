@@ -35,6 +35,12 @@ final class MoveSource: Sendable {
 
     private func frozenHashes(_ shard: ShardEpoch) async throws -> ShardHashes {
         if let known = hashes.withLock({ $0[shard] }) { return known }
+        let found = try await scannedHashes(shard)
+        hashes.withLock { $0[shard] = found }
+        return found
+    }
+
+    private func scannedHashes(_ shard: ShardEpoch) async throws -> ShardHashes {
         let found = try await view { reader -> ShardHashes? in
             guard case .frozen(_, let epoch)? = try reader.record(shard.shard)?.state, epoch == shard.epoch else {
                 return nil
@@ -46,13 +52,13 @@ final class MoveSource: Sendable {
                 .failedPrecondition, "shard \(shard.shard) is not frozen under epoch \(shard.epoch)"
             )
         }
-        hashes.withLock { $0[shard] = found }
         return found
     }
 
     func freeze(_ shard: ShardEpoch, for target: GroupID) async throws -> FrozenShard {
         try await step(.freeze(shard, to: target))
-        return FrozenShard(hashes: try await frozenHashes(shard), logTime: try await view { try $0.logTime() })
+        return FrozenShard(
+            hashes: try await frozenHashes(shard), logTime: try await view { try $0.time(of: shard.shard) })
     }
 
     /// Writes a frozen shard's family, if it has any rows, into `directory/0`. Any replica that has applied the freeze
@@ -76,7 +82,8 @@ final class MoveSource: Sendable {
         case .activated(let theirs):
             let record = try await view { try $0.record(shard.shard) }
             if let record, record.state == .gone, record.epoch >= shard.epoch { return }
-            let own = try await frozenHashes(shard)
+            // By a scan of what is on the disk now: once this copy is gone, nothing can tell any more.
+            let own = try await scannedHashes(shard)
             guard own == theirs else {
                 node.log.critical(
                     "shard \(shard.shard): the target activated \(theirs.user), here is \(own.user); keeping both")

@@ -58,7 +58,7 @@ final class MoveTarget: Sendable {
 
     /// Makes sure that the shard is on this disk; true if the log has mapped it already.
     func stage(_ order: StageOrder) async throws -> Bool {
-        let (shard, hashes, gid) = (order.shard, order.hashes, order.source)
+        let (shard, hashes, gid) = (order.shard, order.hashes, order.source.gid)
         guard let host = node.host else { throw node.unavailable() }
         switch try await known(shard, hashes) {
         case .activated: return true
@@ -137,18 +137,23 @@ final class MoveTarget: Sendable {
         _ order: StageOrder, _ host: ReplicaHost<GroupMachine>, into directory: String, _ progress: TransferProgress
     ) async throws -> Fetched {
         let what = ExportFetch.Order(
-            gid: order.source, clusterID: node.clusterID, what: .shard(order.shard), formats: host.formats)
-        var failure: any Error = MoveObstacle(text: "group \(order.source) has no members")
+            party: order.source, what: .shard(order.shard), formats: host.formats)
+        var failure: any Error = MoveObstacle(text: "group \(order.source.gid) has no members")
         for (number, address) in order.addresses.enumerated() {
             let place = "\(directory)/\(number)"
             do {
                 try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: false)
-                let fetched = try await ExportFetch.run(
-                    what, from: address, into: place, room: node.space.room, progress: progress)
+                guard let endpoint = Address(toCall: address) else {
+                    throw MoveObstacle(text: "\(address) is not an address")
+                }
+                let room = node.space.room
+                let fetched = try await node.calls.liveness.whileAlive(endpoint) {
+                    try await ExportFetch.run(what, from: address, into: place, room: room, progress: progress)
+                }
                 return Fetched(manifest: fetched.manifests.first, directory: place)
             } catch {
                 if Task.isCancelled { throw error }
-                failure = error
+                failure = MoveObstacle(text: "group \(order.source.gid)'s node at \(address): \(reason(of: error))")
             }
         }
         throw failure

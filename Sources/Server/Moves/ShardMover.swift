@@ -105,7 +105,9 @@ final class ShardMover: Sendable {
                 let reader = GroupReader(node.layout, in: snapshot)
                 let now = HostClock.wall()
                 for (shard, record) in try reader.records() where record.state == .serving && record.sessions > 0 {
-                    if let end = try reader.firstSessionEnd(shard), end <= now { return true }
+                    if let end = try reader.firstSessionEnd(shard), end <= now.addingClamped(record.timeShift) {
+                        return true
+                    }
                 }
                 return false
             }
@@ -122,12 +124,20 @@ final class ShardMover: Sendable {
             return try GroupReader(node.layout, in: snapshot).records()
         }
         guard let records else { return }
-        await adopt(config, records)
-        await freezeOverruled(config, records)
-        if config.groups[own] == nil {
+        guard let known = config.groups[own] else {
             // It may join again as it first did.
             reported.withLock { $0 = 0 }
-        } else if isReporting.withLock({ isReporting -> Bool in
+            return await freezeOverruled(config, records)
+        }
+        let identity = node.groupIdentity
+        guard known.identity.isEmpty || identity.isEmpty || known.identity == identity else {
+            // Its disks were all lost. To begin with empty shards would answer "absent" for what was acknowledged.
+            return node.foundedAnew()
+        }
+        node.isKnown()
+        if known.identity == identity || identity.isEmpty { await adopt(config, records) }
+        await freezeOverruled(config, records)
+        if isReporting.withLock({ isReporting -> Bool in
             defer { isReporting = true }
             return !isReporting
         }) {
@@ -136,6 +146,8 @@ final class ShardMover: Sendable {
                 self.isReporting.withLock { $0 = false }
             }
         }
+        // What the map knows nothing of yet takes no part in moves: it may be forgotten again.
+        guard known.identity == identity || identity.isEmpty else { return }
         let now = HostClock.monotonic()
         resting.withLock { $0 = $0.filter { $0.value > now } }
         for (number, move) in config.moves where move.to == own {
@@ -167,14 +179,15 @@ final class ShardMover: Sendable {
 
     /// Clients find the group by the map: after a change of members the map must follow.
     private func reportAddresses(_ config: ShardMap) async {
-        guard let membership = node.host?.status.membership, membership.index > 0,
-            let known = config.groups[node.options.gid],
-            reported.withLock({ $0 < membership.index })
-        else { return }
+        guard let membership = node.host?.status.membership, let known = config.groups[node.options.gid] else { return }
+        let identity = node.groupIdentity
+        let isNew = known.identity != identity && !identity.isEmpty
+        guard isNew || (membership.index > 0 && reported.withLock({ $0 < membership.index })) else { return }
         let addresses = membership.members.map(\.address)
         do {
-            if known.addresses != addresses {
-                try await controllers.report(gid: node.options.gid, addresses, membershipIndex: membership.index)
+            if isNew || known.addresses != addresses {
+                try await controllers.report(
+                    gid: node.options.gid, addresses, membershipIndex: membership.index, identity: identity)
                 node.log.info("the shard map now names \(addresses.joined(separator: ", "))")
             }
             reported.withLock { $0 = membership.index }
@@ -184,16 +197,18 @@ final class ShardMover: Sendable {
             if [.failedPrecondition, .invalidArgument].contains(refusal(in: error)?.code) {
                 reported.withLock { $0 = membership.index }
             }
+            try? await Task.sleep(for: .seconds(1))
         }
     }
 
-    /// Shards that nobody had before: nothing to copy. Only under the first epoch; later ones come by a move.
+    /// Shards that were given to this group with nothing in them: nothing to copy. Others come by a move.
     private func adopt(_ config: ShardMap, _ records: [ShardID: ShardRecord]) async {
         guard let host = node.host else { return }
         var proposals: [([UInt8], @Sendable (ProposalResult<GroupReply>) -> Void)] = []
         for shard in config.shardIDs
-        where config[shard].gid == node.options.gid && config[shard].epoch == 1 && records[shard] == nil {
-            let command = GroupCommand.adopt(ShardEpoch(shard: shard, epoch: 1), shardCount: config.shardCount)
+        where config[shard].gid == node.options.gid && config[shard].isBlank && records[shard] == nil {
+            let command = GroupCommand.adopt(
+                ShardEpoch(shard: shard, epoch: config[shard].epoch), shardCount: config.shardCount)
             proposals.append((command.encoded, { _ in }))
         }
         if !proposals.isEmpty {
@@ -217,19 +232,21 @@ final class ShardMover: Sendable {
 
     // MARK: - One move
 
-    private func source(_ gid: GroupID, _ addresses: [String]) async -> SourceGroup {
-        SourceGroup(gid: gid, addresses: addresses, leader: await node.calls.leader(of: addresses))
+    private func source(_ gid: GroupID, _ group: ShardMap.Group) async -> SourceGroup {
+        SourceGroup(
+            party: Party(clusterID: node.clusterID, gid: gid, identity: group.identity), addresses: group.addresses,
+            leader: await node.calls.leader(of: group.addresses))
     }
 
     private func bring(_ shard: ShardEpoch, from gid: GroupID, _ config: ShardMap) async throws {
-        guard let addresses = config.groups[gid]?.addresses else { return }
-        let source = await source(gid, addresses)
+        guard let group = config.groups[gid] else { return }
+        var source = await source(gid, group)
 
         var decided = try await target.decision(shard)
         var members: [MemberID] = []
         if decided == nil {
             node.log.info("bringing shard \(shard.shard) from group \(gid)", metadata: ["epoch": "\(shard.epoch)"])
-            let frozen = try await node.calls.freeze(shard, for: node.options.gid, source)
+            let frozen = try await node.calls.freeze(shard, for: node.options.gid, &source)
             members = try await stage(shard, frozen.hashes, source)
             await Failpoint.reach("before-activate")
             let activation = Activation(
@@ -247,12 +264,12 @@ final class ShardMover: Sendable {
             try await controllers.report(shard, .activated)
             // Until a quorum has mapped the shard, the source's copy is what a member that lacks it falls back on.
             try await awaitActivation(shard, hashes, source)
-            try await node.calls.collect(shard, .activated(hashes), source)
+            try await node.calls.collect(shard, .activated(hashes), &source)
             try await controllers.report(shard, .collected)
             node.log.info("shard \(shard.shard) is here: \(hashes.user)")
         case .rejected:
             try await controllers.report(shard, .rejected)
-            try await node.calls.collect(shard, .rejected, source)
+            try await node.calls.collect(shard, .rejected, &source)
             try await controllers.report(shard, .collected)
         case nil: throw MoveObstacle(text: "the activation is not visible yet")
         }
@@ -273,7 +290,7 @@ final class ShardMover: Sendable {
         _ shard: ShardEpoch, _ hashes: ShardHashes, _ source: SourceGroup
     ) async throws -> [MemberID] {
         guard let membership = node.host?.status.membership else { throw MoveObstacle(text: "the node is stopping") }
-        let order = StageOrder(shard: shard, hashes: hashes, source: source.gid, addresses: source.inOrder)
+        let order = StageOrder(shard: shard, hashes: hashes, source: source.party, addresses: source.inOrder)
         let (answers, post) = AsyncStream.makeStream(of: MemberID?.self)
         let began = ContinuousClock.now
         for member in membership.members {
@@ -335,13 +352,13 @@ final class ShardMover: Sendable {
     private func bringMissing(_ name: String) async {
         guard let shard = StagedShard.shard(ofName: name), let host = node.host else { return }
         if let config = config.withLock({ $0 }), let move = config.row(shard.shard)?.move, move.epoch == shard.epoch,
-            let addresses = config.groups[move.from]?.addresses
+            let group = config.groups[move.from]
         {
             do {
-                let frozen = try await node.calls.freeze(
-                    shard, for: node.options.gid, await source(move.from, addresses))
+                var source = await source(move.from, group)
+                let frozen = try await node.calls.freeze(shard, for: node.options.gid, &source)
                 _ = try await target.stage(
-                    StageOrder(shard: shard, hashes: frozen.hashes, source: move.from, addresses: addresses))
+                    StageOrder(shard: shard, hashes: frozen.hashes, source: source.party, addresses: source.inOrder))
                 return
             } catch {
                 node.log.info("shard \(shard.shard) can't be had from group \(move.from): \(reason(of: error))")
@@ -351,7 +368,9 @@ final class ShardMover: Sendable {
         let leader = host.status.leader
         for member in others.sorted(by: { ($0.id == leader ? 0 : 1, $0.id) < ($1.id == leader ? 0 : 1, $1.id) }) {
             do {
-                if let reason = try await node.fetchSnapshot(from: member.address, cluster: node.clusterID) {
+                if let reason = try await node.fetchSnapshot(
+                    from: member.address, cluster: node.clusterID, term: host.status.term)
+                {
                     node.log.info("no snapshot from node \(member.id): \(reason)")
                 } else {
                     return

@@ -26,6 +26,8 @@ extension Node {
         let target: ReplicaID
         /// Whose vote the change is to bring; `nil` when a member goes.
         var arriving: Incarnation?
+        /// Where it is to be.
+        var wanted = ""
         switch asked {
         case .add(let id, let address):
             target = ReplicaID(id)
@@ -38,8 +40,20 @@ extension Node {
             let found = try await incarnation(at: address, target)
             arriving = found
             change = .replace(target, address: address, incarnation: found)
-        case .remove(let id):
+        case .update(let id, let address):
             target = ReplicaID(id)
+            let found = try await incarnation(at: address, target)
+            guard found == host.status.membership[target]?.incarnation else {
+                throw KvError(
+                    .failedPrecondition,
+                    "the node at \(address) has another disk than member \(id); use replace if the disk was lost")
+            }
+            arriving = found
+            wanted = address
+            change = .replace(target, address: address, incarnation: found)
+        case .remove(let id, let force):
+            target = ReplicaID(id)
+            if !force { try checkQuorumWithout(target, host.status) }
             change = .remove(target)
         }
         switch await host.change(change) {
@@ -56,7 +70,9 @@ extension Node {
             try await Task.sleep(for: .milliseconds(50))
             let membership = host.status.membership
             let member = membership[target]
-            let isThere = member?.standing == .voter && member?.incarnation == arriving
+            let isThere =
+                member?.standing == .voter && member?.incarnation == arriving
+                && (wanted.isEmpty || member?.address == wanted)
             if arriving == nil ? member == nil : isThere {
                 return try members()
             }
@@ -66,6 +82,18 @@ extension Node {
             .unavailable,
             "member \(target) is a member but has not caught up after 30 s; see `member list` and the node's log"
         )
+    }
+
+    /// Refuses to remove a member if those that are left and answer are no quorum: the group would stand still for good.
+    private func checkQuorumWithout(_ id: ReplicaID, _ replica: ReplicaStatus) throws(KvError) {
+        let left = replica.membership.voters.filter { $0 != id }
+        let live = left.filter(replica.live.contains)
+        guard live.count < left.count / 2 + 1, !left.isEmpty else { return }
+        let silent = left.filter { !replica.live.contains($0) }.map { "\($0)" }.joined(separator: ", ")
+        throw KvError(
+            .failedPrecondition,
+            "without member \(id) \(left.count) would be left, of which \(silent) doesn't answer: no quorum, and the group "
+                + "would stand still for good; start or replace that one first, or say --force")
     }
 
     private func incarnation(at address: String, _ id: ReplicaID) async throws -> Incarnation {

@@ -20,7 +20,8 @@ extension Node: ReplicaTransport {
         Task {
             do {
                 let refusal = try await calls.offerSnapshot(
-                    to: member, of: options.gid, clusterID: clusterID, from: options.address)
+                    to: member, of: options.gid, clusterID: clusterID, term: host?.status.term ?? 0,
+                    from: options.address)
                 if let refusal {
                     log.info("node \(member.id) doesn't take a snapshot: \(refusal)")
                     // Refused, for example while another snapshot arrives there: not again at once.
@@ -37,19 +38,21 @@ extension Node: ReplicaTransport {
     }
 
     /// Fetches a snapshot of this group and hands it to the replica; the reason if it can't be.
-    func fetchSnapshot(from address: String, cluster: [UInt8]) async throws -> String? {
+    ///
+    /// - Parameter term: of the leader that offers it; one of a later term takes the place of what an earlier one sends.
+    func fetchSnapshot(from address: String, cluster: [UInt8], term: Term) async throws -> String? {
         guard let host else { return "the node is starting" }
-        guard let turn = beginReceiving() else { return "another snapshot is being received" }
+        guard let endpoint = Address(toCall: address) else { return "\(address) is not an address" }
+        guard let turn = beginReceiving(term) else { return "another snapshot is being received" }
         defer { endReceiving(turn) }
         let place = try directory.staging.make("in")
         defer { directory.staging.remove(place) }
         let order = ExportFetch.Order(
-            gid: options.gid, clusterID: cluster, what: .snapshot(for: incarnation), formats: host.formats)
-        // The export and the loading show no progress of their own, and are none the less under way.
-        let pulse = Task { while !Task.isCancelled, goOnReceiving(turn) { try? await Task.sleep(for: .seconds(1)) } }
-        defer { pulse.cancel() }
-        let fetched = try await ExportFetch.run(order, from: address, into: place, room: space.room) {
-            self.goOnReceiving(turn)
+            party: Party(clusterID: cluster, gid: options.gid, identity: groupIdentity),
+            what: .snapshot(for: incarnation), formats: host.formats)
+        let room = space.room
+        let fetched = try await calls.liveness.whileAlive(endpoint) {
+            try await ExportFetch.run(order, from: address, into: place, room: room) { self.isReceiving(turn) }
         }
         let header = try SnapshotHeader(encoded: fetched.header)
         try await offload { try host.install(header, manifests: fetched.manifests, from: place) }
@@ -68,13 +71,11 @@ extension Node: ReplicaTransport {
     /// - Parameter exportShard: writes a frozen shard's family, if it has any rows, into a directory's `0`; `nil` in a
     ///   node that has no shards.
     func openExport(
-        _ question: ExportQuestion, gid: GroupID, clusterID: [UInt8], formats: [String],
+        _ question: ExportQuestion, of party: Party, formats: [String],
         exportShard: (@Sendable (ShardEpoch, [String], String) throws -> [FamilyManifest])?
     ) async throws -> ExportOffer {
         guard let host else { throw unavailable() }
-        guard gid == options.gid, clusterID == self.clusterID else {
-            throw KvError(.failedPrecondition, "this node is of another group or cluster")
-        }
+        try check(party)
         switch question {
         case .snapshot(let life):
             let status = host.status
@@ -90,7 +91,9 @@ extension Node: ReplicaTransport {
             }
         case .shard(let shard):
             guard let exportShard else { throw KvError(.failedPrecondition, "a controller node has no shards") }
-            return try await exports.open(in: directory.staging) { directory in
+            try await checkRoomForShard(shard.shard)
+            let subject = ExportDesk.Subject(shard: shard, formats: formats)
+            return try await exports.open(subject, in: directory.staging) { directory in
                 ([], try exportShard(shard, formats, directory))
             }
         case .copy(let fromLeader): return try await openCopy(fromLeader: fromLeader, of: host)
@@ -121,6 +124,24 @@ extension Node: ReplicaTransport {
         }
         export.source = .init(id: options.id, engine: engine.kind.rawValue, leads: leads)
         return export
+    }
+
+    /// A shard's export lies on this node's disk until it has been read. Other shards' clients must not pay for it.
+    private func checkRoomForShard(_ shard: ShardID) async throws {
+        let (engine, layout) = (engine, layout)
+        let needed = try await offload { () throws -> UInt64 in
+            let snapshot = try engine.snapshot()
+            defer { snapshot.close() }
+            guard let family = try layout.family(ShardRecord.family(shard), in: snapshot) else { return 0 }
+            return try engine.statistics(of: family).bytes
+        }
+        let room = space.room
+        guard needed <= room else {
+            throw KvError(
+                .noSpace,
+                "an export of shard \(shard) takes about \(needed >> 20) MiB until it has been read, and \(room >> 20) MiB may be used"
+            )
+        }
     }
 
     /// A copy lies on this node's disk until it has been read. Portable chunks hold what the engine's files hold.

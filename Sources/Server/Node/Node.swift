@@ -31,6 +31,7 @@ final class Node<Machine: StateMachine>: Sendable {
     let probe = PeerProbe()
     private let spaceTask: Task<Void, Never>
     private let probeTask = Mutex<Task<Void, Never>?>(nil)
+    private let reliefTask = Mutex<Task<Void, Never>?>(nil)
 
     private struct State {
         var host: ReplicaHost<Machine>?
@@ -38,8 +39,8 @@ final class Node<Machine: StateMachine>: Sendable {
         /// `nil`: it takes part.
         var condition: NodeCondition? = .starting
         var clusterID: [UInt8] = []
-        /// The snapshot that is being received, and when a piece of it last came (monotonic milliseconds).
-        var receiving: (turn: UInt64, heardAt: UInt64)?
+        /// The snapshot that is being received, and the term of the leader that offered it.
+        var receiving: (turn: UInt64, term: Term)?
         var turns: UInt64 = 0
         var failure: NodeFailure?
         var httpAddress = ""
@@ -63,10 +64,10 @@ final class Node<Machine: StateMachine>: Sendable {
         families = try FamilyTable(engine: engine)
         try families.sweepUnmapped()
         layout = try families.layout(of: options.gid.rawValue)
-        links = PeerLinks(gid: options.gid, ownAddress: options.address)
         var log = log
         log[metadataKey: "node"] = "\(options.role) \(options.gid)/\(options.id)"
         self.log = log
+        links = PeerLinks(gid: options.gid, ownAddress: options.address, log: log)
         let space = SpaceGuard(directory, engine, log: log)
         self.space = space
         spaceTask = Task { await space.run() }
@@ -90,6 +91,21 @@ final class Node<Machine: StateMachine>: Sendable {
         state.withLock { $0.failure = .cannotStart("\(error)") }
     }
 
+    /// The shard map knows this group by other founders: it must not serve, and people must hear of it.
+    func foundedAnew() {
+        let condition = NodeCondition.foundedAnew(options.gid)
+        let isNews = state.withLock { state -> Bool in
+            defer { state.condition = condition }
+            return state.condition != condition
+        }
+        if isNews { log.critical("\(condition.sentence)") }
+    }
+
+    /// The shard map knows this group.
+    func isKnown() {
+        state.withLock { if $0.condition == .foundedAnew(options.gid) { $0.condition = nil } }
+    }
+
     // MARK: - Coming to life
 
     /// Finds out who the group is and starts the replica. Returns when it runs; waits for as long as it takes.
@@ -109,6 +125,7 @@ final class Node<Machine: StateMachine>: Sendable {
             if let record { try setCluster(cluster(of: record)) } else { try setCluster(known) }
             try directory.recordJoined()
             state.withLock { $0.condition = nil }
+            checkAddress(rows.membership)
         } else if directory.identity.hasJoined == true {
             throw EngineError.corruption(
                 place: "\(options.directory)/engine holds nothing of \(options.role) \(options.gid), of which this "
@@ -120,6 +137,18 @@ final class Node<Machine: StateMachine>: Sendable {
             try await bootstrap(clusterID: known.isEmpty ? clusterID : known)
         }
         try run()
+    }
+
+    /// A member that was started under another address can't be found by the others.
+    private func checkAddress(_ membership: Membership) {
+        guard let own = membership[id], own.incarnation == incarnation else { return }
+        let condition = NodeCondition.movedAway(
+            known: own.address, own: options.address,
+            command: "flotilla group member update \(id) \(options.address) --node "
+                + (membership.members.first { $0.id != id }?.address ?? options.address))
+        guard Self.spelledAlike([own.address]) != Self.spelledAlike([options.address]) else { return }
+        log.error("\(condition.sentence)")
+        state.withLock { $0.condition = condition }
     }
 
     /// A group that went on without its quorum may have lost what it acknowledged: said at every start.
@@ -270,6 +299,28 @@ final class Node<Machine: StateMachine>: Sendable {
             }
         }
         probeTask.withLock { $0 = task }
+        let relief = Task { [weak self] in
+            while !Task.isCancelled {
+                try? await Task.sleep(for: .seconds(1))
+                await self?.handOverForWantOfRoom()
+            }
+        }
+        reliefTask.withLock { $0 = relief }
+    }
+
+    /// A leader that must refuse new values gives way to a member that need not.
+    private func handOverForWantOfRoom() async {
+        guard space.isShort, let host, case let replica = host.status, replica.role == .leader else { return }
+        let others = replica.membership.members.filter {
+            $0.standing == .voter && $0.id != id && replica.live.contains($0.id)
+        }
+        for member in others.sorted(by: { replica.matches[$0.id] ?? 0 > replica.matches[$1.id] ?? 0 }) {
+            guard let found = await identify(member.address), found.id == member.id, !found.isShortOfSpace else {
+                continue
+            }
+            log.info("node \(member.id) has room on its disk, this one has none left: it is to lead")
+            return host.transferLeadership(to: member.id)
+        }
     }
 
     private func observe(_ event: ReplicaEvent) {
@@ -286,13 +337,26 @@ final class Node<Machine: StateMachine>: Sendable {
             log.info(
                 "members: \(membership.members.map { "\($0.id) \($0.address) \($0.standing)" }.joined(separator: "; "))"
             )
-            if membership[id]?.incarnation == incarnation { state.withLock { $0.condition = nil } }
+            if membership[id]?.incarnation == incarnation {
+                state.withLock { $0.condition = nil }
+                checkAddress(membership)
+            }
         case .waits(let name?): log.warning("applies nothing more until \(name) is here; fetching it")
         case .waits(nil): log.info("goes on applying")
         case .synced(let nanoseconds): metrics.diskSync.record(nanoseconds)
         case .noSpace(let place):
             log.error("no space left: \(place); writes wait until there is room")
             space.noteFull()
+        case .damaged(let error):
+            log.critical("\(error); replace this member once the group is whole: `flotilla group member replace`")
+        case .clockJumped(let ahead):
+            if ahead > 0 {
+                log.error(
+                    "this machine's clock has jumped ahead by \(ahead / 1000) s; sessions and holds go by the clocks of the group's majority, and by this one only as it is followed slowly: set it right"
+                )
+            } else {
+                log.info("this machine's clock is what it should be again")
+            }
         case .failed(let error):
             log.critical("the replica has stopped: \(error)")
             state.withLock { $0.failure = .stopped(error) }
@@ -305,13 +369,14 @@ final class Node<Machine: StateMachine>: Sendable {
     ///   it, and a call that comes in while they are being closed can trap in the transport (a stream's writer that
     ///   nobody took).
     func stop(_ endListening: (() async -> Void)?) async {
-        let successor = host?.status.membership.voters.first { $0 != id }
-        if let host, let successor, host.status.role == .leader { host.transferLeadership(to: successor) }
+        let isLeading = host?.status.role == .leader
+        // To whoever could take over soonest; a member that is down couldn't.
+        if isLeading { host?.handOver() }
         // Calls that wait for a disk would keep the listener from ending.
         host?.dismissWaiters()
         if let endListening {
             await endListening()
-        } else if successor != nil {
+        } else if isLeading {
             // Leadership goes with a message or two; who doesn't get it has an election timeout to wait.
             for _ in 0..<50 where host?.status.role == .leader { try? await Task.sleep(for: .milliseconds(10)) }
         }
@@ -319,6 +384,7 @@ final class Node<Machine: StateMachine>: Sendable {
         links.stop()
         spaceTask.cancel()
         probeTask.withLock { $0 }?.cancel()
+        reliefTask.withLock { $0 }?.cancel()
         do throws(EngineError) { try engine.close() } catch { log.error("closing the engine: \(error)") }
     }
 
@@ -355,27 +421,20 @@ final class Node<Machine: StateMachine>: Sendable {
         return address(of: leader, in: status.membership) ?? ""
     }
 
-    /// One snapshot at a time. `nil` if one is being received; one that has stood still for ten seconds loses its turn.
-    func beginReceiving() -> UInt64? {
-        let now = HostClock.monotonic()
-        return state.withLock { state in
+    /// One snapshot at a time: `nil` if one is being received that a leader of this term or a later one has offered. (One
+    /// whose sender falls silent ends by itself.)
+    func beginReceiving(_ term: Term) -> UInt64? {
+        state.withLock { state in
             guard state.host != nil else { return nil }
-            if let receiving = state.receiving, now < receiving.heardAt + 10_000 { return nil }
+            if let receiving = state.receiving, receiving.term >= term { return nil }
             state.turns += 1
-            state.receiving = (turn: state.turns, heardAt: now)
+            state.receiving = (turn: state.turns, term: term)
             return state.turns
         }
     }
 
-    /// A piece has come; false if the turn was lost.
-    func goOnReceiving(_ turn: UInt64) -> Bool {
-        let now = HostClock.monotonic()
-        return state.withLock { state in
-            guard state.receiving?.turn == turn else { return false }
-            state.receiving?.heardAt = now
-            return true
-        }
-    }
+    /// Whether the turn is still whose it was.
+    func isReceiving(_ turn: UInt64) -> Bool { state.withLock { $0.receiving?.turn == turn } }
 
     func endReceiving(_ turn: UInt64) {
         state.withLock { if $0.receiving?.turn == turn { $0.receiving = nil } }

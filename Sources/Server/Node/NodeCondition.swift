@@ -1,3 +1,4 @@
+internal import Keyspace
 internal import RaftLog
 
 /// Why a node doesn't take part in its group. (The sentence is for people: in `status`, in `/readyz` and in errors.)
@@ -11,6 +12,10 @@ enum NodeCondition: Sendable, Equatable {
     case founderHasAnotherList(ReplicaID, theirs: [String], own: [String])
     /// It is no founder of the group: its disk was lost, or it is new. The command makes it a member.
     case awaitsMembership(command: String)
+    /// Its group looks for it at another address.
+    case movedAway(known: String, own: String, command: String)
+    /// The shard map knows the group by founders whose disks are gone, all of them.
+    case foundedAnew(GroupID)
 
     struct Founder: Sendable, Equatable, CustomStringConvertible {
         var id: ReplicaID
@@ -31,6 +36,13 @@ enum NodeCondition: Sendable, Equatable {
         case .awaitsMembership(let command):
             "this directory is not the one that founded the group (its disk was lost, or the node is new); "
                 + "it takes no part until it is made a member: \(command)"
+        case .movedAway(let known, let own, let command):
+            "the group knows this node at \(known), and it was started at \(own): the others don't find it; start it there, "
+                + "or say where it is: \(command)"
+        case .foundedAnew(let gid):
+            "group \(gid) was founded anew, and the shard map knows it by disks that are gone: what was acknowledged on "
+                + "them is lost, so it serves nothing; restore the cluster from a backup, or give the data up with "
+                + "`flotilla controller give-up \(gid) --lose-data`"
         }
     }
 }

@@ -10,7 +10,7 @@ public enum NodeFailure: Error, Sendable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .cannotStart(let why): "can't start: \(why)"
-        case .stopped(let error): error.description
+        case .stopped(let error): "stopped: \(error.description)"
         }
     }
 }

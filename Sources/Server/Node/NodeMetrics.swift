@@ -10,7 +10,8 @@ package final class NodeMetrics: Sendable {
     package enum Operation: Int, CaseIterable, Sendable {
         case get, scan, put, append, delete, compareAndSet
 
-        init(_ operation: KvRequest.Operation) {
+        /// `nil`: housekeeping, which isn't counted.
+        init?(_ operation: KvRequest.Operation) {
             switch operation {
             case .get: self = .get
             case .scan: self = .scan
@@ -18,6 +19,7 @@ package final class NodeMetrics: Sendable {
             case .write(_, .append, _): self = .append
             case .write(_, .delete, _): self = .delete
             case .write(_, .compareAndSet, _): self = .compareAndSet
+            case .closeSession: return nil
             }
         }
 

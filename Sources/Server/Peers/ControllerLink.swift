@@ -16,7 +16,9 @@ final class ControllerLink: Sendable {
 
     private func call<Result: Sendable>(
         timeout: Duration = .seconds(5),
-        _ body: @Sendable (Flotilla_V1_Controller.Client<Connection.Transport>, CallOptions) async throws -> Result
+        _ body:
+            @escaping @Sendable (Flotilla_V1_Controller.Client<Connection.Transport>, CallOptions) async throws ->
+            Result
     ) async throws -> Result {
         let hint = leader.withLock { $0 }
         do {
@@ -49,7 +51,7 @@ final class ControllerLink: Sendable {
 
     /// The identity of the cluster, if a controller says so at once.
     func clusterIDNow() async -> [UInt8]? {
-        let answer = try? await caller.call(addresses, attempts: addresses.count, timeout: .milliseconds(700)) {
+        let answer = try? await caller.call(addresses, timeout: .milliseconds(700)) {
             try await Flotilla_V1_Controller.Client(wrapping: $0).cluster(Flotilla_V1_ClusterRequest(), options: $1)
         }
         return answer?.result.clusterID.array
@@ -67,11 +69,14 @@ final class ControllerLink: Sendable {
         }
     }
 
-    func report(gid: GroupID, _ addresses: [String], membershipIndex: UInt64) async throws {
+    func report(
+        gid: GroupID, _ addresses: [String], membershipIndex: UInt64, identity: [UInt8]
+    ) async throws {
         var request = Flotilla_V1_ReportGroupRequest()
         request.gid = gid.rawValue
         request.addresses = addresses
         request.membershipIndex = membershipIndex
+        request.identity = Data(identity)
         _ = try await call { [request] client, options in try await client.reportGroup(request, options: options) }
     }
 

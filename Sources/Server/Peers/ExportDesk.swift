@@ -24,15 +24,58 @@ final class ExportDesk: Sendable {
         var usedAt: Milliseconds
         /// Streams that read from it.
         var readers = 0
+        /// Receivers that have it and haven't closed it.
+        var holders = 1
+        /// What it is of, if others may have it too.
+        var subject: Subject?
+    }
+
+    /// What several receivers may ask for, and get one export of: it is the same for all of them.
+    struct Subject: Sendable, Hashable {
+        var shard: ShardEpoch
+        var formats: [String]
     }
 
     private struct State {
         var exports: [UInt64: Export] = [:]
         /// Exports that are being made.
         var making = 0
+        /// Of these, those that others wait for.
+        var shared: [Subject: Task<ExportOffer, any Error>] = [:]
     }
 
     private let state = Mutex(State())
+
+    /// An export that several receivers may have: made once, and gone when the last of them has closed it.
+    func open(
+        _ subject: Subject, in staging: StagingArea,
+        _ make: @escaping @Sendable (_ directory: String) throws -> (header: [UInt8], manifests: [FamilyManifest])
+    ) async throws -> ExportOffer {
+        let task = state.withLock { state -> Task<ExportOffer, any Error> in
+            if let (id, export) = state.exports.first(where: { $0.value.subject == subject }) {
+                state.exports[id]?.holders += 1
+                state.exports[id]?.usedAt = HostClock.monotonic()
+                let offer = ExportOffer(id: id, header: [], manifests: export.manifests)
+                return Task { offer }
+            }
+            if let making = state.shared[subject] {
+                return Task {
+                    let offer = try await making.value
+                    self.state.withLock { $0.exports[offer.id]?.holders += 1 }
+                    return offer
+                }
+            }
+            let making = Task {
+                defer { _ = self.state.withLock { $0.shared.removeValue(forKey: subject) } }
+                let offer = try await self.open(in: staging, make)
+                self.state.withLock { $0.exports[offer.id]?.subject = subject }
+                return offer
+            }
+            state.shared[subject] = making
+            return making
+        }
+        return try await task.value
+    }
 
     /// Makes an export. `make` writes into a new directory, family `n` into `n/`, on a thread that may wait.
     func open(
@@ -126,7 +169,12 @@ final class ExportDesk: Sendable {
     }
 
     func close(_ id: UInt64) {
-        if let export = state.withLock({ $0.exports.removeValue(forKey: id) }) {
+        let last = state.withLock { state -> Export? in
+            guard let holders = state.exports[id]?.holders else { return nil }
+            state.exports[id]?.holders = holders - 1
+            return holders > 1 ? nil : state.exports.removeValue(forKey: id)
+        }
+        if let export = last {
             removeTree(export.directory, itself: true)
         }
     }

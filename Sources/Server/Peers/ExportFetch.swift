@@ -20,22 +20,22 @@ struct ExportFetch {
     /// Making the export of a large group takes its time.
     private static let openTimeout: Duration = .seconds(600)
 
-    /// What is asked for, of the group `gid`.
+    /// What is asked for, and of whom.
     struct Order: Sendable {
-        var gid: GroupID
-        var clusterID: [UInt8]
+        var party: Party
         var what: ExportQuestion
         /// Forms in which the receiver takes families.
         var formats: [String]
 
         fileprivate var wire: Flotilla_V1_OpenExportRequest {
             var request = Flotilla_V1_OpenExportRequest()
-            request.clusterID = Data(clusterID)
-            request.gid = gid.rawValue
+            request.clusterID = Data(party.clusterID)
+            request.gid = party.gid.rawValue
+            request.identity = Data(party.identity)
             request.formats = formats
             switch what {
             case .snapshot(let life): request.snapshotFor = Data(life.bytes)
-            case .shard(let shard): request.shard = Flotilla_V1_ShardEpoch(shard, of: gid)
+            case .shard(let shard): request.shard = Flotilla_V1_ShardEpoch(shard)
             case .copy(let fromLeader): request.copy.fromLeader = fromLeader
             }
             return request
@@ -75,7 +75,7 @@ struct ExportFetch {
                         throw MoveObstacle(text: "\(address) sent the file name \(file.name)")
                     }
                     var part = Flotilla_V1_ReadExportRequest()
-                    part.gid = order.gid.rawValue
+                    part.gid = order.party.gid.rawValue
                     part.id = export.id
                     part.family = UInt32(family)
                     part.file = UInt32(number)
@@ -86,7 +86,7 @@ struct ExportFetch {
             failure = error
         }
         var end = Flotilla_V1_CloseExportRequest()
-        end.gid = order.gid.rawValue
+        end.gid = order.party.gid.rawValue
         end.id = export.id
         // If this is lost, the export goes by itself.
         _ = try? await peer.closeExport(end, options: .flotilla(timeout: .seconds(2)))

@@ -10,6 +10,10 @@ internal import Wire
 /// Who answers at an address.
 struct Identified: Sendable {
     var id: ReplicaID
+    /// Its cluster; empty while it knows none.
+    var clusterID: [UInt8]
+    /// Its disk is nearly full.
+    var isShortOfSpace: Bool
     /// The addresses with which it was started.
     var cluster: [String]
     var answer: BootstrapCore.Answer
@@ -19,6 +23,7 @@ struct Identified: Sendable {
 /// values, and what fails carries a `KvError` if somebody who knows Flotilla has answered.
 struct PeerCalls: Sendable {
     private let connections = ConnectionPool()
+    var liveness: Liveness { Liveness(connections: connections) }
 
     private func peer(at address: String) throws -> Flotilla_V1_Peer.Client<Connection.Transport> {
         guard let endpoint = Address(toCall: address) else {
@@ -30,25 +35,34 @@ struct PeerCalls: Sendable {
     /// Asks the node at an address who it is; `nil` if it doesn't answer, or is of another group.
     func identify(_ address: String, gid: GroupID, from id: ReplicaID, _ incarnation: Incarnation) async -> Identified?
     {
-        guard let peer = try? peer(at: address) else { return nil }
+        try? await whoIs(address, gid: gid, from: id, incarnation)
+    }
+
+    /// The same, with the reason of a failure: a `KvError` if somebody has answered.
+    func whoIs(
+        _ address: String, gid: GroupID, from id: ReplicaID, _ incarnation: Incarnation
+    ) async throws -> Identified {
+        let peer = try peer(at: address)
         var request = Flotilla_V1_IdentifyRequest()
         request.gid = gid.rawValue
         request.from = id.rawValue
         request.incarnation = Data(incarnation.bytes)
-        let call = CallOptions.flotilla(timeout: .seconds(1))
-        guard let response = try? await peer.identify(request, options: call),
-            let found = Incarnation(bytes: response.incarnation.array)
-        else { return nil }
+        let response = try await peer.identify(request, options: .flotilla(timeout: .seconds(1)))
+        guard let found = Incarnation(bytes: response.incarnation.array) else {
+            throw KvError(.internal, "the node at \(address) doesn't say which life it is in")
+        }
         let record = response.bootstrap.isEmpty ? nil : try? BootstrapRecord(encoded: response.bootstrap.array)
         return Identified(
-            id: ReplicaID(response.id), cluster: response.cluster,
+            id: ReplicaID(response.id), clusterID: response.clusterID.array,
+            isShortOfSpace: response.shortOfSpace, cluster: response.cluster,
             answer: BootstrapCore.Answer(incarnation: found, record: record))
     }
 
-    /// Has a member fetch a snapshot from this node; the reason if it doesn't. Takes as long as the snapshot does.
-    func offerSnapshot(to member: Member, of gid: GroupID, clusterID: [UInt8], from address: String) async throws
-        -> String?
-    {
+    /// Has a member fetch a snapshot from this node; the reason if it doesn't. Takes as long as the snapshot does, unless
+    /// the member falls silent.
+    func offerSnapshot(
+        to member: Member, of gid: GroupID, clusterID: [UInt8], term: Term, from address: String
+    ) async throws -> String? {
         guard let endpoint = Address(toCall: member.address) else { return "\(member.address) is not an address" }
         // A connection of its own, so that heartbeats never wait behind it.
         let connection = try Connection(endpoint)
@@ -57,8 +71,11 @@ struct PeerCalls: Sendable {
         request.gid = gid.rawValue
         request.toIncarnation = Data(member.incarnation.bytes)
         request.fromAddress = address
-        let peer = Flotilla_V1_Peer.Client(wrapping: connection.client)
-        let answer = try await peer.takeSnapshot(request, options: .flotilla())
+        request.term = term
+        let answer = try await liveness.whileAlive(endpoint) { [request] in
+            let peer = Flotilla_V1_Peer.Client(wrapping: connection.client)
+            return try await peer.takeSnapshot(request, options: .flotilla())
+        }
         return answer.accepted ? nil : answer.reason
     }
 
@@ -89,20 +106,24 @@ struct PeerCalls: Sendable {
     // MARK: - Moves
 
     /// Has a source freeze a shard for the group `target`; again, if it was frozen for that already.
-    func freeze(_ shard: ShardEpoch, for target: GroupID, _ source: SourceGroup) async throws -> FrozenShard {
-        var request = Flotilla_V1_ShardEpoch(shard, of: source.gid)
+    /// Whoever answers leads, and is asked first from then on.
+    func freeze(
+        _ shard: ShardEpoch, for target: GroupID, _ source: inout SourceGroup
+    ) async throws -> FrozenShard {
+        var request = Flotilla_V1_ShardEpoch(shard)
+        request.party = source.party.wire
         request.to = target.rawValue
-        let frozen = try await ask(source) { [request] in try await $0.freezeShard(request, options: $1) }
+        let frozen = try await ask(&source) { [request] in try await $0.freezeShard(request, options: $1) }
         guard let user = ContentHash(frozen.userHash), let session = ContentHash(frozen.sessionHash) else {
-            throw MoveObstacle(text: "group \(source.gid) sent a malformed hash")
+            throw MoveObstacle(text: "group \(source.party.gid) sent a malformed hash")
         }
         return FrozenShard(hashes: ShardHashes(user: user, session: session), logTime: frozen.logTimeMs)
     }
 
     /// Has a source remove its copy after an activation, or serve again after a rejection.
-    func collect(_ shard: ShardEpoch, _ decision: ShardDecision, _ source: SourceGroup) async throws {
+    func collect(_ shard: ShardEpoch, _ decision: ShardDecision, _ source: inout SourceGroup) async throws {
         var request = Flotilla_V1_CollectShardRequest()
-        request.gid = source.gid.rawValue
+        request.party = source.party.wire
         request.shard = shard.shard.rawValue
         request.epoch = shard.epoch
         let hashes: ShardHashes
@@ -112,7 +133,7 @@ struct PeerCalls: Sendable {
         }
         request.userHash = hashes.user.description
         request.sessionHash = hashes.session.description
-        _ = try await ask(source) { [request] in try await $0.collectShard(request, options: $1) }
+        _ = try await ask(&source) { [request] in try await $0.collectShard(request, options: $1) }
     }
 
     /// Has a member of this group stage a shard; true if it serves it already.
@@ -123,31 +144,39 @@ struct PeerCalls: Sendable {
         request.toIncarnation = Data(member.incarnation.bytes)
         request.shard = order.shard.shard.rawValue
         request.epoch = order.shard.epoch
-        request.from = order.source.rawValue
+        request.from = order.source.gid.rawValue
+        request.fromIdentity = Data(order.source.identity)
         request.addresses = order.addresses
         request.userHash = order.hashes.user.description
         request.sessionHash = order.hashes.session.description
-        let answer = try await peer(at: member.address).stageShard(
-            request, options: .flotilla(timeout: .seconds(600)))
+        guard let endpoint = Address(toCall: member.address) else {
+            throw KvError(.invalidArgument, "\"\(member.address)\" is not an address; give HOST:PORT")
+        }
+        let answer = try await liveness.whileAlive(endpoint) { [request] in
+            try await peer(at: member.address).stageShard(request, options: .flotilla(timeout: .seconds(600)))
+        }
         guard answer.incarnation.array == member.incarnation.bytes else { throw MoveObstacle(text: "another life") }
         return answer.activated
     }
 
     private func ask<Result: Sendable>(
-        _ source: SourceGroup, timeout: Duration = .seconds(30),
-        _ body: @Sendable (Flotilla_V1_Peer.Client<Connection.Transport>, CallOptions) async throws -> Result
+        _ source: inout SourceGroup, timeout: Duration = .seconds(30),
+        _ body: @escaping @Sendable (Flotilla_V1_Peer.Client<Connection.Transport>, CallOptions) async throws -> Result
     ) async throws -> Result {
         let caller = LeaderCaller(connections: connections)
-        return try await caller.call(source.addresses, first: source.leader, timeout: timeout) { client, options in
+        let (addresses, leader) = (source.addresses, source.leader)
+        let answer = try await caller.call(addresses, first: leader, timeout: timeout) { client, options in
             try await body(Flotilla_V1_Peer.Client(wrapping: client), options)
-        }.result
+        }
+        source.leader = answer.address
+        return answer.result
     }
 }
 
 /// The nodes of a source group. The one that leads is asked first: a node that is paused or cut off would hold
 /// up every step of a move, and the shard is frozen meanwhile.
 struct SourceGroup: Sendable {
-    var gid: GroupID
+    var party: Party
     var addresses: [String]
     var leader: String?
 
@@ -156,9 +185,8 @@ struct SourceGroup: Sendable {
 }
 
 extension Flotilla_V1_ShardEpoch {
-    init(_ shard: ShardEpoch, of gid: GroupID) {
+    init(_ shard: ShardEpoch) {
         self.init()
-        self.gid = gid.rawValue
         self.shard = shard.shard.rawValue
         epoch = shard.epoch
     }
@@ -174,4 +202,8 @@ struct MoveObstacle: Error, CustomStringConvertible {
 func refusal(in error: any Error) -> KvError? { error as? KvError ?? KvError(carriedBy: error) }
 
 /// One sentence of a failure, for logs and refusals.
-func reason(of error: any Error) -> String { refusal(in: error)?.message ?? "\(error)" }
+func reason(of error: any Error) -> String {
+    if let refusal = refusal(in: error) { return refusal.message }
+    if let failure = error as? RPCError { return failure.message.isEmpty ? "\(failure.code)" : failure.message }
+    return "\(error)"
+}

@@ -1,6 +1,7 @@
 internal import Foundation
 internal import GRPCCore
 internal import Keyspace
+internal import Logging
 internal import RaftLog
 internal import Synchronization
 internal import Wire
@@ -18,12 +19,14 @@ final class PeerLinks: Sendable {
 
     private let gid: GroupID
     private let ownAddress: String
+    private let log: Logger
     private let clusterID = Mutex<[UInt8]>([])
     private let links = Mutex<[String: Link]>([:])
 
-    init(gid: GroupID, ownAddress: String) {
+    init(gid: GroupID, ownAddress: String, log: Logger) {
         self.gid = gid
         self.ownAddress = ownAddress
+        self.log = log
     }
 
     func setCluster(_ id: [UInt8]) { clusterID.withLock { $0 = id } }
@@ -39,7 +42,11 @@ final class PeerLinks: Sendable {
     }
 
     private func run(_ address: String, _ outbox: Outbox<Message>) async {
-        guard let endpoint = Address(toCall: address) else { return }
+        guard let endpoint = Address(toCall: address) else {
+            log.error(
+                "a member has the address \"\(address)\", which is none: it can't be called; an address is HOST:PORT")
+            return
+        }
         var pause: UInt64 = 50
         while !Task.isCancelled {
             do {

@@ -12,6 +12,11 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
     let node: Node<ControllerMachine>
 
     private func execute(_ command: ControllerCommand, _ requestID: Data) async throws -> Flotilla_V1_ConfigResponse {
+        guard requestID.count <= Limits.requestIDBytesMax else {
+            throw KvError(
+                .invalidArgument,
+                "the request's id has \(requestID.count) bytes; it has at most \(Limits.requestIDBytesMax)")
+        }
         switch try await node.propose(command.encoded(requestID: requestID.array)) {
         case .map(let map): return response(map, try node.hold())
         case .refused(let refusal):
@@ -52,6 +57,13 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
         for address in groups.values.joined() where Address(toCall: address) == nil {
             throw KvError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
         }
+        if !request.force {
+            // Those that are in the map already have been asked.
+            let known = try await node.read { [layout = node.layout] in
+                try ControllerMachine.map(number: nil, layout: layout, in: $0)?.groups ?? [:]
+            }
+            try await node.check(groups.filter { Set($0.value) != Set(known[$0.key]?.addresses ?? []) })
+        }
         return try await execute(.join(groups), request.requestID)
     }
 
@@ -84,7 +96,13 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
             throw KvError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
         }
         return try await execute(
-            .relocate(GroupID(request.gid), request.addresses, membershipIndex: request.membershipIndex), Data())
+            .relocate(
+                GroupID(request.gid), request.addresses, membershipIndex: request.membershipIndex,
+                identity: request.identity.array), Data())
+    }
+
+    func giveUp(request: Flotilla_V1_GiveUpRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {
+        try await execute(.giveUp(GroupID(request.gid)), request.requestID)
     }
 
     func query(request: Flotilla_V1_QueryRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {

@@ -85,6 +85,7 @@ package struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
     ) async throws {
         let sink = SessionSink()
         let handler = handler
+        let origin = Self.origin(context.remotePeer)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 // Whoever waits to go on reading must not wait for answers that nobody sends any more.
@@ -111,7 +112,7 @@ package struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
             group.addTask {
                 for try await frame in request {
                     sink.owe(frame.requests.count)
-                    handler.handle(Self.read(frame.requests, sink), reply: sink)
+                    handler.handle(Self.read(frame.requests, from: origin, sink), reply: sink)
                     await sink.waitUntilSolvent()
                 }
                 sink.finish()
@@ -132,20 +133,35 @@ package struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
     package func call(request: Flotilla_V1_Request, context: ServerContext) async throws -> Flotilla_V1_Response {
         let response = await withCheckedContinuation { continuation in
             let sink = CallSink(continuation)
-            handler.handle(Self.read([request], sink), reply: sink)
+            handler.handle(Self.read([request], from: Self.origin(context.remotePeer), sink), reply: sink)
         }
         if case .failed(let error) = response.result { throw error.status }
         return response.wire
     }
 
     /// The requests that name an operation; the others are answered at once.
-    private static func read(_ requests: [Flotilla_V1_Request], _ reply: any ResponseSink) -> [KvRequest] {
+    private static func read(
+        _ requests: [Flotilla_V1_Request], from origin: UInt32, _ reply: any ResponseSink
+    ) -> [KvRequest] {
         requests.compactMap { wire in
-            guard let request = KvRequest(wire) else {
+            guard var request = KvRequest(wire) else {
                 reply.send([KvResponse(id: wire.id, KvError(.invalidArgument, "the request names no operation"))])
                 return nil
             }
+            if case .write(let key, let operation, var stamp?) = request.operation {
+                stamp.origin = origin
+                request.operation = .write(key: key, operation, stamp)
+            }
             return request
         }
+    }
+
+    /// A client's address without its port, as the number under which its sessions are counted.
+    package static func origin(_ peer: String) -> UInt32 {
+        let host = peer.lastIndex(of: ":").map { peer[..<$0] } ?? peer[...]
+        // FNV-1a.
+        let hash = host.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
+        // 0 is nobody in particular, and the greatest one those that are closed.
+        return min(max(1, hash), .max - 1)
     }
 }

@@ -48,9 +48,9 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
     ) async throws -> Flotilla_V1_IdentifyResponse {
         let options = node.options
         guard GroupID(request.gid) == options.gid else {
-            throw RPCError(
-                code: .failedPrecondition,
-                message: "\(options.address) is a node of \(options.role) \(options.gid), not of \(request.gid)")
+            throw KvError(
+                .failedPrecondition,
+                "\(options.address) is a node of \(options.role) \(options.gid), not of group \(request.gid)")
         }
         var response = Flotilla_V1_IdentifyResponse()
         response.id = options.id
@@ -58,7 +58,18 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         let identity = node.identity
         response.cluster = identity.cluster
         if let record = identity.record { response.bootstrap = Data(record.encoded) }
+        response.clusterID = Data(node.clusterID)
+        response.identity = Data(node.groupIdentity)
+        response.shortOfSpace = node.space.isShort
         return response
+    }
+
+    /// The number of an export is of a node of this group.
+    private func checkGroup(_ gid: UInt64) throws(KvError) {
+        guard GroupID(gid) == node.options.gid else {
+            throw KvError(
+                .failedPrecondition, "\(node.options.address) is a node of \(node.options.role) \(node.options.gid)")
+        }
     }
 
     // MARK: - Snapshots and exports
@@ -74,7 +85,7 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         } else if request.toIncarnation.array != node.incarnation.bytes {
             response.reason = "the snapshot is for an earlier life of this node; its disk was lost"
         } else if let reason = try await node.fetchSnapshot(
-            from: request.fromAddress, cluster: request.clusterID.array)
+            from: request.fromAddress, cluster: request.clusterID.array, term: request.term)
         {
             response.reason = reason
         } else {
@@ -106,8 +117,10 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
             }
         }
         let offer = try await node.openExport(
-            question, gid: GroupID(request.gid), clusterID: request.clusterID.array, formats: request.formats,
-            exportShard: exportShard)
+            question,
+            of: Party(
+                clusterID: request.clusterID.array, gid: GroupID(request.gid), identity: request.identity.array),
+            formats: request.formats, exportShard: exportShard)
         var export = Flotilla_V1_Export()
         export.id = offer.id
         export.header = Data(offer.header)
@@ -121,6 +134,7 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
     func readExport(
         request: Flotilla_V1_ReadExportRequest, response: RPCWriter<Flotilla_V1_ExportPiece>, context: ServerContext
     ) async throws {
+        try checkGroup(request.gid)
         let part = ExportDesk.Part(
             id: request.id, family: Int(request.family), file: Int(request.file), offset: request.offset,
             length: request.length)
@@ -134,6 +148,7 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
     func closeExport(
         request: Flotilla_V1_CloseExportRequest, context: ServerContext
     ) async throws -> Flotilla_V1_CloseExportResponse {
+        try checkGroup(request.gid)
         node.exports.close(request.id)
         return Flotilla_V1_CloseExportResponse()
     }
@@ -141,6 +156,7 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
     // MARK: - Moves
 
     func freezeShard(request: Flotilla_V1_ShardEpoch, context: ServerContext) async throws -> Flotilla_V1_FrozenShard {
+        try node.check(Party(request.party))
         let frozen = try await needMoves().source.freeze(ShardEpoch(request), for: GroupID(request.to))
         var response = Flotilla_V1_FrozenShard()
         response.userHash = frozen.hashes.user.description
@@ -161,7 +177,9 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         }
         let order = StageOrder(
             shard: ShardEpoch(shard: ShardID(request.shard), epoch: request.epoch),
-            hashes: try Self.hashes(request.userHash, request.sessionHash), source: GroupID(request.from),
+            hashes: try Self.hashes(request.userHash, request.sessionHash),
+            source: Party(
+                clusterID: request.clusterID.array, gid: GroupID(request.from), identity: request.fromIdentity.array),
             addresses: request.addresses)
         var response = Flotilla_V1_StageShardResponse()
         response.incarnation = request.toIncarnation
@@ -174,6 +192,7 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
     func shardDecision(
         request: Flotilla_V1_ShardEpoch, context: ServerContext
     ) async throws -> Flotilla_V1_ShardDecisionResponse {
+        try node.check(Party(request.party))
         var response = Flotilla_V1_ShardDecisionResponse()
         switch try await needMoves().target.decision(ShardEpoch(request)) {
         case .activated(let hashes):
@@ -189,6 +208,7 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
     func collectShard(
         request: Flotilla_V1_CollectShardRequest, context: ServerContext
     ) async throws -> Flotilla_V1_CollectShardResponse {
+        try node.check(Party(request.party))
         let source = try needMoves().source
         let decision: ShardDecision
         switch request.decision {
