@@ -44,9 +44,9 @@ import Testing
         #expect(refusal("--batch", "1,,2") == "--batch takes numbers from 1 to 65536, separated by commas; not \"\".")
         #expect(refusal("--work", "get,get") == "--work names \"get\" twice.")
         #expect(refusal("--work", "fly").hasSuffix("not \"fly\"."))
-        #expect(refusal("--seconds", "0") == "--seconds takes 0.01 to 600.0.")
-        #expect(refusal("--rounds", "0") == "--rounds takes 1 to 1000.")
-        #expect(refusal("--keys", "10") == "--keys takes 1000 to 10000000.")
+        #expect(refusal("--seconds", "0") == "--seconds takes 0.01 to 600, not 0.0.")
+        #expect(refusal("--rounds", "0") == "--rounds takes 1 to 1000, not 0.")
+        #expect(refusal("--keys", "10") == "--keys takes 1000 to 10000000, not 10.")
         #expect(refusal("--directory", "/").contains("is not empty"))
         #expect(refusal("--html", "/nowhere/at/all.html") == "--html: /nowhere/at can't be written to.")
     }

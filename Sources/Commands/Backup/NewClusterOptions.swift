@@ -1,14 +1,13 @@
 internal import ArgumentParser
 internal import CommandSupport
 internal import Engines
-internal import Foundation
 internal import Inspect
 internal import Keyspace
 internal import Sharding
 
 /// `flotilla snapshot restore --out`: a backup becomes the directories of a new cluster.
 package struct NewClusterOptions: ParsableArguments {
-    @Option(help: "The new directory; it must not exist, or be empty.") var out: String?
+    @Option(help: "The new directory; it must not exist, or be empty.", transform: ArgumentText.plain) var out: String?
     @Option(help: "rocksdb (the default), lmdb or sqlite; several in a list are taken in turn by each group's nodes.")
     var engine: String?
     @Option(help: "Addresses of the new controller nodes, HOST:PORT,…") var controllers: String?
@@ -41,16 +40,17 @@ package struct NewClusterOptions: ParsableArguments {
             guard parts.count == 2, let number = UInt64(parts[0]), number > 0, case let gid = GroupID(number) else {
                 throw ValidationError("--group takes GID=HOST:PORT,HOST:PORT,…, not \(text).")
             }
-            if groups.updateValue(commaList(parts[1]), forKey: gid) != nil {
+            if groups.updateValue(try addressList(parts[1], "--group \(gid)"), forKey: gid) != nil {
                 throw ValidationError("Group \(gid) is named twice.")
             }
         }
-        return RestoreTarget(controllers: commaList(controllers), groups: groups, engines: engines)
+        return RestoreTarget(
+            controllers: try addressList(controllers, "--controllers"), groups: groups, engines: engines)
     }
 
     func run(from path: String, to out: String) throws {
         let target = try target()
-        let isTerminal = isatty(2) == 1
+        let isTerminal = StandardError.isTerminal
         let (plan, done) = try reportEngine { () throws(EngineError) in
             let backup = try Backup(Archive(path))
             var random = SystemRandomNumberGenerator()
@@ -61,15 +61,17 @@ package struct NewClusterOptions: ParsableArguments {
                 let line =
                     "\r\(progress.nodes) of \(progress.nodesTotal) nodes, \(progress.families) of "
                     + "\(progress.familiesTotal) families, \(progress.keys) keys "
-                FileHandle.standardError.write(Data(line.utf8))
+                StandardError.write(line)
             }
             return (plan, done)
         }
         if isTerminal { note("") }
-        print(
+        let lines = [
             "\(out): \(done.nodes) nodes of cluster \(BytesText.hex(plan.clusterID)), config "
-                + "\(plan.map.number); \(done.keys) keys, \(humanBytes(done.bytes)); content hashes agree")
-        print("Start them with:")
-        for node in plan.nodes { print("  \(plan.command(node, in: out))") }
+                + "\(plan.map.number); \(done.keys) keys, \(humanBytes(done.bytes)); content hashes agree",
+            "Start them with:",
+        ]
+        try StandardOutput.confirm(
+            (lines + plan.nodes.map { "  \(plan.command($0, in: out))" }).joined(separator: "\n"))
     }
 }

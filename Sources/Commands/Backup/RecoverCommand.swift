@@ -19,7 +19,7 @@ public struct RecoverCommand: ParsableCommand {
             its own.
             """)
 
-    @Option(help: "The stopped node's directory.") var db: String
+    @Option(help: "The stopped node's directory.", transform: ArgumentText.plain) var db: String
     @Flag(help: "Make the node the only member. Acknowledged writes may be lost.") var forceNewMembership = false
 
     public init() {}
@@ -30,7 +30,10 @@ public struct RecoverCommand: ParsableCommand {
             if let refusal = recovery.refusal { throw EngineError.mismatch(refusal) }
             return recovery
         }
-        if recovery.unfinished == nil { for line in RecoveryText.report(recovery) { print(line) } }
+        // Before anything is changed: what may be lost must have been said.
+        if recovery.unfinished == nil {
+            try StandardOutput.writeLine(RecoveryText.report(recovery).joined(separator: "\n"))
+        }
         guard forceNewMembership else {
             note("flotilla: nothing was changed; to go on with this node alone, repeat with --force-new-membership")
             throw Exit.failed
@@ -41,7 +44,7 @@ public struct RecoverCommand: ParsableCommand {
                 life: Incarnation(high: random.next(), low: random.next()),
                 time: Milliseconds(Date().timeIntervalSince1970 * 1000))
         }
-        for line in RecoveryText.done(recovery, done) { print(line) }
+        try StandardOutput.confirm(RecoveryText.done(recovery, done).joined(separator: "\n"))
     }
 }
 

@@ -1,4 +1,5 @@
 package import ArgumentParser
+internal import CommandSupport
 
 /// `flotilla snapshot restore`, in both its forms.
 package struct RestoreOptions: ParsableArguments {
@@ -15,7 +16,8 @@ package struct RestoreOptions: ParsableArguments {
         written; an interrupted restore goes on when the command is repeated.
         """
 
-    @Option(help: "The backup; with --into also a snapshot of one group.") var from: String
+    @Option(help: "The backup; with --into also a snapshot of one group.", transform: ArgumentText.plain) var from:
+        String
     @OptionGroup(title: "A new cluster") package var new: NewClusterOptions
     @OptionGroup(title: "Into a live cluster") package var into: IntoOptions
 

@@ -50,13 +50,17 @@ public final class SaveLive {
     /// Refuses what no cluster can be made of.
     public func checkBackup() throws(EngineError) { try writer.checkBackup() }
 
-    /// Makes it durable, seals it and says what was written.
-    public func finish(asJSON: Bool) throws {
+    /// Makes it durable and seals it.
+    public func finish() throws(EngineError) {
         do throws(EngineError) { try writer.seal() } catch {
             writer.discard()
             throw error
         }
-        try ArchiveSummary(path: out, writer.manifest, pull.progress).print(asJSON: asJSON)
+    }
+
+    /// Says what was written. Apart from sealing: an archive doesn't go because nobody can be told of it.
+    public func report(asJSON: Bool) throws {
+        try ArchiveSummary(path: out, writer.manifest, pull.progress).write(asJSON: asJSON)
         let progress = pull.progress
         if progress.familiesReused > 0 {
             note(

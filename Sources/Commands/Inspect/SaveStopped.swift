@@ -35,7 +35,7 @@ public enum SaveStopped {
             defer { bar.clear() }
             return try make(now, ReadProgress { bar.show($0) })
         }
-        try ArchiveSummary(path: out, manifest).print(asJSON: asJSON)
+        try ArchiveSummary(path: out, manifest).write(asJSON: asJSON)
     }
 }
 
@@ -86,10 +86,10 @@ struct ArchiveSummary: Encodable {
         familiesReused = progress.familiesReused
     }
 
-    func print(asJSON: Bool) throws {
+    func write(asJSON: Bool) throws {
         let text =
             asJSON
             ? try JSONText.pretty(self) : "\(path): \(titles); \(keys) records, \(humanBytes(fileBytes))\n"
-        FileHandle.standardOutput.write(Data(text.utf8))
+        try StandardOutput.write(text)
     }
 }

@@ -17,9 +17,6 @@ package enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
     case table, json
 }
 
-/// A note for people, on standard error.
-package func note(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
-
 /// JSON as the commands print it: an object over several lines, or on one.
 package func jsonText(_ value: some Encodable, isPretty: Bool = true) throws -> String {
     let encoder = JSONEncoder()
@@ -28,8 +25,13 @@ package func jsonText(_ value: some Encodable, isPretty: Bool = true) throws -> 
     return String(decoding: try encoder.encode(value), as: UTF8.self) + "\n"
 }
 
-package func printJSON(_ value: some Encodable, isPretty: Bool = true) throws {
-    FileHandle.standardOutput.write(Data(try jsonText(value, isPretty: isPretty).utf8))
+package func writeJSON(_ value: some Encodable, isPretty: Bool = true) throws {
+    try StandardOutput.write(try jsonText(value, isPretty: isPretty))
+}
+
+/// Says in JSON that something has been carried out.
+package func confirmJSON(_ value: some Encodable) throws {
+    try StandardOutput.confirm(String(try jsonText(value).dropLast()))
 }
 
 /// Numbers with a unit that people read.

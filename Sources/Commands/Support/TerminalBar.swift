@@ -1,8 +1,6 @@
-internal import Foundation
-
 /// A line on the terminal that says how far something is; nothing where standard error is no terminal.
 package final class TerminalBar {
-    private var isShown = isatty(2) == 1
+    private var isShown = StandardError.isTerminal
     private var isOnScreen = false
     private static let width = 24
     private static let lineMax = 110
@@ -19,19 +17,19 @@ package final class TerminalBar {
             let bar = String(repeating: "#", count: full) + String(repeating: ".", count: Self.width - full)
             line = "[\(bar)] \(Int(share * 100)) %  " + line
         }
-        FileHandle.standardError.write(Data("\r\u{1b}[K\(line.prefix(Self.lineMax))".utf8))
+        StandardError.write("\r\u{1b}[K\(line.prefix(Self.lineMax))")
         isOnScreen = true
     }
 
     /// Data follows on standard output. On the same terminal a bar would wipe out the end of it.
     package func giveWay() {
         clear()
-        if isatty(1) == 1 { isShown = false }
+        if StandardOutput.isTerminal { isShown = false }
     }
 
     package func clear() {
         guard isOnScreen else { return }
-        FileHandle.standardError.write(Data("\r\u{1b}[K".utf8))
+        StandardError.write("\r\u{1b}[K")
         isOnScreen = false
     }
 }

@@ -1,4 +1,5 @@
 public import ArgumentParser
+internal import CommandSupport
 internal import Engines
 internal import Foundation
 
@@ -20,15 +21,17 @@ public struct EnginesCommand: ParsableCommand {
     @Option(help: "Engines: rocksdb, lmdb, sqlite, memory.") var engines = "rocksdb,lmdb,sqlite"
     @Option(help: "Workloads (default: all but memory and portable).") var work: String?
     @Option(help: "Bytes of a value, 16 to 65536; several with a list.") var valueSizes = "256"
-    @Option(help: "Keys in a batch of writes; several with a list.") var batch = "1,32,256"
+    @Option(help: "Keys in a batch of writes, 1 to 65536; several with a list.") var batch = "1,32,256"
     @Option(help: "Seconds of a round.") var seconds = 0.5
     @Option(help: "Rounds of a cell.") var rounds = 5
     @Option(help: "Keys that are loaded; fewer where they would take more than 512 MiB.") var keys = 100_000
-    @Option(help: "Work in this directory, which must be empty (default: a temporary one).") var directory: String?
+    @Option(
+        help: "Work in this directory, which must be empty (default: a temporary one).", transform: ArgumentText.plain)
+    var directory: String?
     @Flag(help: "Run the same workloads on the C libraries, called directly.") var raw = false
     @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table, json or csv.")
     var format: BenchFormat = .table
-    @Option(help: "Write a report with plots into this file.") var html: String?
+    @Option(help: "Write a report with plots into this file.", transform: ArgumentText.plain) var html: String?
     @Option(help: "Families of the memory workload.") var families = 256
     @Option(help: "MiB of keys and values that the memory workload fills.") var fillMib = 1024
     @Option(help: "Seconds for which the memory workload overwrites.") var churnSeconds = 30.0
@@ -89,9 +92,7 @@ public struct EnginesCommand: ParsableCommand {
     private func within<Number: Comparable>(
         _ option: String, _ number: Number, _ range: ClosedRange<Number>
     ) throws -> Number {
-        guard range.contains(number) else {
-            throw ValidationError("\(option) takes \(range.lowerBound) to \(range.upperBound).")
-        }
+        try require(option, number, in: range)
         return number
     }
 
@@ -113,17 +114,19 @@ public struct EnginesCommand: ParsableCommand {
         } catch {
             place.waitIfEnding()
             line.clear()
-            FileHandle.standardError.write(Data("flotilla: \(error)\n".utf8))
-            throw ExitCode(1)
+            note("flotilla: \(error)")
+            throw Exit.failed
         }
         line.clear()
-        FileHandle.standardOutput.write(Data(try format.render(report).utf8))
+        // First: it is there even if nobody takes the table.
         if let html {
             do { try HTMLReport(report).text.write(toFile: html, atomically: true, encoding: .utf8) } catch {
-                FileHandle.standardError.write(Data("flotilla: \(html): \(error.localizedDescription)\n".utf8))
-                throw ExitCode(1)
+                try StandardOutput.write(try format.render(report))
+                note("flotilla: \(html): \(error.localizedDescription)")
+                throw Exit.failed
             }
         }
+        try StandardOutput.write(try format.render(report))
     }
 
     private func serve(_ worker: String, _ plan: BenchPlan) throws {

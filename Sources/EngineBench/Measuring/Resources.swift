@@ -1,3 +1,4 @@
+internal import Engines
 internal import Foundation
 
 /// What this process has used so far.
@@ -76,6 +77,6 @@ func makeDirectory(_ path: String) throws {
     }
 }
 
-func removeDirectory(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
+func removeDirectory(_ path: String) { removeTree(path, itself: true) }
 
 func systemErrorText() -> String { String(cString: strerror(errno)) }

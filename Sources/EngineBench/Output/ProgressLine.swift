@@ -1,8 +1,8 @@
-internal import Foundation
+internal import CommandSupport
 
 /// One line on the terminal that says where a run is; nothing where standard error is a file.
 package final class ProgressLine {
-    private let isTerminal = isatty(2) == 1
+    private let isTerminal = StandardError.isTerminal
     private let start = nanosecondsNow()
     private var width = 0
 
@@ -16,7 +16,7 @@ package final class ProgressLine {
     func clear() {
         guard isTerminal, width > 0 else { return }
         write("")
-        FileHandle.standardError.write(Data("\r".utf8))
+        StandardError.write("\r")
     }
 
     package static func text(_ progress: Conductor.Progress, elapsed: Double, share: Double) -> String {
@@ -33,7 +33,7 @@ package final class ProgressLine {
 
     private func write(_ text: String) {
         let padding = String(repeating: " ", count: max(0, width - text.count))
-        FileHandle.standardError.write(Data("\r\(text)\(padding)".utf8))
+        StandardError.write("\r\(text)\(padding)")
         width = text.count
     }
 }

@@ -1,3 +1,4 @@
+internal import CommandSupport
 internal import Foundation
 
 /// What the conductor asks of a worker, one line of JSON each.
@@ -29,7 +30,7 @@ struct Worker {
                 reply.error = "\(error)"
             }
             guard let answer = try? JSONEncoder().encode(reply) else { return }
-            FileHandle.standardOutput.write(answer + Data("\n".utf8))
+            do { try StandardOutput.write(Array(answer) + [10]) } catch { return }
         }
     }
 

@@ -19,13 +19,20 @@ struct BackupVerb: AsyncParsableCommand {
                 snapshot inspect --quick`). What a node's log holds beyond that is not in the backup. The directories, \
                 or copies of them, must be of one moment, when no shard is on the move. Nothing in them changes.
                 """)
-        @Option(help: "A stopped node's directory, or a copy of one; once for the controller and for each group.")
+        @Option(
+            help: "A stopped node's directory, or a copy of one; once for the controller and for each group.",
+            transform: ArgumentText.plain)
         var from: [String] = []
         @Option(help: "The controllers' addresses of a running cluster, HOST:PORT,…") var controllers: String?
-        @Option(help: "An earlier backup of this cluster; what hasn't changed is taken from there.") var since: String?
+        @Option(
+            help: "An earlier backup of this cluster; what hasn't changed is taken from there.",
+            transform: ArgumentText.plain)
+        var since: String?
         @OptionGroup var live: LiveOptions
-        @Option(help: "Give up when moves that are under way take more seconds than this.") var moveTimeout = 300
-        @Option(help: "The new directory; it must not exist, or be empty.") var out: String
+        @Option(help: "Give up when moves that are under way take more seconds than this, 0 to 86400.")
+        var moveTimeout = 300
+        @Option(help: "The new directory; it must not exist, or be empty.", transform: ArgumentText.plain) var out:
+            String
         @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table or json.")
         var format: OutputFormat = .table
 
@@ -37,17 +44,15 @@ struct BackupVerb: AsyncParsableCommand {
             if !from.isEmpty, live.rate != nil || since != nil {
                 throw ValidationError("--rate and --since go with --controllers.")
             }
-            guard let controllers else { return }
-            let addresses = commaList(controllers)
-            if addresses.isEmpty { throw ValidationError("--controllers takes HOST:PORT,HOST:PORT,….") }
-            for address in addresses { try requireAddress(address, "--controllers") }
+            try require("--move-timeout", moveTimeout, in: 0...86_400, "seconds")
+            if let controllers { _ = try addressList(controllers, "--controllers") }
         }
 
         func run() async throws {
             if let controllers {
                 let backup = LiveBackup(
                     controllers: commaList(controllers), out: out, since: since, rate: try live.transferRate,
-                    moveWait: .seconds(max(0, moveTimeout)), asJSON: format == .json)
+                    moveWait: .seconds(moveTimeout), asJSON: format == .json)
                 return try await interruptible { try await backup.run() }
             }
             try SaveStopped.backUp(

@@ -45,11 +45,12 @@ struct LiveBackup: Sendable {
                     try await copy(to: save, clusterID, hold)
                     try save.checkBackup()
                     try await hold.release()
-                    try save.finish(asJSON: asJSON)
+                    try save.finish()
                 } catch {
                     save.discard()
                     throw error
                 }
+                try save.report(asJSON: asJSON)
             } catch {
                 // Moves go on at once, and not only when the hold runs out.
                 await uncancelled { try? await hold.release() }

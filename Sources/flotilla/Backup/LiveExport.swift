@@ -122,12 +122,6 @@ func noteLive(_ error: any Error) -> any Error {
     }
 }
 
-func requireAddress(_ text: String, _ option: String) throws {
-    guard Address(toCall: text) != nil else {
-        throw ValidationError("\(option) takes HOST:PORT, not \"\(text)\".")
-    }
-}
-
 /// One group, from the node that was named.
 enum LiveSave {
     static func run(
@@ -153,11 +147,12 @@ enum LiveSave {
                 madeBy: "flotilla \(ServerVersion.current)")
             do {
                 try await save.add(copy, from: client)
-                try save.finish(asJSON: asJSON)
+                try save.finish()
             } catch {
                 save.discard()
                 throw error
             }
+            try save.report(asJSON: asJSON)
             if !copy.source.leads {
                 note("the node follows: what it had not applied yet isn't in the snapshot")
             }

@@ -14,12 +14,6 @@ struct RestoreVerb: AsyncParsableCommand {
 
     @OptionGroup var options: RestoreOptions
 
-    func validate() throws {
-        for address in options.into.endpoints where Address(toCall: address) == nil {
-            throw ValidationError("\"\(address)\" is not an address; --into takes HOST:PORT,HOST:PORT,…")
-        }
-    }
-
     func run() async throws { try await options.run { LiveCluster(endpoints: $0) } }
 }
 

@@ -21,10 +21,12 @@ struct SnapshotVerb: AsyncParsableCommand {
                 With --from nothing in the directory changes. With --endpoint the node goes on serving; of a leader the \
                 snapshot holds everything that was acknowledged before, of a follower what it has applied.
                 """)
-        @Option(help: "The stopped node's directory, or a copy of one.") var from: String?
+        @Option(help: "The stopped node's directory, or a copy of one.", transform: ArgumentText.plain) var from:
+            String?
         @Option(help: "A running node of the group or of the controller, HOST:PORT.") var endpoint: String?
         @OptionGroup var live: LiveOptions
-        @Option(help: "The new directory; it must not exist, or be empty.") var out: String
+        @Option(help: "The new directory; it must not exist, or be empty.", transform: ArgumentText.plain) var out:
+            String
         @Option(help: "Only this group.") var group: GroupID?
         @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table or json.")
         var format: OutputFormat = .table
@@ -58,8 +60,9 @@ struct SnapshotVerb: AsyncParsableCommand {
                 on, with the same identity: start it with --db and --engine changed. No server starts on the old one \
                 any more; remove it when the node has run for a while.
                 """)
-        @Option(help: "The stopped node's directory.") var from: String
-        @Option(help: "The new directory; it must not exist, or be empty.") var to: String
+        @Option(help: "The stopped node's directory.", transform: ArgumentText.plain) var from: String
+        @Option(help: "The new directory; it must not exist, or be empty.", transform: ArgumentText.plain) var to:
+            String
         @Option(help: "rocksdb, lmdb or sqlite.") var engine: String
 
         func validate() throws {
@@ -70,19 +73,18 @@ struct SnapshotVerb: AsyncParsableCommand {
 
         func run() throws {
             let kind = EngineKind(rawValue: engine) ?? .rocksdb
-            let isTerminal = isatty(2) == 1
+            let isTerminal = StandardError.isTerminal
             let (identity, copied) = try reportEngine { () throws(EngineError) in
                 try OfflineCopy.convert(from: from, to: to, engine: kind) { progress in
                     guard isTerminal else { return }
                     let line = "\r\(progress.families) of \(progress.familiesTotal) families, \(progress.keys) keys "
-                    FileHandle.standardError.write(Data(line.utf8))
+                    StandardError.write(line)
                 }
             }
             if isTerminal { note("") }
-            print("\(to): \(identity.summary)")
-            print(
-                "\(copied.families) families, \(copied.keys) keys, \(humanBytes(copied.bytes)); "
-                    + "content hashes agree")
+            try StandardOutput.confirm(
+                "\(to): \(identity.summary)\n\(copied.families) families, \(copied.keys) keys, "
+                    + "\(humanBytes(copied.bytes)); content hashes agree")
         }
     }
 
@@ -90,14 +92,15 @@ struct SnapshotVerb: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Copy a stopped node's directory, in its engine's own form.",
             discussion: "The copy is for inspection and backup; no server runs on it.")
-        @Option(help: "The stopped node's directory.") var from: String
-        @Option(help: "The new directory; it must not exist, or be empty.") var to: String
+        @Option(help: "The stopped node's directory.", transform: ArgumentText.plain) var from: String
+        @Option(help: "The new directory; it must not exist, or be empty.", transform: ArgumentText.plain) var to:
+            String
 
         func run() throws {
             let identity = try reportEngine { () throws(EngineError) in
                 try OfflineCopy.checkpoint(from: from, to: to)
             }
-            print("\(to): a copy of \(identity.summary)")
+            try StandardOutput.confirm("\(to): a copy of \(identity.summary)")
         }
     }
 }

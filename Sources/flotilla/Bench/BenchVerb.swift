@@ -18,23 +18,28 @@ struct BenchVerb: AsyncParsableCommand {
         @OptionGroup var cluster: ClusterOptions
         @Option(help: "put, get or mix (half and half).") var work: String = "put"
         @Option(help: "Callers at once, 1 to 1024; several rows with a list, as 1,16,64,256.") var clients = "16"
-        @Option(help: "Bytes of a value.") var valueSize = 256
-        @Option(help: "Seconds for each row.") var seconds = 10.0
-        @Option(help: "Operations for each row, instead of seconds.") var count: Int?
-        @Option(help: "Keys to draw from.") var keySpace = 100_000
-        @Option(help: "Streams to each node.") var streams = 1
+        @Option(help: "Bytes of a value, 1 to 8388608.") var valueSize = 256
+        @Option(help: "Seconds for each row, 0.1 to 86400.") var seconds = 10.0
+        @Option(help: "Operations for each row, instead of seconds; 1 to 1000000000.") var count: Int?
+        @Option(help: "Keys to draw from, 1 to 1000000000.") var keySpace = 100_000
+        @Option(help: "Streams to each node, 1 to 256.") var streams = 1
 
         func validate() throws {
             if ClusterBench.Work(rawValue: work) == nil { throw ValidationError("--work takes put, get or mix.") }
-            let numbers = clients.split(separator: ",").map { Int($0) ?? 0 }
+            let numbers = clients.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
             if numbers.isEmpty || numbers.contains(where: { !(1...1024).contains($0) }) {
-                throw ValidationError("--clients takes numbers from 1 to 1024.")
+                throw ValidationError(
+                    "--clients takes numbers from 1 to 1024, separated by commas; not \"\(clients)\".")
             }
-            if !(1...(8 << 20)).contains(valueSize) { throw ValidationError("--value-size takes 1 to 8388608.") }
+            try require("--value-size", valueSize, in: 1...Limits.valueBytesMax, "bytes")
+            try require("--seconds", seconds, in: ArgumentLimits.seconds, "seconds")
+            if let count { try require("--count", count, in: ArgumentLimits.count) }
+            try require("--key-space", keySpace, in: ArgumentLimits.count)
+            try require("--streams", streams, in: 1...256)
         }
 
         private static func show(_ done: Int) {
-            FileHandle.standardError.write(Data("\r\(done) operations ".utf8))
+            StandardError.write("\r\(done) operations ")
         }
 
         func run() async throws {
@@ -52,15 +57,18 @@ struct BenchVerb: AsyncParsableCommand {
                 bench.count = count
                 bench.keySpace = keySpace
                 bench.serverPIDs = servers
-                let isTerminal = isatty(2) == 1
+                let isTerminal = StandardError.isTerminal
                 var show: (@Sendable (Int) -> Void)?
                 if isTerminal { show = { @Sendable done in Self.show(done) } }
                 let result = await bench.run(client, progress: show)
                 if isTerminal { note("\r") }
                 results.append(result)
             }
-            if cluster.format == .json { try printJSON(results) } else { printResults(results) }
-            if results.contains(where: { $0.operations == 0 }) { throw Exit.unavailable }
+            await client.shutdown()
+            if cluster.format == .json { try writeJSON(results) } else { try StandardOutput.write(text(results)) }
+            guard let idle = results.first(where: { $0.operations == 0 }) else { return }
+            note("flotilla: not one operation was answered: \(idle.firstError ?? "the time was too short")")
+            throw Exit.unavailable
         }
     }
 
@@ -68,12 +76,12 @@ struct BenchVerb: AsyncParsableCommand {
     struct Count: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Put N keys with a number of callers.")
         @OptionGroup var cluster: ClusterOptions
-        @Argument(help: "Operations.") var count: Int
-        @Argument(help: "Callers at once.") var clients = 1
+        @Argument(help: "Operations, 1 to 1000000000.") var count: Int
+        @Argument(help: "Callers at once, 1 to 1024.") var clients = 1
 
         func validate() throws {
-            if count < 1 { throw ValidationError("Give a number of operations above 0.") }
-            if !(1...1024).contains(clients) { throw ValidationError("Callers: 1 to 1024.") }
+            try require("COUNT", count, in: ArgumentLimits.count)
+            try require("CLIENTS", clients, in: 1...1024)
         }
 
         func run() async throws {
@@ -81,8 +89,10 @@ struct BenchVerb: AsyncParsableCommand {
             bench.clients = clients
             bench.count = count
             bench.warmupSeconds = 0
-            let result = await bench.run(cluster.makeClient())
-            if cluster.format == .json { try printJSON(result) } else { printResults([result]) }
+            let client = cluster.makeClient()
+            let result = await bench.run(client)
+            await client.shutdown()
+            if cluster.format == .json { try writeJSON(result) } else { try StandardOutput.write(text([result])) }
             if result.errors > 0 {
                 note("flotilla: \(result.errors) operations failed: \(result.firstError ?? "")")
                 throw Exit.failed
@@ -91,9 +101,9 @@ struct BenchVerb: AsyncParsableCommand {
     }
 }
 
-private func printResults(_ results: [ClusterBench.Result]) {
+private func text(_ results: [ClusterBench.Result]) -> String {
     func number(_ value: Double) -> String { String(format: "%.2f", value) }
-    printTable(
+    return tableText(
         [
             "WORK", "CLIENTS", "OPS/S", "P50 MS", "P99 MS", "P99.9 MS", "MAX MS", "SERVER CPU µS/OP",
             "CLIENT CPU µS/OP", "ERRORS",

@@ -9,12 +9,14 @@ import Server
 struct ControllerVerb: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "controller", abstract: "The shard map: serve it, change it, look at it.",
-        subcommands: [Serve.self, Join.self, Leave.self, Move.self, Query.self, Status.self])
+        subcommands: [Serve.self, Join.self, Leave.self, Move.self, GiveUp.self, Query.self, Status.self])
 
     struct Serve: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Run one node of the controller.")
         @OptionGroup var serve: ServeArguments
-        @Option(help: "Shards of a new cluster; fixed from then on.") var shards = 64
+        @Option(help: "Shards of a new cluster, 1 to 1024; fixed from then on.") var shards = 64
+
+        func validate() throws { try require("--shards", shards, in: ArgumentLimits.shards) }
 
         func run() async throws {
             let options = ServeOptions(
@@ -33,19 +35,26 @@ struct ControllerVerb: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Add groups: GID=HOST:PORT,… for each.")
         @OptionGroup var cluster: ClusterOptions
         @Argument var groups: [String]
+        @Flag(help: "Don't ask the nodes who they are: for groups that are started later.") var force = false
 
-        func run() async throws {
+        func validate() throws { _ = try joining() }
+
+        private func joining() throws -> [GroupID: [String]] {
             var joining: [GroupID: [String]] = [:]
             for text in groups {
                 let parts = text.split(separator: "=", maxSplits: 1)
-                guard parts.count == 2, let gid = GroupID(argument: String(parts[0])) else {
-                    throw ValidationError("\"\(text)\" is not GID=HOST:PORT,HOST:PORT,…")
+                guard parts.count == 2, let gid = GroupID(argument: String(parts[0])), gid != .none else {
+                    throw ValidationError("\"\(text)\" is not GID=HOST:PORT,HOST:PORT,… with a GID above 0.")
                 }
                 if joining[gid] != nil { throw ValidationError("Group \(gid) is named twice.") }
-                joining[gid] = parts[1].split(separator: ",").map(String.init)
+                joining[gid] = try addressList(parts[1], "group \(gid)")
             }
-            let request = joining
-            try await change { (client) throws(ClientError) in try await client.join(request) }
+            return joining
+        }
+
+        func run() async throws {
+            let (request, force) = (try joining(), force)
+            try await change { (client) throws(ClientError) in try await client.join(request, force: force) }
         }
     }
 
@@ -72,6 +81,31 @@ struct ControllerVerb: AsyncParsableCommand {
         }
     }
 
+    struct GiveUp: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "give-up",
+            abstract: "Let a group that has lost all its disks begin again with empty shards.",
+            discussion: """
+                A group whose nodes were all started with new directories serves nothing, because what was acknowledged \
+                before is gone. Restore the cluster from a backup (`snapshot restore`) to have the data again. This gives \
+                it up: every key of the group's shards is lost for good.
+                """)
+        @OptionGroup var cluster: ClusterOptions
+        @Argument var gid: GroupID
+        @Flag(help: "Say that every key of the group's shards is lost.") var loseData = false
+
+        func validate() throws {
+            if !loseData {
+                throw ValidationError("Every key of the shards of group \(gid) would be lost; say so with --lose-data.")
+            }
+        }
+
+        func run() async throws {
+            let gid = gid
+            try await change { (client) throws(ClientError) in try await client.giveUp(gid) }
+        }
+    }
+
     struct Query: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print the shard map, or an earlier one by its number.")
@@ -82,7 +116,12 @@ struct ControllerVerb: AsyncParsableCommand {
             let number = number
             let client = cluster.makeController()
             let config = try await report { () throws(ClientError) in try await client.query(number) }
-            if cluster.format == .json { try printJSON(ConfigOutput(config)) } else { printConfig(config) }
+            if cluster.format == .json {
+                try writeJSON(ConfigOutput(config))
+            } else {
+                noteHold(config)
+                try StandardOutput.write(configText(config))
+            }
         }
     }
 
@@ -92,7 +131,11 @@ struct ControllerVerb: AsyncParsableCommand {
 
         func run() async throws {
             let nodes = await nodeStatuses(cluster.addresses)
-            if cluster.format == .json { try printJSON(nodes.map(NodeOutput.init)) } else { printNodes(nodes) }
+            if cluster.format == .json {
+                try writeJSON(nodes.map(NodeOutput.init))
+            } else {
+                try StandardOutput.write(nodesText(nodes))
+            }
             // A hold is worth a word, and not worth waiting for.
             if let config = try? await cluster.makeController().query(patience: .seconds(1)) { noteHold(config) }
             if nodes.allSatisfy({ $0.status == nil }) {
@@ -107,6 +150,7 @@ private protocol ControllerChange { var cluster: ClusterOptions { get } }
 extension ControllerVerb.Join: ControllerChange {}
 extension ControllerVerb.Leave: ControllerChange {}
 extension ControllerVerb.Move: ControllerChange {}
+extension ControllerVerb.GiveUp: ControllerChange {}
 
 extension ControllerChange {
     fileprivate func change(
@@ -115,9 +159,9 @@ extension ControllerChange {
         let client = cluster.makeController()
         let config = try await report { () throws(ClientError) in try await body(client) }
         if cluster.format == .json {
-            try printJSON(ConfigOutput(config))
+            try confirmJSON(ConfigOutput(config))
         } else {
-            print("OK, config \(config.map.number)")
+            try StandardOutput.confirm("OK, config \(config.map.number)")
             noteHold(config)
             let moves = config.map.moves
             if !moves.isEmpty { note("\(moves.count) shards are on the move; `query` shows them") }
@@ -202,18 +246,18 @@ private func phaseName(_ phase: ShardMap.Move.Phase) -> String {
     }
 }
 
-private func printConfig(_ config: HeldMap) {
+private func configText(_ config: HeldMap) -> String {
     let map = config.map
-    print("config \(map.number), \(map.shardCount) shards, \(map.groups.count) groups")
-    noteHold(config)
+    var text = "config \(map.number), \(map.shardCount) shards, \(map.groups.count) groups\n"
     for (gid, group) in map.groups.sorted(by: { $0.key < $1.key }) {
-        print("group \(gid): \(group.addresses.joined(separator: ", "))\(group.isLeaving ? "  (leaving)" : "")")
+        text += "group \(gid): \(group.addresses.joined(separator: ", "))\(group.isLeaving ? "  (leaving)" : "")\n"
     }
     for shard in map.shardIDs {
         let row = map[shard]
         let move =
             row.move.map { "  (\(phaseName($0.phase)): \($0.from) -> \($0.to), epoch \($0.epoch))" }
             ?? config.hold?.waiting[shard].map { "  (waits to move to group \($0))" } ?? ""
-        print("shard \(shard): \(row.gid == .none ? "none" : "group \(row.gid)")\(move)")
+        text += "shard \(shard): \(row.gid == .none ? "none" : "group \(row.gid)")\(move)\n"
     }
+    return text
 }

@@ -20,40 +20,34 @@ struct DashboardVerb: AsyncParsableCommand {
         name: [.customLong("controllers"), .customLong("endpoints"), .customLong("config-addrs")],
         help: "The controllers' addresses, HOST:PORT,… (default: FLOTILLA_ENDPOINTS, else localhost:50051 to 50053).")
     var controllers: String?
-    @Option(help: "The port; 0: the system chooses.") var port = 8080
+    @Option(help: "The port, 0 to 65535; 0: the system chooses.") var port = 8080
     @Option(help: "The address to listen on.") var listen = "127.0.0.1"
-    @Option(help: "Between two looks at the cluster: 500ms, 5s, 1m.") var updateInterval = GoDuration(.seconds(5))
+    @Option(help: "Between two looks at the cluster, 100ms to 1m: 500ms, 5s.") var updateInterval = GoDuration(
+        .seconds(5))
     @OptionGroup var actions: DashboardActions
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel = "info"
 
     func validate() throws {
         if Logger.Level(rawValue: logLevel) == nil { throw ValidationError("There is no log level \"\(logLevel)\".") }
-        if !(0...65_535).contains(port) { throw ValidationError("--port takes 0 to 65535, not \(port).") }
+        try require("--port", port, in: ArgumentLimits.port)
         if !Address(host: listen, port: port).isIPv4 {
             throw ValidationError("--listen takes an IP address, not \"\(listen)\".")
         }
-        for address in addresses where Address(toCall: address) == nil {
-            throw ValidationError("\"\(address)\" is not an address; give HOST:PORT.")
-        }
+        _ = try controllerAddresses(controllers, "--controllers")
         if !(Duration.milliseconds(100)...Duration.seconds(60)).contains(updateInterval.value) {
             throw ValidationError("--update-interval takes 100ms to 1m.")
         }
     }
 
-    private var addresses: [String] {
-        let given = commaList(controllers ?? ProcessInfo.processInfo.environment["FLOTILLA_ENDPOINTS"] ?? "")
-        return given.isEmpty ? ["localhost:50051", "localhost:50052", "localhost:50053"] : given
-    }
-
     func run() async throws {
         let signals = StopSignals()
         let options = DashboardOptions(
-            listen: Address(host: listen, port: port), controllers: addresses, interval: updateInterval.value,
+            listen: Address(host: listen, port: port),
+            controllers: try controllerAddresses(controllers, "--controllers"),
+            interval: updateInterval.value,
             allowActions: actions.allowActions, hosts: actions.allowHost)
         let server = try await startDashboard(options, logLevel: Logger.Level(rawValue: logLevel) ?? .info)
-        // Whoever waits for this line may read it from a pipe.
-        print("dashboard: http://\(server.endpoint)")
-        fflush(nil)
+        try StandardOutput.writeLine("dashboard: http://\(server.endpoint)")
         while !signals.isRaised { try? await Task.sleep(for: .milliseconds(100)) }
         server.stop()
         fflush(nil)

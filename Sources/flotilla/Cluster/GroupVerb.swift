@@ -15,16 +15,20 @@ struct GroupVerb: AsyncParsableCommand {
     struct Serve: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Run one node of a shard group.")
         @OptionGroup var serve: ServeArguments
-        @Option(help: "The group's id, above 0.") var gid: GroupID
+        @Option(help: "The group's id, 1 to 18446744073709551615.") var gid: GroupID
         @Option(
             name: [.customLong("controllers"), .customLong("ctrlers")], help: "The controllers' addresses, HOST:PORT,…")
         var controllers = "localhost:50051,localhost:50052,localhost:50053"
 
+        func validate() throws {
+            if gid == .none { throw ValidationError("--gid 0 means \"no group\"; choose another.") }
+            _ = try addressList(controllers, "--controllers")
+        }
+
         func run() async throws {
-            guard gid != .none else { throw ValidationError("--gid 0 means \"no group\"; choose another.") }
             let options = ServeOptions(
                 id: serve.id, gid: gid, cluster: serve.addresses,
-                controllers: controllers.split(separator: ",").map(String.init), directory: serve.db,
+                controllers: commaList(controllers), directory: serve.db,
                 engine: serve.engine, listen: serve.listen, retainedEntries: serve.retain, httpPort: serve.httpPort)
             try await serve.run {
                 let node = try await GroupNode(options, log: serve.logger)
@@ -40,6 +44,10 @@ struct GroupVerb: AsyncParsableCommand {
         @Option(help: "Only this group.") var gid: GroupID?
         @Option(help: "Ask this node (HOST:PORT) instead of finding nodes through the controller.") var node: String?
         @Flag(help: "Count keys and compute content hashes by scanning.") var exact = false
+
+        func validate() throws {
+            if let node { try requireAddress(node, "--node") }
+        }
 
         func run() async throws {
             var nodes: [AskedNode] = []
@@ -58,25 +66,36 @@ struct GroupVerb: AsyncParsableCommand {
                     throw Exit.notFound
                 }
             }
-            if cluster.format == .json { return try printJSON(nodes.map(NodeOutput.init)) }
+            if cluster.format == .json {
+                try writeJSON(nodes.map(NodeOutput.init))
+            } else {
+                try StandardOutput.write(text(nodes))
+            }
+            if nodes.allSatisfy({ $0.status == nil }), !nodes.isEmpty {
+                note("flotilla: no node answers at \(nodes.map(\.address).joined(separator: ", "))")
+                throw Exit.unavailable
+            }
+        }
+
+        private func text(_ nodes: [AskedNode]) -> String {
+            var text = ""
             for gid in Set(nodes.map(\.gid)).sorted() {
                 let members = nodes.filter { $0.gid == gid }
-                print("group \(gid)")
-                printNodes(members)
+                text += "group \(gid)\n" + nodesText(members)
                 guard
                     let speaker = members.first(where: { $0.status?.role == .leader })
                         ?? members.first(where: { $0.status != nil }),
                     let status = speaker.status
                 else { continue }
-                printTable(
+                text += tableText(
                     ["SHARD", "STATE", "KEYS", "BYTES"] + (exact ? ["CONTENT"] : []),
                     status.shards.map { shard -> [String] in
                         let row = ["\(shard.shard)", shard.state.rawValue, "\(shard.keys)", "\(shard.bytes)"]
                         return exact ? row + [shard.exact?.userHash ?? ""] : row
                     })
-                print("")
+                text += "\n"
             }
-            if nodes.allSatisfy({ $0.status == nil }), !nodes.isEmpty { throw Exit.unavailable }
+            return text
         }
     }
 }
@@ -88,17 +107,22 @@ struct MemberVerb: AsyncParsableCommand {
             Name the group by --gid (found through the controller) or by one of its nodes with --node. Members change \
             one at a time: a new one catches up without a vote first.
             """,
-        subcommands: [List.self, Add.self, Remove.self, Replace.self])
+        subcommands: [List.self, Add.self, Remove.self, Replace.self, Update.self])
 
     struct Target: ParsableArguments {
         @OptionGroup var cluster: ClusterOptions
         @Option(help: "The group's id.") var gid: GroupID?
         @Option(help: "A node of the group, HOST:PORT.") var node: String?
 
+        func validate() throws {
+            if let node { return try requireAddress(node, "--node") }
+            if gid == nil { throw ValidationError("Name the group with --gid or --node.") }
+        }
+
         /// A node of the group that answers.
         func address() async throws -> String {
             if let node { return node }
-            guard let gid else { throw ValidationError("Name the group with --gid or --node.") }
+            guard let gid else { return "" }
             let client = cluster.makeController()
             let config = try await report { () throws(ClientError) in try await client.query() }
             guard let group = config.map.groups[gid] else {
@@ -115,7 +139,7 @@ struct MemberVerb: AsyncParsableCommand {
 
         func show(_ members: GroupMembers) throws {
             if cluster.format == .json {
-                try printJSON(
+                try writeJSON(
                     members.members.map { member -> JSONObject in
                         var object = JSONObject()
                         object.set("id", member.id)
@@ -126,7 +150,7 @@ struct MemberVerb: AsyncParsableCommand {
                         return object
                     })
             } else {
-                printTable(
+                let table = tableText(
                     ["ID", "ADDRESS", "STANDING", "MATCH"],
                     members.members.map { member in
                         let leads = members.leaderID == member.id
@@ -135,6 +159,7 @@ struct MemberVerb: AsyncParsableCommand {
                             "\(member.matchIndex)",
                         ]
                     })
+                try StandardOutput.write(table)
             }
         }
 
@@ -162,6 +187,8 @@ struct MemberVerb: AsyncParsableCommand {
         @Argument var id: UInt64
         @Argument var address: String
 
+        func validate() throws { try requireAddress(address, "ADDRESS") }
+
         func run() async throws {
             try await target.change(.add(id: id, address: address))
         }
@@ -171,8 +198,21 @@ struct MemberVerb: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Remove a member.")
         @OptionGroup var target: Target
         @Argument var id: UInt64
+        @Flag(help: "Even if too few of those that are left answer to be a quorum.") var force = false
 
-        func run() async throws { try await target.change(.remove(id: id)) }
+        func run() async throws { try await target.change(.remove(id: id, force: force)) }
+    }
+
+    struct Update: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say where a member is to be found that has moved with its disk to another address.")
+        @OptionGroup var target: Target
+        @Argument var id: UInt64
+        @Argument var address: String
+
+        func validate() throws { try requireAddress(address, "ADDRESS") }
+
+        func run() async throws { try await target.change(.update(id: id, address: address)) }
     }
 
     struct Replace: AsyncParsableCommand {
@@ -181,6 +221,10 @@ struct MemberVerb: AsyncParsableCommand {
         @OptionGroup var target: Target
         @Argument var id: UInt64
         @Argument var address: String?
+
+        func validate() throws {
+            if let address { try requireAddress(address, "ADDRESS") }
+        }
 
         func run() async throws {
             try await target.change(.replace(id: id, address: address ?? ""))

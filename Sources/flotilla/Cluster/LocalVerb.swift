@@ -20,32 +20,33 @@ struct LocalVerb: AsyncParsableCommand {
 
     enum EngineChoice: String, ExpressibleByArgument, CaseIterable { case rocksdb, lmdb, sqlite, mixed }
 
-    @Option(help: "Shard groups.") var groups = 2
-    @Option(help: "Nodes of each group.") var replicas = 3
-    @Option(help: "Controller nodes.") var controllers = 3
-    @Option(help: "Shards of a new cluster.") var shards = 64
+    @Option(help: "Shard groups, 1 to 32.") var groups = 2
+    @Option(help: "Nodes of each group, 1 to 9.") var replicas = 3
+    @Option(help: "Controller nodes, 1 to 9.") var controllers = 3
+    @Option(help: "Shards of a new cluster, 1 to 1024.") var shards = 64
     @Option(help: "rocksdb, lmdb, sqlite, or mixed: the nodes of a group on different engines.") var engine:
         EngineChoice = .rocksdb
-    @Option(help: "Where data and logs go.") var dataDir = "data/local"
-    @Option(help: "The controllers' first port; groups follow at +100, +200, …") var basePort = 50_051
-    @Option(help: "Applied log entries kept for followers that are behind.") var retain: UInt64 = 10_000
-    @Option(help: "Also serve the dashboard on this port; 0: the system chooses.") var dashboardPort: Int?
+    @Option(help: "Where data and logs go.", transform: ArgumentText.plain) var dataDir = "data/local"
+    @Option(help: "The controllers' first port, from 1; groups follow at +100, +200, … up to 65535.") var basePort =
+        50_051
+    @Option(help: "Applied log entries kept for followers that are behind, 0 to 1000000000000.") var retain: UInt64 =
+        10_000
+    @Option(help: "Also serve the dashboard on this port, 0 to 65535; 0: the system chooses.") var dashboardPort: Int?
     @OptionGroup var actions: DashboardActions
 
     func validate() throws {
-        if !(1...32).contains(groups) { throw ValidationError("--groups takes 1 to 32.") }
-        if !(1...9).contains(replicas) { throw ValidationError("--replicas takes 1 to 9.") }
-        if !(1...9).contains(controllers) { throw ValidationError("--controllers takes 1 to 9.") }
-        if !(1...1024).contains(shards) { throw ValidationError("--shards takes 1 to 1024.") }
-        if let dashboardPort, !(0...65_535).contains(dashboardPort) {
-            throw ValidationError("--dashboard-port takes 0 to 65535, not \(dashboardPort).")
-        }
+        try require("--groups", groups, in: 1...32)
+        try require("--replicas", replicas, in: 1...9)
+        try require("--controllers", controllers, in: 1...9)
+        try require("--shards", shards, in: ArgumentLimits.shards)
+        try require("--retain", retain, in: ArgumentLimits.entries)
+        if let dashboardPort { try require("--dashboard-port", dashboardPort, in: ArgumentLimits.port) }
         if dashboardPort == nil, actions.allowActions || !actions.allowHost.isEmpty {
             throw ValidationError("--allow-actions and --allow-host are for the dashboard; give --dashboard-port.")
         }
-        if basePort < 1 || basePort + 100 * groups + replicas > 65_535 {
-            throw ValidationError("--base-port is out of range.")
-        }
+        // So that the last node of the last group has a port, too.
+        let above = max(controllers, 100 * groups + replicas) - 1
+        try require("--base-port", basePort, in: 1...(65_535 - above))
     }
 
     private func addresses(_ group: Int, _ count: Int) -> [String] {
@@ -106,14 +107,13 @@ struct LocalVerb: AsyncParsableCommand {
         note("starting \(children.count) nodes; data and logs in \(dataDir)")
         try await join(controllerAddresses, children, signals)
         if !signals.isRaised {
-            print(
-                "ready: groups \(groups), nodes of each \(replicas), controllers \(controllers), engine \(engine.rawValue)"
-            )
-            print("use it: export FLOTILLA_ENDPOINTS=\(controllerAddresses.joined(separator: ","))")
-            print("        flotilla kv put hello world; flotilla kv get hello; flotilla group status")
-            if let dashboard { print("dashboard: http://\(dashboard.endpoint)") }
-            // Whoever waits for this line may read it from a pipe.
-            fflush(nil)
+            var lines = [
+                "ready: groups \(groups), nodes of each \(replicas), controllers \(controllers), engine \(engine.rawValue)",
+                "use it: export FLOTILLA_ENDPOINTS=\(controllerAddresses.joined(separator: ","))",
+                "        flotilla kv put hello world; flotilla kv get hello; flotilla group status",
+            ]
+            if let dashboard { lines.append("dashboard: http://\(dashboard.endpoint)") }
+            try StandardOutput.writeLine(lines.joined(separator: "\n"))
         }
         while !signals.isRaised {
             try await Task.sleep(for: .milliseconds(100))

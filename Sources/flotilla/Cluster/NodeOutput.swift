@@ -71,6 +71,8 @@ struct NodeOutput: Encodable {
     var snapshotsInstalled: UInt64?
     var snapshotsSent: UInt64?
     var condition: String?
+    /// The time by which sessions and holds end, in Unix milliseconds.
+    var logTimeMs: UInt64?
     var shards: [ShardOutput]?
 
     init(_ node: AskedNode) {
@@ -99,11 +101,12 @@ struct NodeOutput: Encodable {
         snapshotsInstalled = status.snapshotsInstalled
         snapshotsSent = status.snapshotsSent
         condition = status.condition.isEmpty ? nil : status.condition
+        logTimeMs = status.logTimeMs == 0 ? nil : status.logTimeMs
         shards = status.shards.map { ShardOutput($0, of: status.gid) }
     }
 }
 
-func printNodes(_ nodes: [AskedNode]) {
+func nodesText(_ nodes: [AskedNode]) -> String {
     let rows = nodes.map { node -> [String] in
         let output = NodeOutput(node)
         guard node.status != nil else {
@@ -115,6 +118,6 @@ func printNodes(_ nodes: [AskedNode]) {
             "\(output.snapshotsInstalled ?? 0)", output.condition ?? "",
         ]
     }
-    printTable(
+    return tableText(
         ["ID", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "STORAGE", "ENGINE", "SNAPSHOTS", "CONDITION"], rows)
 }

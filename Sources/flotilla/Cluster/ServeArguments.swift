@@ -4,6 +4,7 @@ import Dispatch
 public import Engines
 import Foundation
 import HTTPService
+internal import Keyspace
 import Logging
 import Server
 import Synchronization
@@ -14,18 +15,19 @@ extension EngineKind: ExpressibleByArgument {}
 struct ServeArguments: ParsableArguments {
     @Option(help: "The node's number: its place in --cluster, from 0.") var id: UInt64
     @Option(help: "Addresses of the group's nodes, HOST:PORT,…") var cluster: String
-    @Option(help: "Directory of this node alone.") var db: String
+    @Option(help: "Directory of this node alone.", transform: ArgumentText.plain) var db: String
     @Option(help: "rocksdb, lmdb or sqlite.") var engine: EngineKind = .rocksdb
     @Option(help: "Where to listen, IP:PORT (default: the node's address in --cluster).") var listen: String?
-    @Option(help: "Applied log entries kept for followers that are behind.") var retain: UInt64 = 10_000
-    @Option(help: "Serve /metrics, /healthz and /readyz on this port of the same address; 0: the system chooses.")
+    @Option(help: "Applied log entries kept for followers that are behind, 0 to 1000000000000.")
+    var retain: UInt64 = 10_000
+    @Option(
+        help:
+            "Serve /metrics, /healthz and /readyz on this port of the same address, 0 to 65535; 0: the system chooses.")
     var httpPort: Int?
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel = "info"
     @Flag(help: .hidden) var exitWithParent = false
 
-    var addresses: [String] {
-        cluster.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
-    }
+    var addresses: [String] { commaList(cluster) }
 
     var logger: Logger {
         var logger = Logger(label: "flotilla") { StreamLogHandler.standardError(label: $0) }
@@ -41,6 +43,13 @@ struct ServeArguments: ParsableArguments {
     func validate() throws {
         if Logger.Level(rawValue: logLevel) == nil { throw ValidationError("There is no log level \"\(logLevel)\".") }
         if engine == .memory { throw ValidationError("A server wants rocksdb, lmdb or sqlite.") }
+        let nodes = try addressList(cluster, "--cluster")
+        guard id < UInt64(nodes.count) else {
+            throw ValidationError("--id \(id) is not in --cluster, which names nodes 0 to \(nodes.count - 1).")
+        }
+        if let listen, Address(listen) == nil { throw ValidationError("--listen takes IP:PORT, not \"\(listen)\".") }
+        try require("--retain", retain, in: ArgumentLimits.entries)
+        if let httpPort { try require("--http-port", httpPort, in: ArgumentLimits.port) }
     }
 
     func run(_ start: () async throws -> Running) async throws {
@@ -60,11 +69,13 @@ struct ServeArguments: ParsableArguments {
         let signals = StopSignals(exitWithParent: exitWithParent)
         while !signals.isRaised {
             try? await Task.sleep(for: .milliseconds(100))
-            if let failure = running.failure() {
-                note("flotilla: stopped: \(failure)")
-                // Nothing can be saved any more; leaving at once can't make it worse.
-                Foundation.exit(1)
-            }
+            if running.failure() != nil { break }
+        }
+        // Asked once more: a signal may come together with the end of the replica.
+        if let failure = running.failure() {
+            note("flotilla: \(failure)")
+            // Nothing can be saved any more; leaving at once can't make it worse.
+            Foundation.exit(1)
         }
         await running.stop()
         // Connections are still open and end with the process, without the handlers of a normal end: other threads run.

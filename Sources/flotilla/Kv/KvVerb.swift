@@ -1,32 +1,40 @@
 import ArgumentParser
-internal import Bytes
 import Client
 import CommandSupport
-import Foundation
-import RaftLog
+internal import Keyspace
 
 struct KvVerb: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kv", abstract: "Read and write keys.",
+        discussion: """
+            Keys and values are bytes, as they are typed. One that begins with a dash goes behind --: \
+            flotilla kv put -- KEY -5
+            """,
         subcommands: [Get.self, Put.self, Append.self, Delete.self, CompareAndSet.self, Scan.self, Batch.self])
 
     struct Get: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print the value of a key; nothing and exit code 2 if it is absent.")
+            abstract: "Print the value of a key; nothing and exit code 2 if it is absent.",
+            discussion: """
+                The value is printed as it is, with a line feed behind it. On a terminal characters that don't print \
+                stand as \\xNN.
+                """)
         @OptionGroup var cluster: ClusterOptions
-        @Argument var key: String
+        @Argument var key: ByteArgument
 
         func run() async throws {
             let client = cluster.makeClient()
-            let value = try await report { () throws(ClientError) in try await client.get(Array(key.utf8)) }
+            let key = key.bytes
+            let value = try await report { () throws(ClientError) in try await client.get(key) }
             guard let value else { throw Exit.notFound }
             if cluster.format == .json {
                 var object = JSONObject()
-                object.setBytes("key", Array(key.utf8))
+                object.setBytes("key", key)
                 object.setBytes("value", value)
-                try printJSON(object)
+                try writeJSON(object)
             } else {
-                printBytes(value)
+                let isShown = StandardOutput.isTerminal
+                try StandardOutput.write((isShown ? TerminalText.escape(value, keepsLines: true) : value) + [10])
             }
         }
     }
@@ -34,14 +42,14 @@ struct KvVerb: AsyncParsableCommand {
     struct Put: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Set the value of a key.")
         @OptionGroup var cluster: ClusterOptions
-        @Argument var key: String
-        @Argument(help: "The value; - reads it from standard input.") var value: String
+        @Argument var key: ByteArgument
+        @Argument(help: "The value; - reads it from standard input.") var value: ByteArgument
 
         func run() async throws {
             let client = cluster.makeClient()
-            let bytes = argumentBytes(value)
-            try await report { () throws(ClientError) in try await client.put(Array(key.utf8), bytes) }
-            if cluster.format == .json { try printJSON(["ok": true]) } else { print("OK") }
+            let (key, value) = (key.bytes, try value.orStandardInput())
+            try await report { () throws(ClientError) in try await client.put(key, value) }
+            try cluster.confirm("OK", ["ok": true])
         }
     }
 
@@ -49,26 +57,27 @@ struct KvVerb: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Append to the value of a key; prints its new length.")
         @OptionGroup var cluster: ClusterOptions
-        @Argument var key: String
-        @Argument(help: "What to append; - reads it from standard input.") var value: String
+        @Argument var key: ByteArgument
+        @Argument(help: "What to append; - reads it from standard input.") var value: ByteArgument
 
         func run() async throws {
             let client = cluster.makeClient()
-            let bytes = argumentBytes(value)
-            let length = try await report { () throws(ClientError) in try await client.append(Array(key.utf8), bytes) }
-            if cluster.format == .json { try printJSON(["length": length]) } else { print(length) }
+            let (key, value) = (key.bytes, try value.orStandardInput())
+            let length = try await report { () throws(ClientError) in try await client.append(key, value) }
+            try cluster.confirm("\(length)", ["length": length])
         }
     }
 
     struct Delete: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Delete a key; exit code 2 if it was absent.")
         @OptionGroup var cluster: ClusterOptions
-        @Argument var key: String
+        @Argument var key: ByteArgument
 
         func run() async throws {
             let client = cluster.makeClient()
-            let existed = try await report { () throws(ClientError) in try await client.delete(Array(key.utf8)) }
-            if cluster.format == .json { try printJSON(["existed": existed]) } else if existed { print("OK") }
+            let key = key.bytes
+            let existed = try await report { () throws(ClientError) in try await client.delete(key) }
+            try cluster.confirm(existed ? "OK" : nil, ["existed": existed])
             if !existed { throw Exit.notFound }
         }
     }
@@ -81,8 +90,8 @@ struct KvVerb: AsyncParsableCommand {
         @OptionGroup var cluster: ClusterOptions
         @Flag(help: "Expect that the key is absent.") var absent = false
         @Flag(help: "Delete the key instead of setting it.") var remove = false
-        @Argument var key: String
-        @Argument var values: [String] = []
+        @Argument var key: ByteArgument
+        @Argument var values: [ByteArgument] = []
 
         func validate() throws {
             let wanted = (absent ? 0 : 1) + (remove ? 0 : 1)
@@ -93,178 +102,28 @@ struct KvVerb: AsyncParsableCommand {
 
         func run() async throws {
             let client = cluster.makeClient()
-            let expected = absent ? nil : Array(values[0].utf8)
-            let value = remove ? nil : values.last.map { Array($0.utf8) }
+            let key = key.bytes
+            let expected = absent ? nil : values.first?.bytes
+            let value = remove ? nil : values.last?.bytes
             let succeeded = try await report { () throws(ClientError) in
-                try await client.compareAndSet(Array(key.utf8), expected: expected, value: value)
+                try await client.compareAndSet(key, expected: expected, value: value)
             }
-            if cluster.format == .json { try printJSON(["succeeded": succeeded]) } else if succeeded { print("OK") }
+            try cluster.confirm(succeeded ? "OK" : nil, ["succeeded": succeeded])
             if !succeeded { throw Exit.notFound }
         }
     }
+}
 
-    struct Scan: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Print pairs in key order over all shards.")
-        @OptionGroup var cluster: ClusterOptions
-        @Option(help: "First key.") var start = ""
-        @Option(help: "Before this key; empty means to the end.") var end = ""
-        @Option(help: "Only keys that begin so.") var prefix: String?
-        @Option(help: "Pairs to print, at most.") var limit = 1_000
-        @Flag(help: "Print keys only.") var keysOnly = false
-
-        func run() async throws {
-            let client = cluster.makeClient()
-            var lower = Array(start.utf8)
-            var upper = Array(end.utf8)
-            if let prefix {
-                lower = Array(prefix.utf8)
-                upper = successor(ofPrefix: lower) ?? []
-            }
-            let (from, to) = (lower, upper)
-            let pairs = try await report { () throws(ClientError) in
-                try await client.scan(start: from, end: to, limit: limit, keysOnly: keysOnly)
-            }
-            if cluster.format == .json {
-                try printJSON(
-                    pairs.map { pair in
-                        var object = JSONObject()
-                        object.setBytes("key", pair.key)
-                        if !keysOnly { object.setBytes("value", pair.value) }
-                        return object
-                    })
-            } else {
-                for pair in pairs { printBytes(keysOnly ? pair.key : pair.key + [9] + pair.value) }
-            }
-        }
-    }
-
-    struct Batch: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Carry out the operations on standard input, one a line; one result a line, in order.",
-            discussion: """
-                Lines: get KEY | put KEY VALUE | append KEY VALUE | delete KEY | cas KEY EXPECTED VALUE. The value of \
-                put and append is the rest of the line. Many lines are in flight at once; lines that touch the \
-                same key may be executed in any order unless --in-order is given.
-                """)
-        @OptionGroup var cluster: ClusterOptions
-        @Flag(help: "One after another.") var inOrder = false
-
-        /// Each result is written as soon as it and those before it are there: whoever feeds us line by line may
-        /// wait for the answer before the next line.
-        func run() async throws {
-            let client = cluster.makeClient()
-            let places = DispatchSemaphore(value: inOrder ? 1 : 256)
-            let (lines, feed) = AsyncStream.makeStream(of: [UInt8].self)
-            // Reading blocks, so it has a thread of its own; it stops reading while too many lines are in flight.
-            Thread.detachNewThread {
-                while let line = readBytes() {
-                    if line.isEmpty { continue }
-                    places.wait()
-                    feed.yield(line)
-                }
-                feed.finish()
-            }
-            let (results, begun) = AsyncStream.makeStream(of: Task<(Outcome, ExitCode), Never>.self)
-            let starter = Task {
-                for await line in lines { begun.yield(Task { await Self.execute(line, client) }) }
-                begun.finish()
-            }
-            var worst = ExitCode.success
-            for await result in results {
-                let (text, code) = await result.value
-                if cluster.format == .json {
-                    try printJSON(Self.object(text, code), isPretty: false)
-                } else {
-                    printBytes(Self.line(text, code))
-                }
-                if code != .success, worst == .success || worst == Exit.notFound { worst = code }
-                places.signal()
-            }
-            await starter.value
-            if worst != .success { throw worst }
-        }
-
-        /// What a line came to.
-        enum Outcome: Sendable {
-            case value([UInt8])
-            case length(Int)
-            case done
-            case absent
-            case unequal
-            case error(String)
-        }
-
-        static func line(_ outcome: Outcome, _ code: ExitCode) -> [UInt8] {
-            switch outcome {
-            case .value(let value): value
-            case .length(let length): Array("\(length)".utf8)
-            case .done: Array("OK".utf8)
-            case .absent: Array("(absent)".utf8)
-            case .unequal: Array("(compare failed)".utf8)
-            case .error(let sentence): Array("error: \(sentence)".utf8)
-            }
-        }
-
-        static func object(_ outcome: Outcome, _ code: ExitCode) -> JSONObject {
-            var object = JSONObject()
-            switch outcome {
-            case .value(let value): object.setBytes("value", value)
-            case .length(let length): object.set("length", length)
-            case .done: break
-            case .absent: object.set("absent", true)
-            case .unequal: object.set("succeeded", false)
-            case .error(let sentence): object.set("error", sentence)
-            }
-            object.set("exitCode", code.rawValue)
-            return object
-        }
-
-        static func execute(_ line: [UInt8], _ client: FlotillaClient) async -> (Outcome, ExitCode) {
-            let space = UInt8(ascii: " ")
-            let words = line.split(separator: space, maxSplits: 2, omittingEmptySubsequences: false).map(Array.init)
-            let key = words.count > 1 ? words[1] : []
-            do throws(ClientError) {
-                switch (String(decoding: words[0], as: UTF8.self), words.count) {
-                case ("get", 2):
-                    guard let value = try await client.get(key) else { return (.absent, Exit.notFound) }
-                    return (.value(value), .success)
-                case ("put", 3):
-                    try await client.put(key, words[2])
-                    return (.done, .success)
-                case ("append", 3): return (.length(try await client.append(key, words[2])), .success)
-                case ("delete", 2):
-                    return try await client.delete(key) ? (.done, .success) : (.absent, Exit.notFound)
-                case ("cas", 3):
-                    let values = words[2].split(separator: space, maxSplits: 1).map(Array.init)
-                    guard values.count == 2 else { return (.error("cas KEY EXPECTED VALUE"), Exit.usage) }
-                    let succeeded = try await client.compareAndSet(key, expected: values[0], value: values[1])
-                    return succeeded ? (.done, .success) : (.unequal, Exit.notFound)
-                default:
-                    return (.error("not an operation: \(String(decoding: line, as: UTF8.self))"), Exit.usage)
-                }
-            } catch {
-                return (.error(error.message), error.exitCode)
-            }
-        }
+extension ClusterOptions {
+    /// Says what a write came to: a line for people, if there is one, or JSON.
+    fileprivate func confirm(_ line: String?, _ object: [String: some Encodable]) throws {
+        if format == .json { try confirmJSON(object) } else if let line { try StandardOutput.confirm(line) }
     }
 }
 
-/// The bytes of the next line of standard input, as they are; `nil` at the end.
-private func readBytes() -> [UInt8]? {
-    var pointer: UnsafeMutablePointer<CChar>?
-    var capacity = 0
-    defer { free(pointer) }
-    guard let stdinFile else { return nil }
-    let count = getline(&pointer, &capacity, stdinFile)
-    guard count >= 0, let pointer else { return nil }
-    var line = Array(UnsafeRawBufferPointer(start: pointer, count: count))
-    if line.last == UInt8(ascii: "\n") { line.removeLast() }
-    return line
-}
-
-/// Standard input; read by one thread alone.
-nonisolated(unsafe) private let stdinFile = fdopen(0, "r")
-
-private func argumentBytes(_ argument: String) -> [UInt8] {
-    argument == "-" ? [UInt8](FileHandle.standardInput.readDataToEndOfFile()) : Array(argument.utf8)
+extension ByteArgument {
+    /// What was typed, or for "-" what is on standard input.
+    fileprivate func orStandardInput() throws(InputFailure) -> [UInt8] {
+        bytes == [UInt8(ascii: "-")] ? try StandardInput.readAll(atMost: Limits.valueBytesMax) : bytes
+    }
 }

@@ -11,26 +11,38 @@ struct ClusterOptions: ParsableArguments {
     @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table or json.")
     var format: OutputFormat = .table
 
-    @Option(help: "Give up after this many seconds.")
+    @Option(help: "Give up after this many seconds, 0.1 to 86400.")
     var timeout: Double = 10
 
-    var addresses: [String] {
-        let given = commaList(endpoints ?? ProcessInfo.processInfo.environment["FLOTILLA_ENDPOINTS"] ?? "")
-        return given.isEmpty ? ["localhost:50051", "localhost:50052", "localhost:50053"] : given
+    func validate() throws {
+        _ = try controllerAddresses(endpoints, "--endpoints")
+        try require("--timeout", timeout, in: ArgumentLimits.seconds, "seconds")
     }
+
+    var addresses: [String] { (try? controllerAddresses(endpoints, "--endpoints")) ?? [] }
 
     func makeClient(streamsPerNode: Int = 1) -> FlotillaClient {
         var options = FlotillaClient.Options()
         options.deadline = .seconds(timeout)
         options.streamsPerNode = streamsPerNode
         // Every run is a session of its own, of which a shard takes so many at a time: let them end soon.
-        options.sessionLifetime = .seconds(max(600, timeout * 4))
+        options.sessionLifetime = .seconds(max(60, timeout * 4))
         return FlotillaClient(endpoints: addresses, options: options)
     }
 
     func makeController() -> ControllerClient {
         ControllerClient(endpoints: addresses, deadline: .seconds(timeout))
     }
+}
+
+/// The controllers that an option names, or FLOTILLA_ENDPOINTS, or a cluster on this machine. An option that is there and
+/// names nobody is a slip, and must not ask another cluster.
+func controllerAddresses(_ given: String?, _ option: String) throws(ValidationError) -> [String] {
+    if let given { return try addressList(given, option) }
+    if let variable = ProcessInfo.processInfo.environment["FLOTILLA_ENDPOINTS"], !variable.isEmpty {
+        return try addressList(variable, "FLOTILLA_ENDPOINTS")
+    }
+    return ["localhost:50051", "localhost:50052", "localhost:50053"]
 }
 
 extension ClientError {
@@ -80,18 +92,18 @@ struct JSONObject: Encodable {
     }
 }
 
-/// Bytes as they are, then a newline.
-func printBytes(_ bytes: [UInt8]) { FileHandle.standardOutput.write(Data(bytes + [10])) }
-
 /// Columns as wide as their widest cell.
-func printTable(_ header: [String], _ rows: [[String]]) {
+func tableText(_ header: [String], _ rows: [[String]]) -> String {
     let widths = header.indices.map { column in
         max(header[column].count, rows.map { $0.indices.contains(column) ? $0[column].count : 0 }.max() ?? 0)
     }
+    var text = ""
     for row in [header] + rows {
         let cells = row.enumerated().map { column, cell in
-            column == row.count - 1 ? cell : cell.padding(toLength: widths[column], withPad: " ", startingAt: 0)
+            column == row.count - 1
+                ? cell : cell + String(repeating: " ", count: max(0, widths[column] - cell.count))
         }
-        print(cells.joined(separator: "  "))
+        text += cells.joined(separator: "  ") + "\n"
     }
+    return text
 }

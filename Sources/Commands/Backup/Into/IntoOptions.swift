@@ -13,11 +13,12 @@ package struct IntoOptions: ParsableArguments {
     @Option(help: "Only keys of the backup that begin with this (\\xNN stands for a byte).") var onlyPrefix: String?
     @Option(help: "What becomes of a key that the cluster has already: overwrite or keep.")
     var existing = ExistingKeys.overwrite
-    @Option(help: "At most so many keys a second.") var rate: Double?
+    @Option(help: "At most so many keys a second, 0.1 to 1000000000.") var rate: Double?
     @Option(
-        help: "The file with which an interrupted restore goes on (default: the backup's path with .restore-progress).")
+        help: "The file with which an interrupted restore goes on (default: the backup's path with .restore-progress).",
+        transform: ArgumentText.plain)
     var progress: String?
-    @Option(help: "Give up when the cluster hasn't answered for this many seconds.") var timeout = 120.0
+    @Option(help: "Give up when the cluster hasn't answered for this many seconds, 0.1 to 86400.") var timeout = 120.0
     @Option(name: [.customShort("w"), .customLong("write-out")], help: "How to print: table or json.")
     var format: OutputFormat = .table
 
@@ -37,25 +38,25 @@ package struct IntoOptions: ParsableArguments {
     }
 
     package func validate() throws {
-        guard into != nil else { return }
-        if endpoints.isEmpty { throw ValidationError("--into takes HOST:PORT,HOST:PORT,…") }
-        let typed = BytesText.parse(prefix ?? "")
+        guard let into else { return }
+        _ = try addressList(into, "--into")
+        let typed = BytesText.parse(ArgumentText.bytes(of: prefix ?? ""))
         if typed.isEmpty, !inPlace {
             throw ValidationError(
                 "Give --prefix P, which is put before every key, or --in-place to put the keys back under their own "
                     + "names.")
         }
         if !typed.isEmpty, inPlace { throw ValidationError("Give --prefix or --in-place, not both.") }
-        if let rate, !(0.1...1e9).contains(rate) { throw ValidationError("--rate takes a number of keys from 0.1 on.") }
-        guard (0.1...86_400).contains(timeout) else { throw ValidationError("--timeout takes 0.1 to 86400 seconds.") }
+        if let rate { try require("--rate", rate, in: 0.1...1e9, "keys a second") }
+        try require("--timeout", timeout, in: ArgumentLimits.seconds, "seconds")
     }
 
     package func request(from archive: String) -> IntoRequest {
         var path = archive
         while path.count > 1, path.hasSuffix("/") { path.removeLast() }
         var request = IntoRequest(archive: path, progressPath: progress ?? "\(path).restore-progress")
-        request.prefix = BytesText.parse(prefix ?? "")
-        request.onlyPrefix = BytesText.parse(onlyPrefix ?? "")
+        request.prefix = BytesText.parse(ArgumentText.bytes(of: prefix ?? ""))
+        request.onlyPrefix = BytesText.parse(ArgumentText.bytes(of: onlyPrefix ?? ""))
         request.existing = existing
         request.rate = rate
         request.patience = .seconds(timeout)
@@ -73,9 +74,9 @@ package struct IntoOptions: ParsableArguments {
             throw ExitCode(error.exitCode)
         }
         if format == .json {
-            try printJSON(summary)
+            try writeJSON(summary)
         } else {
-            print(Self.text(summary, request, (ContinuousClock.now - start) / .seconds(1)))
+            try StandardOutput.confirm(Self.text(summary, request, (ContinuousClock.now - start) / .seconds(1)))
         }
     }
 

@@ -11,10 +11,11 @@ public struct DiffCommand: ReadingCommand {
             Exit code 2 if they differ.
             """)
 
-    @Argument(help: "A snapshot, a backup, or a stopped node's directory.") var a: String
-    @Argument(help: "Another one.") var b: String
+    @Argument(help: "A snapshot, a backup, or a stopped node's directory.", transform: ArgumentText.plain)
+    var a: String
+    @Argument(help: "Another one.", transform: ArgumentText.plain) var b: String
     @OptionGroup var selected: SelectionOptions
-    @Option(help: "List at most so many keys that differ; all are counted.") var limit = 100
+    @Option(help: "List at most so many keys that differ, 0 to 1000000; all are counted.") var limit = 100
     @OptionGroup var hex: HexOption
     @OptionGroup var format: FormatOption
     @OptionGroup var limits: ReadingLimits
@@ -22,7 +23,7 @@ public struct DiffCommand: ReadingCommand {
     public init() {}
 
     public func validate() throws {
-        guard limit >= 0 else { throw ValidationError("--limit takes a number from 0 on.") }
+        try require("--limit", limit, in: 0...1_000_000)
         _ = try selected.selection(hex)
     }
 
@@ -56,7 +57,8 @@ public struct DiffCommand: ReadingCommand {
             try worker.output.write(text(report, listed))
         }
         if !report.isEqual {
-            try worker.output.flush()
+            // Also where nobody reads to the end: the exit code says it, too.
+            do { try worker.output.flush() } catch is Output.ReaderGone {}
             throw Exit.notFound
         }
     }

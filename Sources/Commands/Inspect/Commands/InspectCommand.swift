@@ -1,5 +1,5 @@
 public import ArgumentParser
-internal import Foundation
+internal import CommandSupport
 internal import Inspect
 internal import Keyspace
 
@@ -11,7 +11,7 @@ public struct InspectCommand: ReadingCommand {
 
     @OptionGroup var place: PathArgument
     @Flag(help: "Read the tables only, not the shards.") var quick = false
-    @Option(help: "Values to list for each shard, the largest ones.") var biggest = 3
+    @Option(help: "Values to list for each shard, the largest ones; 0 to 1000.") var biggest = 3
     @Option(help: "Only this group.") var group: GroupID?
     @OptionGroup var hex: HexOption
     @OptionGroup var format: FormatOption
@@ -20,7 +20,7 @@ public struct InspectCommand: ReadingCommand {
     public init() {}
 
     public func validate() throws {
-        guard (0...1000).contains(biggest) else { throw ValidationError("--biggest takes 0 to 1000.") }
+        try require("--biggest", biggest, in: 0...1000)
     }
 
     public func run() throws { try supervise() }

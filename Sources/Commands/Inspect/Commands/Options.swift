@@ -23,14 +23,13 @@ struct SelectionOptions: ParsableArguments {
         selection.gid = group
         return selection
     }
-
-    func validate() throws {
-        if let shard, shard < 0 { throw ValidationError("--shard takes a number from 0 on.") }
-    }
 }
 
 struct PathArgument: ParsableArguments {
-    @Argument(help: "A snapshot, a backup, or the directory of a stopped node or a copy of one.") var path: String
+    @Argument(
+        help: "A snapshot, a backup, or the directory of a stopped node or a copy of one.",
+        transform: ArgumentText.plain)
+    var path: String
 }
 
 /// The commands that read snapshots, backups and stopped nodes' directories.

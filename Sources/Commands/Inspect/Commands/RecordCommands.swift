@@ -8,17 +8,17 @@ internal import Keyspace
 struct RecordOptions: ParsableArguments {
     @OptionGroup var place: PathArgument
     @OptionGroup var selected: SelectionOptions
-    @Option(help: "At most so many.") var limit: Int?
+    @Option(help: "At most so many, 1 to 1000000000 (default: all).") var limit: Int?
     @OptionGroup var hex: HexOption
     @OptionGroup var format: FormatOption
     @OptionGroup var limits: ReadingLimits
 
     func validate() throws {
-        if let limit, limit < 1 { throw ValidationError("--limit takes a number from 1 on.") }
+        if let limit { try require("--limit", limit, in: ArgumentLimits.count) }
         _ = try selected.selection(hex)
     }
 
-    func print(_ worker: Worker, values: Bool) throws {
+    func show(_ worker: Worker, values: Bool) throws {
         let printer = RecordPrinter(worker, hex: hex, isJSON: format.isJSON, values: values)
         try printer.show(place.path, try selected.selection(hex), limit: limit)
     }
@@ -34,7 +34,7 @@ public struct KeysCommand: ReadingCommand {
 
     public init() {}
     public func run() throws { try supervise() }
-    func read(_ worker: Worker) throws { try options.print(worker, values: false) }
+    func read(_ worker: Worker) throws { try options.show(worker, values: false) }
 }
 
 /// `flotilla snapshot scan`.
@@ -48,7 +48,7 @@ public struct ScanCommand: ReadingCommand {
 
     public init() {}
     public func run() throws { try supervise() }
-    func read(_ worker: Worker) throws { try options.print(worker, values: true) }
+    func read(_ worker: Worker) throws { try options.show(worker, values: true) }
 }
 
 /// Prints records one by one.
@@ -117,7 +117,7 @@ extension UserShard {
 public struct GetCommand: ReadingCommand {
     public static let configuration = CommandConfiguration(
         commandName: "get", abstract: "Print the value of a key, as it is, and a line feed.",
-        discussion: "Exit code 2 if there is no such key.")
+        discussion: "Exit code 2 if there is no such key. On a terminal characters that don't print stand as \\xNN.")
 
     @OptionGroup var place: PathArgument
     @Argument(help: "The key (\\xNN stands for a byte).") var key: String
@@ -148,6 +148,8 @@ public struct GetCommand: ReadingCommand {
                 buffer.append(UInt8(ascii: "}"))
             } else if hex.hex {
                 buffer.append(contentsOf: BytesText.hex(value).utf8)
+            } else if StandardOutput.isTerminal {
+                buffer.append(contentsOf: TerminalText.escape(value, keepsLines: true))
             } else {
                 buffer.append(contentsOf: value)
             }

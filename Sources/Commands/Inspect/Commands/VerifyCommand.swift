@@ -1,7 +1,6 @@
 public import ArgumentParser
 internal import CommandSupport
 internal import Engines
-internal import Foundation
 internal import Inspect
 
 /// `flotilla snapshot verify`.
@@ -64,7 +63,7 @@ public struct VerifyCommand: ReadingCommand {
 
     private func show(_ report: VerifyReport) throws {
         let text = format.isJSON ? try JSONText.pretty(report) : Self.text(report)
-        FileHandle.standardOutput.write(Data(text.utf8))
+        try StandardOutput.write(text)
         if report.verdict == .unsealed {
             note(
                 "flotilla: \(report.path) is a directory without a seal: rows that are missing without a trace can't "

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import CommandSupport
 internal import Inspect
 
 struct HexOption: ParsableArguments {
@@ -13,7 +14,7 @@ struct HexOption: ParsableArguments {
 
     /// A key as it was typed.
     func parse(_ text: String, _ option: String) throws -> [UInt8] {
-        guard hex else { return BytesText.parse(text) }
+        guard hex else { return BytesText.parse(ArgumentText.bytes(of: text)) }
         guard let bytes = BytesText.parseHex(text) else {
             throw ValidationError("\(option) takes hexadecimal digits, two for each byte, with --hex; not \"\(text)\".")
         }

@@ -1,7 +1,10 @@
-internal import Foundation
+internal import CommandSupport
 
 /// Standard output, in large pieces.
 final class Output {
+    /// Nobody reads it any more: what follows needn't be read either.
+    struct ReaderGone: Error {}
+
     private var buffer: [UInt8] = []
     private let blocking: (Bool) -> Void
     private static let bufferBytes = 128 << 10
@@ -23,18 +26,11 @@ final class Output {
     func flush() throws {
         guard !buffer.isEmpty else { return }
         blocking(true)
-        var start = 0
-        while start < buffer.count {
-            let count = buffer[start...].withUnsafeBytes { Foundation.write(1, $0.baseAddress, $0.count) }
-            if count < 0 {
-                if errno == EINTR { continue }
-                // The reader has what it wanted.
-                if errno == EPIPE { exit(0) }
-                throw Failure("writing standard output: \(String(cString: strerror(errno)))")
-            }
-            start += count
+        defer {
+            buffer.removeAll(keepingCapacity: true)
+            blocking(false)
         }
-        buffer.removeAll(keepingCapacity: true)
-        blocking(false)
+        try StandardOutput.write(buffer)
+        if StandardOutput.isReaderGone { throw ReaderGone() }
     }
 }

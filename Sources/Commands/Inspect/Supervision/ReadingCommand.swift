@@ -12,14 +12,14 @@ protocol ReadingCommand: ParsableCommand {
 }
 
 struct ReadingLimits: ParsableArguments {
-    @Option(help: "Give up when reading hasn't got on for this many seconds.") var timeout = 60.0
+    @Option(help: "Give up when reading hasn't got on for this many seconds, 0.1 to 86400.") var timeout = 60.0
     // RocksDB takes what its write-ahead log holds into memory, 128 MiB as a node writes it, and has 64 MiB of cache.
     // Room for several times that: a limit that whole data meets would call it damaged.
-    @Option(help: "Give up when reading needs more than so many MiB of memory.") var memory = 1024
+    @Option(help: "Give up when reading needs more than so many MiB of memory, 128 to 1048576.") var memory = 1024
 
     func validate() throws {
-        guard (128...1_048_576).contains(memory) else { throw ValidationError("--memory takes 128 to 1048576 MiB.") }
-        guard (0.1...86_400).contains(timeout) else { throw ValidationError("--timeout takes 0.1 to 86400 seconds.") }
+        try require("--memory", memory, in: 128...1_048_576, "MiB")
+        try require("--timeout", timeout, in: ArgumentLimits.seconds, "seconds")
     }
 }
 
@@ -46,6 +46,11 @@ extension ReadingCommand {
         } catch let error as Failure {
             worker.note("flotilla: \(error)")
             throw Exit.failed
+        } catch let error as OutputFailure {
+            worker.note("flotilla: \(error)")
+            throw Exit.failed
+        } catch is Output.ReaderGone {
+            // It has what it wanted.
         }
         worker.clearBar()
     }

@@ -1,4 +1,4 @@
-internal import ArgumentParser
+internal import CommandSupport
 internal import Foundation
 
 /// Runs this program again, as a child that does the reading, and watches it.
@@ -70,11 +70,14 @@ struct Supervisor {
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_adddup2(&actions, pipe, pipeInChild)
-        let arguments = CommandLine.arguments.map { strdup($0) } + [nil]
+        for descriptor: Int32 in 0...2 where StandardStreams.wasClosed(descriptor) {
+            posix_spawn_file_actions_addclose(&actions, descriptor)
+        }
         let variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
-        defer { for text in arguments + variables { free(text) } }
+        defer { for text in variables { free(text) } }
         var child: pid_t = 0
-        let code = posix_spawn(&child, "/proc/self/exe", &actions, nil, arguments, variables)
+        // The very arguments of this process: as strings they would have lost what isn't UTF-8.
+        let code = posix_spawn(&child, "/proc/self/exe", &actions, nil, CommandLine.unsafeArgv, variables)
         guard code == 0 else { throw Failure("can't start the process that reads: \(String(cString: strerror(code)))") }
         return child
     }
