@@ -467,7 +467,7 @@ def bad_input_gets_one_line_a_code_and_no_change(engine):
         expect(2, "no group 999", "controller", "move", "1", "999")
         expect(2, "no group 999", "controller", "leave", "999")
         expect(1, "out of range", "controller", "move", "8", "100")
-        expect(1, "shares the address", "controller", "join", f"102={cluster.addresses[100][0]}")
+        expect(1, "group 100", "controller", "join", f"102={cluster.addresses[100][0]}")
         expect(1, "last one", "controller", "leave", "100", "101")
         expect(2, "no config 4242", "controller", "query", "4242")
         expect(64, "Usage", "frobnicate")
@@ -595,8 +595,8 @@ def the_command_line_prints_what_it_says(engine):
         lines = cluster.run("kv", "batch", "--in-order", "-w", "json", stdin=b"put j 1\nget j\n").decode().split("\n")
         require(json.loads(lines[0]) == {"exitCode": 0}, f"batch in JSON: {lines}")
         require(json.loads(lines[1]) == {"exitCode": 0, "value": "1"}, f"batch in JSON: {lines}")
-        # Bytes are bytes, whatever they spell.
-        cluster.run("kv", "batch", stdin=b"put bytes \xff\xcc\x81\r\n")
+        # Bytes are bytes, whatever they spell; CR LF is one end of a line.
+        cluster.run("kv", "batch", stdin=b"put bytes \xff\xcc\x81\r\r\n")
         require(cluster.run("kv", "get", "bytes") == b"\xff\xcc\x81\r\n", "batch changes bytes")
         node = cluster.status(100)[0]
         require(node["healthy"], f"a founder is not healthy: {node}")

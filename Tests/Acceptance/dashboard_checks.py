@@ -292,7 +292,7 @@ def a_dashboard_outlives_nodes_that_answer_garbage_or_never(engine):
         with impostor(b"\x00\xff<script>alert(1)</script>" * 400) as garbage, impostor(b"") as silence:
             # The last address is one of another group's nodes: it answers, and not for group 300.
             other = cluster.group(100)[0].address
-            cluster.run("controller", "join", f"200={garbage},{silence}")
+            cluster.run("controller", "join", f"200={garbage},{silence}", "--force")
             with Dashboard(cluster.endpoints) as dashboard:
                 state = dashboard.wait("both to be missed", lambda state: (
                     {garbage, silence} <= {row["address"] for row in state["status"]["missing"]}) and state, 60)

@@ -7,11 +7,14 @@ import time
 
 import browser_checks  # noqa: F401 (registers its checks)
 import checks
+import cli_checks  # noqa: F401
 import dashboard_checks  # noqa: F401
 import engine_checks  # noqa: F401
 import into_checks  # noqa: F401
 import live_backup_checks  # noqa: F401
+import overload_checks  # noqa: F401
 import restore_checks  # noqa: F401
+import robustness_checks  # noqa: F401
 import runner
 
 JOBS = 4

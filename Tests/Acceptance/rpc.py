@@ -14,9 +14,9 @@ from harness import ROOT, Failure, wait_for
 _generated = tempfile.mkdtemp(prefix="flotilla-proto-")
 subprocess.run(
     ["protoc", "-I" + os.path.join(ROOT, "Proto"), "--python_out=" + _generated,
-     os.path.join(ROOT, "Proto/flotilla/v1/kv.proto")], check=True)
+     *(os.path.join(ROOT, f"Proto/flotilla/v1/{name}.proto") for name in ("kv", "controller", "peer"))], check=True)
 sys.path.insert(0, _generated)
-from flotilla.v1 import kv_pb2  # noqa: E402
+from flotilla.v1 import controller_pb2, kv_pb2, peer_pb2  # noqa: E402, F401
 
 sys.path.pop(0)
 shutil.rmtree(_generated)
@@ -30,6 +30,18 @@ class Session:
     def __init__(self):
         self.token = os.urandom(16)
         self.end = int(time.time() * 1000) + 3600 * 1000
+
+
+def unary(address, method, request, answer, timeout=10):
+    """Any call: `method` as in "Controller/Join". Raises Refused with the server's sentence."""
+    with grpc.insecure_channel(address) as channel:
+        call = channel.unary_unary(
+            f"/flotilla.v1.{method}", request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString)
+        try:
+            return call(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise Refused(f"{error.code().name}: {error.details()}") from error
 
 
 class Kv:

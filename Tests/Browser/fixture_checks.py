@@ -566,6 +566,28 @@ def moves_and_plan(browser):
         fill_in(browser, "#plan-join", "rubbish")
         browser.press("Enter")
         has(browser, ".card .answer", "join is GID=HOST:PORT")
+        # An answer that comes after that of a later question is not shown.
+        browser.evaluate("""(() => {
+            const ask = window.fetch.bind(window)
+            window.fetch = async (url, ...rest) => {
+                const answer = await ask(url, ...rest)
+                if (!String(url).includes("plan") || window.isHeld) return answer
+                window.isHeld = true
+                const body = await answer.text()
+                await new Promise(release => { window.releaseLate = release })
+                setTimeout(() => { window.wasLate = true }, 200)
+                return new Response(body, { status: answer.status, headers: answer.headers })
+            }
+        })()""")
+        fill_in(browser, "#plan-join", "900=10.0.9.1:1,10.0.9.2:1")
+        browser.press("Enter")
+        browser.wait_for("Boolean(window.releaseLate)")
+        set_value(browser, "#plan-kind", "leave")
+        browser.click("form button")
+        has(browser, ".card .answer", f"{leaving} shards would move")
+        browser.evaluate("window.releaseLate()")
+        browser.wait_for("window.wasLate === true")
+        has(browser, ".card .answer", f"{leaving} shards would move")
 
 
 @check
