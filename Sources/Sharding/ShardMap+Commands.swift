@@ -67,6 +67,8 @@ extension ShardMap {
         }
         groups[gid]?.hasReported = true
         group.hasReported = true
+        // A group that was given up may have been founded elsewhere, with the membership that it began with.
+        let isFirstWord = group.identity.isEmpty && !identity.isEmpty
         if !identity.isEmpty {
             guard group.identity.isEmpty || group.identity == identity else {
                 throw ControllerRefusal(
@@ -78,7 +80,8 @@ extension ShardMap {
             groups[gid] = group
         }
         // A leader that was deposed meanwhile may come late.
-        guard membershipIndex > group.membershipIndex, !addresses.isEmpty else { return }
+        guard membershipIndex > group.membershipIndex || (isFirstWord && group.membershipIndex == 0), !addresses.isEmpty
+        else { return }
         try Self.check(addresses, of: gid)
         for (other, theirs) in groups.sorted(by: { $0.key < $1.key }) where other != gid {
             if let shared = addresses.first(where: theirs.addresses.contains) {
@@ -99,8 +102,13 @@ extension ShardMap {
         }
         groups[gid]?.identity = []
         groups[gid]?.membershipIndex = 0
-        for shard in shardIDs where self[shard].gid == gid && self[shard].move == nil {
-            self[shard] = Row(gid: gid, epoch: self[shard].epoch + 1, isBlank: true)
+        for shard in shardIDs where self[shard].gid == gid {
+            if self[shard].move == nil {
+                self[shard] = Row(gid: gid, epoch: self[shard].epoch + 1, isBlank: true)
+            } else {
+                // Its target may serve it already: it must not begin here as well.
+                self[shard].isBlank = false
+            }
         }
     }
 

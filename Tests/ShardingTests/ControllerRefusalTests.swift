@@ -132,6 +132,25 @@ import Testing
         #expect(try bench.refusal(.giveUp(9))?.kind == .notFound)
     }
 
+    /// The target may serve it already, and has not been able to say so.
+    @Test func aShardOnTheMoveDoesNotBeginAgainAtASourceThatIsGivenUp() throws {
+        let bench = try bench()
+        let shard = try #require(bench.map.shardIDs.first { bench.map[$0].gid == 1 })
+        try bench.run(.move(shard: shard, to: 2))
+        let before = bench.map[shard]
+        try bench.run(.giveUp(1))
+        #expect(!bench.map[shard].isBlank)
+        #expect(bench.map[shard].move == before.move && bench.map[shard].epoch == before.epoch)
+    }
+
+    @Test func aGroupThatWasGivenUpIsFoundWhereItIsFoundedAnew() throws {
+        let bench = try bench()
+        try bench.run(.relocate(1, ["a:1", "a:2"], membershipIndex: 7, identity: [1]))
+        try bench.run(.giveUp(1))
+        try bench.run(.relocate(1, ["elsewhere:1"], membershipIndex: 0, identity: [2]))
+        #expect(bench.map.groups[1]?.addresses == ["elsewhere:1"])
+    }
+
     @Test func joiningAgainWithTheSameAddressesIsNoNewConfig() throws {
         let bench = try bench()
         let before = bench.map
