@@ -220,12 +220,11 @@ if !coreOnly {
         .testTarget(
             name: "ClientTests", dependencies: ["Client", "Wire", "Keyspace"],
             swiftSettings: settings),
-        // Who is let in, and how much is held for whom.
+        // Who is let in.
         .target(
             name: "Admission",
             dependencies: [
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
-                deque,
             ],
             swiftSettings: settings),
         // HTTP for people, browsers and Prometheus.

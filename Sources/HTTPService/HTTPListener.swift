@@ -26,16 +26,15 @@ public final class HTTPListener: Sendable {
     /// Binds and begins to serve. Throws `ListenError`.
     /// - Parameters:
     ///   - connectionsMax: how many there are at once; browsers take six each.
-    ///   - memory: what bodies and answers are counted in; `nil`: nowhere.
     ///   - refuse: the answer to what is no proper request, with its status and reason.
     public init(
-        _ endpoint: Address, connectionsMax: Int = DescriptorBudget.httpMax, memory: MemoryLedger? = nil, log: Logger,
+        _ endpoint: Address, connectionsMax: Int = DescriptorBudget.httpMax, log: Logger,
         refuse: @escaping @Sendable (_ status: Int, _ reason: String) -> HTTPAnswer = { .text($0, $1 + "\n") },
         handler: @escaping Handler
     ) async throws {
         try endpoint.checkIsFree()
         let gate = ConnectionGate(countMax: connectionsMax)
-        let desk = Desk(memory: memory, refuse: refuse, handler: handler)
+        let desk = Desk(refuse: refuse, handler: handler)
         let http = HTTP1Channel(
             responder: { request, writer, channel in try await desk.respond(request, writer, channel) },
             configuration: .init(
@@ -76,7 +75,6 @@ private struct Desk: Sendable {
     private static let stallMax: Duration = .seconds(30)
     private static let pieceBytes = 256 << 10
 
-    let memory: MemoryLedger?
     let refuse: @Sendable (_ status: Int, _ reason: String) -> HTTPAnswer
     let handler: HTTPListener.Handler
 
@@ -86,10 +84,8 @@ private struct Desk: Sendable {
         for field in request.headers { headers[field.name.canonicalName] = field.value }
         // HTTPTypes has taken Host out of the fields.
         if let authority = request.head.authority { headers["host"] = authority }
-        let holder = UInt64(UInt(bitPattern: ObjectIdentifier(channel)))
         let answer: HTTPAnswer
         do {
-            let lease = try await admitBody(of: request, holder)
             let body = Array(buffer: try await request.body.collect(upTo: HTTPListener.bodyBytesMax))
             let question = HTTPQuestion(
                 method: method == "HEAD" ? "GET" : method, target: request.head.path ?? "", headers: headers, body: body
@@ -99,35 +95,12 @@ private struct Desk: Sendable {
             } else {
                 answer = refuse(400, "the address can't be decoded")
             }
-            withExtendedLifetime(lease) {}
         } catch is NIOTooManyBytesError {
             answer = refuse(413, "a body has at most \(HTTPListener.bodyBytesMax) bytes")
-        } catch is OutOfMemory {
-            answer = refuse(503, "the server is busy; try again")
         }
-        let lease = charge(answer.body, holder)
         let watch = WriteWatch(limit: Self.stallMax) { channel.close(promise: nil) }
         defer { watch.end() }
         try await Self.send(answer, method, writer, watch)
-        withExtendedLifetime(lease) {}
-    }
-
-    private struct OutOfMemory: Error {}
-
-    /// Nobody is refused who only asks: health is told also by a server that is busy.
-    private func admitBody(of request: Request, _ holder: MemoryAccount.Holder) async throws -> MemoryLease? {
-        guard let memory, request.headers[.contentLength] != "0",
-            request.headers[.contentLength] != nil || request.headers[.transferEncoding] != nil
-        else { return nil }
-        if memory.isFull(for: holder) { throw OutOfMemory() }
-        memory.charge(HTTPListener.bodyBytesMax, for: holder)
-        return MemoryLease(of: memory, holder: holder, bytes: HTTPListener.bodyBytesMax)
-    }
-
-    private func charge(_ body: HTTPAnswer.Body, _ holder: MemoryAccount.Holder) -> MemoryLease? {
-        guard let memory, case .bytes(let bytes) = body else { return nil }
-        memory.charge(bytes.count, for: holder)
-        return MemoryLease(of: memory, holder: holder, bytes: bytes.count)
     }
 
     private static func send(

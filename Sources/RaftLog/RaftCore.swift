@@ -326,8 +326,7 @@ public struct RaftCore: Sendable {
     /// Everything up to `index` is on this replica's disk.
     mutating func saved(through index: LogIndex) {
         // What has not been handed out can't be there, even if something else at its index is.
-        let handedOut = min(log.last.index, (firstUnsaved ?? .max) - 1)
-        durable = max(durable, min(index, handedOut))
+        durable = max(durable, min(index, lastHandedOut))
         if role == .leader { advanceLeaderCommit() }
     }
 
@@ -379,6 +378,9 @@ public struct RaftCore: Sendable {
         firstUnsaved = entries.last.flatMap { $0.index < log.last.index ? $0.index + 1 : nil }
         return (state, entries)
     }
+
+    /// The last entry that somebody has been told to write.
+    var lastHandedOut: LogIndex { min(log.last.index, (firstUnsaved ?? .max) - 1) }
 
     /// Entries that nobody has been told to write yet.
     var hasUnsaved: Bool { firstUnsaved.map { $0 <= log.last.index } ?? false }

@@ -382,9 +382,12 @@ public struct ReplicaDriver: Sendable {
     private mutating func nextCommands(_ write: inout PendingWrite, _ effects: inout Effects) -> [WriteRequest.Command]
     {
         guard hasMoreToApply else { return [] }
+        // Not beyond the log that goes into this request: a power cut behind it must not leave an applied position that
+        // the log doesn't reach.
+        let through = min(core.commit, core.lastHandedOut)
+        guard nextToApply <= through else { return [] }
         guard
-            let entries = core.log.entries(
-                from: nextToApply, through: core.commit, bytesMax: configuration.applyBytesMax)
+            let entries = core.log.entries(from: nextToApply, through: through, bytesMax: configuration.applyBytesMax)
         else { preconditionFailure("entries from \(nextToApply) are committed, not applied, and not in memory") }
         var commands: [WriteRequest.Command] = []
         commands.reserveCapacity(entries.count)

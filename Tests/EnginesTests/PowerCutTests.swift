@@ -23,7 +23,7 @@ import Testing
     }
 
     @Test(arguments: EngineKind.durable) func whatAnEngineShowsAfterOpeningIsDurable(kind: EngineKind) throws {
-        let report = try PowerCutCampaign(kind, batches: 40).runReopened(seeds: 1..<2, killsPerLife: 8)
+        let report = try PowerCutCampaign(kind, batches: 40).runReopened(seeds: 2..<3, killsPerLife: 8)
         #expect(report.failures.isEmpty, "\(report.failures.map(\.description).joined(separator: "\n"))")
         #expect(report.states == 16)
         let lying = try PowerCutCampaign(kind, batches: 40, isDiskLying: true).runReopened(

@@ -104,7 +104,7 @@ final class ShardMover: Sendable {
                 defer { snapshot.close() }
                 let reader = GroupReader(node.layout, in: snapshot)
                 let now = HostClock.wall()
-                for (shard, record) in try reader.records() where record.state == .serving && record.sessions > 0 {
+                for (shard, record) in try reader.records() where record.state == .serving {
                     if let end = try reader.firstSessionEnd(shard), end <= now.addingClamped(record.timeShift) {
                         return true
                     }

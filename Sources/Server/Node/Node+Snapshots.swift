@@ -91,8 +91,8 @@ extension Node: ReplicaTransport {
             }
         case .shard(let shard):
             guard let exportShard else { throw KvError(.failedPrecondition, "a controller node has no shards") }
-            try await checkRoomForShard(shard.shard)
             let subject = ExportDesk.Subject(shard: shard, formats: formats)
+            if !exports.has(subject) { try await checkRoomForShard(shard.shard) }
             return try await exports.open(subject, in: directory.staging) { directory in
                 ([], try exportShard(shard, formats, directory))
             }

@@ -40,8 +40,8 @@ final class ExportDesk: Sendable {
         var exports: [UInt64: Export] = [:]
         /// Exports that are being made.
         var making = 0
-        /// Of these, those that others wait for.
-        var shared: [Subject: Task<ExportOffer, any Error>] = [:]
+        /// Of these, those that others may wait for, and how many do.
+        var shared: [Subject: (task: Task<ExportOffer, any Error>, joiners: Int)] = [:]
     }
 
     private let state = Mutex(State())
@@ -59,19 +59,25 @@ final class ExportDesk: Sendable {
                 return Task { offer }
             }
             if let making = state.shared[subject] {
-                return Task {
-                    let offer = try await making.value
-                    self.state.withLock { $0.exports[offer.id]?.holders += 1 }
-                    return offer
-                }
+                // Counted now: the first one may have closed it before this one hears that it is there.
+                state.shared[subject]?.joiners += 1
+                return making.task
             }
             let making = Task {
-                defer { _ = self.state.withLock { $0.shared.removeValue(forKey: subject) } }
-                let offer = try await self.open(in: staging, make)
-                self.state.withLock { $0.exports[offer.id]?.subject = subject }
-                return offer
+                do {
+                    let offer = try await self.open(in: staging, make)
+                    self.state.withLock { state in
+                        let joiners = state.shared.removeValue(forKey: subject)?.joiners ?? 0
+                        state.exports[offer.id]?.subject = subject
+                        state.exports[offer.id]?.holders += joiners
+                    }
+                    return offer
+                } catch {
+                    _ = self.state.withLock { $0.shared.removeValue(forKey: subject) }
+                    throw error
+                }
             }
-            state.shared[subject] = making
+            state.shared[subject] = (making, 0)
             return making
         }
         return try await task.value
@@ -110,6 +116,13 @@ final class ExportDesk: Sendable {
             }
         }
         return ExportOffer(id: id, header: made.header, manifests: made.manifests)
+    }
+
+    /// Whether it is there, or is being made: then another receiver costs no room.
+    func has(_ subject: Subject) -> Bool {
+        state.withLock { state in
+            state.shared[subject] != nil || state.exports.values.contains { $0.subject == subject }
+        }
     }
 
     private func isOpen(_ id: UInt64) -> Bool { state.withLock { $0.exports[id] != nil } }
