@@ -73,6 +73,29 @@ extension EngineConformance {
                 }
             }
         },
+        Check("aCursorOverKeysShowsEveryKeyAndNoValue") { bench in
+            try bench.withHalfBuffered { engine, family, keys in
+                let snapshot = try engine.snapshot()
+                defer { snapshot.close() }
+                for (lower, upper) in [([], nil), ([2], [9]), ([3], [255])] as [([UInt8], [UInt8]?)] {
+                    for reverse in [false, true] {
+                        var found: [[UInt8]] = []
+                        var valueBytes = 0
+                        try snapshot.scan(family, lower: lower, upper: upper, reverse: reverse, reading: .keys) {
+                            found.append(Array($0))
+                            valueBytes += $1.count
+                            return true
+                        }
+                        let inside = keys.filter { key in
+                            !key.lexicographicallyPrecedes(lower)
+                                && (upper.map { key.lexicographicallyPrecedes($0) } ?? true)
+                        }
+                        try expectEqual(found, reverse ? inside.reversed() : inside, "keys from \(lower)")
+                        try expectEqual(valueBytes, 0, "bytes of values shown")
+                    }
+                }
+            }
+        },
         Check("multiGetAnswersInTheOrderOfItsKeys") { bench in
             try bench.withHalfBuffered { engine, family, _ in
                 let snapshot = try engine.snapshot()

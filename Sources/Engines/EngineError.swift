@@ -31,7 +31,7 @@ public enum EngineError: Error, Equatable, Sendable, CustomStringConvertible {
             case EMFILE, ENFILE: "\(place): too many open files; raise the limit (`ulimit -n`)"
             default: "\(place): \(String(cString: strerror(errno))) (I/O error \(errno))"
             }
-        case .locked(let path, let holder): "\(path) is in use by \(holder)"
+        case .locked(let path, let holder): "\(path) is in use by \(holder); stop it first"
         case .familyMissing(let family): "\(family) does not exist"
         case .tooLarge(let what, let bytes, let limit): "\(what) has \(bytes) bytes; the limit is \(limit)"
         case .unsupported(let what): "not supported: \(what)"

@@ -48,14 +48,14 @@ public struct DirectoryIdentity: Codable, Sendable, Equatable {
 /// A node's directory:
 ///
 ///     FLOTILLA   identity, JSON
-///     LOCK       held while a process works here
+///     LOCK       held, as the directory itself is, while a process works here
 ///     engine/    the storage engine's files
 ///     staging/   snapshots being put together; emptied at every start
 ///     RESERVE    room for when the disk is full
 public final class NodeDirectory: Sendable {
     public let path: String
     private let identityBox: Mutex<DirectoryIdentity>
-    private let lock: Int32
+    private let lock: DirectoryLock
 
     public var identity: DirectoryIdentity { identityBox.withLock { $0 } }
     public var stagingPath: String { staging.path }
@@ -63,22 +63,19 @@ public final class NodeDirectory: Sendable {
     public let staging: StagingArea
     public var enginePath: String { "\(path)/engine" }
 
-    private init(path: String, identity: DirectoryIdentity, lock: Int32) {
+    private init(path: String, identity: DirectoryIdentity, lock: DirectoryLock) {
         self.path = path
         staging = StagingArea("\(path)/staging")
         identityBox = Mutex(identity)
         self.lock = lock
     }
 
-    deinit {
-        // Not by closing alone: a child process that is just being made has the descriptor too.
-        flock(lock, LOCK_UN)
-        close(lock)
-    }
+    /// The file without which a directory is no node's.
+    public static let identityName = "FLOTILLA"
 
     /// Reads a directory's identity without locking it; `nil` if there is none.
     public static func identity(at path: String) throws(EngineError) -> DirectoryIdentity? {
-        let file = "\(path)/FLOTILLA"
+        let file = "\(path)/\(identityName)"
         guard fileExists(file) else { return nil }
         let bytes = try readFile(file, limit: 65_536)
         struct Format: Decodable { var format: Int }
@@ -147,26 +144,21 @@ public final class NodeDirectory: Sendable {
         }
         // Its name is durable before anything is promised in it.
         try makeDirectories(path)
-        let lock = try acquireLock(path)
-        do throws(EngineError) {
-            // Somebody else may have made it while we waited for nothing.
-            present = try identity(at: path)
-            let identity: DirectoryIdentity
-            try makeDirectories("\(path)/engine")
-            if let present {
-                identity = present
-            } else {
-                identity = DirectoryIdentity(
-                    engine: engine, role: role, groupId: groupId, nodeId: nodeId, incarnation: incarnation)
-                try store(identity, path)
-            }
-            removeTree("\(path)/staging", itself: false)
-            try makeDirectories("\(path)/staging", isPassing: true)
-            return NodeDirectory(path: path, identity: identity, lock: lock)
-        } catch {
-            Glibc.close(lock)
-            throw error
+        let lock = try DirectoryLock.working(in: path)
+        // Somebody else may have made it while we waited for nothing.
+        present = try identity(at: path)
+        let identity: DirectoryIdentity
+        try makeDirectories("\(path)/engine")
+        if let present {
+            identity = present
+        } else {
+            identity = DirectoryIdentity(
+                engine: engine, role: role, groupId: groupId, nodeId: nodeId, incarnation: incarnation)
+            try store(identity, path)
         }
+        removeTree("\(path)/staging", itself: false)
+        try makeDirectories("\(path)/staging", isPassing: true)
+        return NodeDirectory(path: path, identity: identity, lock: lock)
     }
 
     /// Opens the engine that the identity names. Some need room to open; on a full disk the reserve is given up.
@@ -248,54 +240,22 @@ public final class NodeDirectory: Sendable {
             throw .mismatch("\(path) is not a node directory: it holds no file FLOTILLA")
         }
         guard fileExists("\(path)/engine") else { throw .corruption(place: "\(path): engine/ is missing") }
-        let lock = try acquireLock(path)
+        let lock = try DirectoryLock.working(in: path)
         guard let present = try identity(at: path) else { throw .corruption(place: "\(path)/FLOTILLA has gone") }
         return NodeDirectory(path: path, identity: present, lock: lock)
     }
 
     /// Keeps servers off a stopped node's directory while it is read. Nothing in it changes, so it may lie on a disk
     /// that can't be written to; several may read at once. The lock goes when the holder is released.
-    ///
-    /// A directory without a file `LOCK` is a copy that no process has worked in: there is nothing to hold.
     public static func lockForReading(_ path: String) throws(EngineError) -> ReadingLock {
-        let file = "\(path)/LOCK"
-        let descriptor = Glibc.open(file, O_RDONLY | O_CLOEXEC)
-        if descriptor < 0 {
-            guard errno == ENOENT else { throw ioError("opening \(file)") }
-            return ReadingLock(descriptor: nil)
-        }
-        guard flock(descriptor, LOCK_SH | LOCK_NB) == 0 else {
-            // Some network file systems give no locks on what is open for reading alone.
-            let isHeld = errno == EWOULDBLOCK
-            let error: EngineError =
-                isHeld ? .locked(path: path, holder: holder(descriptor)) : ioError("locking \(file)")
-            Glibc.close(descriptor)
-            throw error
-        }
-        return ReadingLock(descriptor: descriptor)
+        ReadingLock(try DirectoryLock.reading(path))
     }
 
     /// Holds off servers until it is released.
     public final class ReadingLock: Sendable {
-        private let descriptor: Int32?
+        private let lock: DirectoryLock
 
-        init(descriptor: Int32?) { self.descriptor = descriptor }
-
-        deinit {
-            guard let descriptor else { return }
-            flock(descriptor, LOCK_UN)
-            Glibc.close(descriptor)
-        }
-    }
-
-    private static func holder(_ lock: Int32) -> String {
-        var buffer = [UInt8](repeating: 0, count: 32)
-        let count = pread(lock, &buffer, buffer.count, 0)
-        let holder = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
-            .trimmingCharacters(in: .whitespacesAndNewlines)
-        // A tool that reads holds the lock without its number; the one that is there may be of a process long gone.
-        guard let number = pid_t(holder), kill(number, 0) == 0 || errno == EPERM else { return "another process" }
-        return "process \(number)"
+        init(_ lock: DirectoryLock) { self.lock = lock }
     }
 
     /// A new directory, to be filled offline: a copy until `adopt` is called. It must not exist, or be empty.
@@ -315,7 +275,7 @@ public final class NodeDirectory: Sendable {
             throw .mismatch("\(path) is not empty (it holds \(first)); choose another directory")
         }
         try makeDirectories(path)
-        let lock = try acquireLock(path)
+        let lock = try DirectoryLock.working(in: path)
         return NodeDirectory(path: path, identity: identity, lock: lock)
     }
 
@@ -324,9 +284,6 @@ public final class NodeDirectory: Sendable {
         try makeDirectories(enginePath)
         return try openEngine()
     }
-
-    /// Removes what `make` or `makeCopy` and those who filled it have made.
-    public func discard() { removeTree(path, itself: false) }
 
     /// Writes the identity of a directory that `make` or `makeCopy` began, once its engine is complete.
     public func seal() throws(EngineError) {
@@ -349,21 +306,6 @@ public final class NodeDirectory: Sendable {
         body(&next)
         try Self.store(next, path)
         identityBox.withLock { $0 = next }
-    }
-
-    private static func acquireLock(_ path: String) throws(EngineError) -> Int32 {
-        let file = "\(path)/LOCK"
-        let descriptor = Glibc.open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw ioError("opening \(file)") }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            let holder = holder(descriptor)
-            Glibc.close(descriptor)
-            throw .locked(path: path, holder: holder)
-        }
-        let pid = "\(getpid())\n"
-        _ = ftruncate(descriptor, 0)
-        _ = pwrite(descriptor, pid, pid.utf8.count, 0)
-        return descriptor
     }
 }
 

@@ -15,9 +15,13 @@
         private let lower: [UInt8]
         private let upper: [UInt8]?
         private let reverse: Bool
+        private let contents: CursorContents
         private var position: RowOverlay.Position?
 
-        init(_ overlay: RowOverlay, lower: [UInt8], upper: [UInt8]?, reverse: Bool) {
+        init(
+            _ overlay: RowOverlay, lower: [UInt8], upper: [UInt8]?, reverse: Bool, _ contents: CursorContents
+        ) {
+            self.contents = contents
             self.overlay = overlay
             isEmpty = overlay.isEmpty
             self.lower = lower
@@ -48,7 +52,8 @@
         mutating func take<Result>(_ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result) -> Result? {
             guard let current = position else { return nil }
             position = reverse ? overlay.position(before: current) : overlay.position(after: current)
-            return overlay.show(current) { key, value in value.map { body(key, $0) } }
+            return overlay.show(current) { key, value in value.map { body(key, contents == .pairs ? $0 : .noValue) }
+            }
         }
     }
 #endif

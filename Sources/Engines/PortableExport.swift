@@ -135,7 +135,9 @@ extension StorageEngine {
         try manifest.verifySeal(directory)
         let view = try snapshot()
         defer { view.close() }
-        let first: Bool? = try view.cursor(family, lower: [], upper: nil, reverse: false).next { _, _ in true }
+        let first: Bool? = try view.cursor(
+            family, lower: [], upper: nil, reverse: false, reading: .keys
+        ).next { _, _ in true }
         if first != nil { throw .unsupported("loading into a family that is not empty") }
     }
 }

@@ -116,8 +116,10 @@ public final class PortableFamily {
         }
     }
 
-    public func cursor(lower: [UInt8], upper: [UInt8]?, reverse: Bool) throws(EngineError) -> any Cursor {
-        try PortableCursor(self, lower: lower, upper: upper, reverse: reverse)
+    public func cursor(
+        lower: [UInt8], upper: [UInt8]?, reverse: Bool, reading contents: CursorContents = .pairs
+    ) throws(EngineError) -> any Cursor {
+        try PortableCursor(self, lower: lower, upper: upper, reverse: reverse, contents)
     }
 }
 
@@ -127,13 +129,18 @@ private final class PortableCursor: Cursor {
     private let lower: [UInt8]
     private let upper: [UInt8]?
     private let reverse: Bool
+    private let contents: CursorContents
+    private(set) var valueBytesRead = 0
     /// Forward: the record to be shown. Backward: the one behind it.
     private var file: Int
     private var record: Int
     /// The last key of the chunk that was left.
     private var last: (file: Int, key: [UInt8])?
 
-    init(_ family: PortableFamily, lower: [UInt8], upper: [UInt8]?, reverse: Bool) throws(EngineError) {
+    init(
+        _ family: PortableFamily, lower: [UInt8], upper: [UInt8]?, reverse: Bool, _ contents: CursorContents
+    ) throws(EngineError) {
+        self.contents = contents
         self.family = family
         self.lower = lower
         self.upper = upper
@@ -169,7 +176,10 @@ private final class PortableCursor: Cursor {
                 throw .corruption(place: "\(family.manifest.files[file].name): keys out of order")
             }
         }
-        let result = chunk.show(record, body)
+        let result = chunk.show(record) { key, value in
+            valueBytesRead += value.count
+            return body(key, contents == .pairs ? value : .noValue)
+        }
         if record == (reverse ? 0 : chunk.count - 1) { last = (file, chunk.show(record) { key, _ in Array(key) }) }
         if !reverse {
             record += 1

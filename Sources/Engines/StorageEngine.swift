@@ -12,7 +12,7 @@
 /// refused. A key has at most `EngineLimits.keyBytesMax` bytes.
 ///
 /// A failed write or sync poisons the engine: every later call throws `EngineError.poisoned`. `noSpace`
-/// alone leaves it as it was, with nothing of the batch written.
+/// and `busy` leave it as it was, with nothing of the batch written.
 public protocol StorageEngine: AnyObject, Sendable {
     var kind: EngineKind { get }
     var capabilities: EngineCapabilities { get }
@@ -71,7 +71,7 @@ public protocol ReadView: AnyObject {
     /// A cursor over `lower..<upper` (to the end of the family without `upper`), from the low end or, when
     /// `reverse`, from the high end. Bounds that are empty or inverted give an empty cursor.
     func cursor(
-        _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
+        _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool, reading: CursorContents
     ) throws(EngineError) -> any Cursor
 }
 
@@ -80,8 +80,25 @@ public protocol ReadSnapshot: ReadView, Sendable {
     func close()
 }
 
+/// What a cursor reads of each pair.
+public enum CursorContents: Sendable {
+    case pairs
+    /// Keys alone. Values are shown empty, and are neither copied nor verified; what an engine can leave on the disk of
+    /// them stays there (docs/engines.md).
+    case keys
+}
+
+extension UnsafeRawBufferPointer {
+    /// What a cursor over keys shows in the place of a value.
+    package static var noValue: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
+}
+
 /// A position in a sorted run of keys. Not sendable; use it before its snapshot closes.
 public protocol Cursor: AnyObject {
+    /// Bytes of values that the engine has read of its files for what was shown so far: also those that a cursor over keys
+    /// has to read with their keys.
+    var valueBytesRead: Int { get }
+
     /// Shows the next pair to `body` and returns its answer; `nil` at the end. The buffers live as long as the call.
     func next<Result>(
         _ body: (_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Result
@@ -96,12 +113,20 @@ extension ReadView {
         return values
     }
 
+    /// A cursor over pairs.
+    public func cursor(
+        _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
+    ) throws(EngineError) -> any Cursor {
+        try cursor(family, lower: lower, upper: upper, reverse: reverse, reading: .pairs)
+    }
+
     /// Visits `lower..<upper` in order until `body` returns false.
     public func scan(
         _ family: FamilyID, lower: [UInt8] = [], upper: [UInt8]? = nil, reverse: Bool = false,
+        reading contents: CursorContents = .pairs,
         _ body: (_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Bool
     ) throws(EngineError) {
-        let cursor = try cursor(family, lower: lower, upper: upper, reverse: reverse)
+        let cursor = try cursor(family, lower: lower, upper: upper, reverse: reverse, reading: contents)
         while let goOn = try cursor.next(body) {
             if !goOn { return }
         }

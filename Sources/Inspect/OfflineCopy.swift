@@ -13,16 +13,29 @@ public enum OfflineCopy {
     /// Copies the directory in its engine's own form, for inspection or backup. No server runs on the copy.
     public static func checkpoint(from path: String, to copy: String) throws(EngineError) -> DirectoryIdentity {
         let source = try NodeDirectory.openStopped(path)
-        let target = try NodeDirectory.makeCopy(copy, of: source.identity, engine: source.identity.engine)
-        do throws(EngineError) {
+        return try make(copy) { (path) throws(EngineError) in
+            let target = try NodeDirectory.makeCopy(path, of: source.identity, engine: source.identity.engine)
             // Writing, although nothing is written: RocksDB makes checkpoints only of what it has open for writing.
             let engine = try source.openEngine()
             try engine.checkpoint(to: target.enginePath)
             try engine.close()
             try target.seal()
             return target.identity
+        }
+    }
+
+    /// Makes a node's directory beside its place and puts it there.
+    private static func make<Result>(
+        _ destination: String, _ fill: (_ path: String) throws(EngineError) -> Result
+    ) throws(EngineError) -> Result {
+        let output = try UnfinishedOutput(destination)
+        do throws(EngineError) {
+            let result = try fill(output.path)
+            try InspectFiles.syncTree(output.path)
+            try output.publish(last: NodeDirectory.identityName)
+            return result
         } catch {
-            target.discard()
+            output.discard()
             throw error
         }
     }
@@ -48,16 +61,14 @@ public enum OfflineCopy {
             throw .mismatch("\(path) is on \(kind) already; choose another engine")
         }
         guard kind != .memory else { throw .mismatch("an engine in memory keeps no directory; choose another engine") }
-        let target = try NodeDirectory.makeCopy(other, of: source.identity, engine: kind)
-        let copied: Progress
-        do throws(EngineError) {
-            copied = try copy(source, target, progress)
+        let copied = try make(other) { (path) throws(EngineError) in
+            let target = try NodeDirectory.makeCopy(path, of: source.identity, engine: kind)
+            let copied = try copy(source, target, progress)
             try target.seal()
-        } catch {
-            target.discard()
-            throw error
+            return copied
         }
         // From here on nothing is thrown away: repeating the command finishes what is left to do.
+        let target = try NodeDirectory.openStopped(other)
         if source.identity.isCopy != true { try target.adopt(from: source) }
         return (target.identity, copied)
     }

@@ -127,7 +127,7 @@ public struct ApplyContext {
     /// Logical names of the group's families.
     public internal(set) var families: [String: FamilyID]
     /// What `wait(forStaged:)` was called with.
-    private(set) var waitsFor: String?
+    package private(set) var waitsFor: String?
 
     // MARK: - State rows (small, all of them in every snapshot)
 

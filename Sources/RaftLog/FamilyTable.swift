@@ -137,7 +137,7 @@ public final class FamilyTable: Sendable {
             mapped.formUnion(rows.staged.values.compactMap(\.family))
         }
         for family in try engine.families() where family != Self.node && !mapped.contains(family) {
-            let cursor = try snapshot.cursor(family, lower: [], upper: nil, reverse: false)
+            let cursor = try snapshot.cursor(family, lower: [], upper: nil, reverse: false, reading: .keys)
             let isEmpty = try cursor.next { _, _ in true } == nil
             if isEmpty, state.withLock({ $0.spares.count }) < Self.sparesMax {
                 state.withLock { $0.spares.append(family) }

@@ -76,7 +76,20 @@ public struct GroupLayout: Sendable, Equatable {
         }
     }
 
-    /// Entries from `lower` on, at most `bytesMax` (at least one), for a follower that is behind.
+    /// Whether the log goes on behind an entry that isn't there: compaction would have taken the one before too, and what
+    /// isn't written yet has nothing behind it.
+    private func isHole(_ index: LogIndex, in view: any ReadView) throws(EngineError) -> Bool {
+        guard try view.get(log, key: Self.logKey(index - 1)) != nil else { return false }
+        var goesOn = false
+        try view.scan(log, lower: Self.logKey(index + 1), upper: nil) { _, _ in
+            goesOn = true
+            return false
+        }
+        return goesOn
+    }
+
+    /// Entries from `lower` on, at most `bytesMax` (at least one), for a follower that is behind. None, if the log has
+    /// been compacted beyond `lower`.
     public func readEntries(
         from lower: LogIndex, through upper: LogIndex, bytesMax: Int, in view: any ReadView
     ) throws(EngineError) -> [Entry] {
@@ -91,6 +104,9 @@ public struct GroupLayout: Sendable, Equatable {
             size += decoded.size
             if !entries.isEmpty, size > bytesMax { break }
             entries.append(decoded)
+        }
+        if entries.isEmpty, lower > 0, try isHole(lower, in: view) {
+            throw .corruption(place: "log of group \(gid): entry \(lower) is missing")
         }
         return entries
     }

@@ -303,21 +303,24 @@ def a_killed_backup_leaves_nothing_that_looks_good_and_moves_go_on(engine):
         code, _, err = restore(out, os.path.join(cluster.path, "new"), cluster, "rocksdb")
         require(code != 0, "a cluster was made of it")
         code, _, err = live_backup(cluster, out)
-        require(code == 1 and "is not empty" in err, f"again into the same directory: exit {code}: {err}")
+        require(code == 69 and "moves are held already" in err, f"again under the hold: exit {code}: {err}")
         require(cluster.query()["shards"][0] != target, "the move began under the hold")
         left = hold["untilMs"] / 1000 - time.time()
         require(0 < left < 61, f"the hold ends in {left} s")
         wait_for("the hold to expire", lambda: "hold" not in cluster.query(), 120, 1)
         wait_for("the move", lambda: cluster.query()["shards"][0] == target)
         cluster.wait_settled()
-        code, _, err = live_backup(cluster, os.path.join(cluster.path, "again"))
+        # What is left goes with the next one into the same directory.
+        code, _, err = live_backup(cluster, out)
         require(code == 0, f"the next backup: exit {code}: {err}")
+        require(".unfinished" not in os.listdir(out), f"something is left: {os.listdir(out)}")
+        verify(cluster, out)
         # One that is interrupted tidies up.
         out = os.path.join(cluster.path, "interrupted")
         tool = subprocess.Popen(
             [PROGRAM, "backup", "create", "--controllers", cluster.endpoints, "--out", out, "--rate", "200KiB"],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        wait_for("its files", lambda: os.path.isdir(os.path.join(out, "group-100")))
+        wait_for("its files", lambda: os.path.isdir(os.path.join(out, ".unfinished", "group-100")))
         tool.send_signal(signal.SIGINT)
         err = tool.communicate(timeout=60)[1].decode()
         require(tool.returncode == 130 and "interrupted" in err, f"interrupted: exit {tool.returncode}: {err}")

@@ -142,6 +142,48 @@ import Testing
         }
     }
 
+    @Test(arguments: EngineKind.durable, [nil, "", "1\n"])
+    func aDirectoryInUseStaysSoWhenItsLockFileIsDeletedOrReplaced(kind: EngineKind, replacement: String?) throws {
+        try withNode(kind) { path in
+            let node = try open(path, kind)
+            let engine = try node.openEngine()
+            try FileManager.default.removeItem(atPath: "\(path)/LOCK")
+            if let replacement { try write(replacement, to: "\(path)/LOCK") }
+            let before = try checksums(path)
+            let attempts: [() throws -> Void] = [
+                { _ = try open(path, kind) }, { _ = try NodeDirectory.openStopped(path) },
+                { _ = try NodeDirectory.lockForReading(path) },
+            ]
+            for attempt in attempts {
+                let error = #expect(throws: EngineError.self) { try attempt() }
+                guard case .locked(path, _) = error else {
+                    Issue.record("refused as \(String(describing: error))")
+                    continue
+                }
+                #expect(error?.description.contains("\(path) is in use by ") == true)
+                #expect(error?.description.hasSuffix("; stop it first") == true)
+            }
+            #expect(try checksums(path) == before)
+            try engine.close()
+            withExtendedLifetime(node) {}
+        }
+    }
+
+    @Test func severalReadADirectoryThatNobodyWorksIn() throws {
+        try withNode(.sqlite) { path in
+            // As in a copy, in which no process has worked.
+            try FileManager.default.removeItem(atPath: "\(path)/LOCK")
+            let before = try checksums(path)
+            do {
+                let readers = [try NodeDirectory.lockForReading(path), try NodeDirectory.lockForReading(path)]
+                #expect(throws: EngineError.self) { _ = try open(path, .sqlite) }
+                #expect(try checksums(path) == before)
+                withExtendedLifetime(readers) {}
+            }
+            _ = try open(path, .sqlite)
+        }
+    }
+
     @Test func theLockEndsWithItsHolder() throws {
         try withNode(.sqlite) { path in
             do { _ = try open(path, .sqlite) }

@@ -173,9 +173,12 @@ import Testing
             try Data("x".utf8).write(to: URL(fileURLWithPath: "\(root)/file"))
             try FileManager.default.createDirectory(
                 atPath: "\(root)/unfinished/group-7/0", withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                atPath: "\(root)/killed/.unfinished/group-7/0", withIntermediateDirectories: true)
             for (path, code, words) in [
                 ("\(root)/absent", Int32(1), "does not exist"), ("\(root)/file", 1, "is a file"),
                 (root, 1, "is neither a snapshot or backup"), ("\(root)/unfinished", 2, "never finished"),
+                ("\(root)/killed", 2, "never finished"),
             ] {
                 for verb in ["inspect", "keys", "log"] {
                     let outcome = try SnapshotProgram.run(verb, path)

@@ -53,6 +53,34 @@ import Testing
         #expect(flips > 0, "the entry lies in no file as it was written")
     }
 
+    /// A leader that took a hole for a compacted log would ask for the same entry again and again.
+    @Test func aMissingEntryIsToldFromACompactedOne() throws {
+        let layout = GroupLayout(gid: 7, log: FamilyID(2), meta: FamilyID(3))
+        let engine = MemoryEngine()
+        for family in [layout.log, layout.meta] { try engine.createFamily(family) }
+        var batch = WriteBatch()
+        for index in LogIndex(1)...5 where index != 3 {
+            let entry = Entry(index: index, term: 3, kind: .command, stamp: 0, payload: [1])
+            batch.put(layout.log, key: GroupLayout.logKey(index), value: layout.logValue(entry))
+        }
+        try engine.write(batch, durability: .synced)
+        func read(from lower: LogIndex) throws -> [LogIndex] {
+            let snapshot = try engine.snapshot()
+            defer { snapshot.close() }
+            return try layout.readEntries(from: lower, through: 5, bytesMax: .max, in: snapshot).map(\.index)
+        }
+        #expect(try read(from: 1) == [1, 2])
+        let error = #expect(throws: EngineError.self) { _ = try read(from: 3) }
+        #expect(error == .corruption(place: "log of group 7: entry 3 is missing"))
+        // Not written yet.
+        #expect(try read(from: 6) == [])
+        batch.removeAll()
+        batch.deleteRange(layout.log, from: GroupLayout.logKey(1), to: GroupLayout.logKey(4))
+        try engine.write(batch, durability: .synced)
+        #expect(try read(from: 3) == [])
+        #expect(try read(from: 4) == [4, 5])
+    }
+
     private func read(_ kind: EngineKind, _ directory: String, _ layout: GroupLayout) throws -> Int {
         let engine = try kind.open(directory, readOnly: true)
         defer { try? engine.close() }

@@ -90,6 +90,49 @@ import Testing
         #expect(try await leader.list() == "a b")
     }
 
+    /// Somebody else holds SQLite's file for a moment: nothing was written, and the replica goes on.
+    @Test func aBusyFileIsTriedAgain() async throws {
+        let group = try HostGroup([.memory])
+        defer { group.stop() }
+        let leader = await group.nextLeader()
+        _ = await leader.propose("a")
+        (leader.engine as? MemoryEngine)?.failNextWrite(.busy("another connection"))
+        guard case .applied = await leader.propose("b") else {
+            Issue.record("the proposal was not applied")
+            return
+        }
+        #expect(try await leader.list() == "a b")
+        #expect(leader.host.status.condition == nil)
+    }
+
+    /// A row of the log that can't be read: followers that need it get a snapshot, and somebody is told.
+    @Test(arguments: [nil, [1, 2, 3]] as [[UInt8]?])
+    func aLogRowThatCannotBeReadBringsFollowersASnapshotAndAnAlarm(damage: [UInt8]?) async throws {
+        // Nothing that was applied is answered from memory.
+        let group = try HostGroup([.memory, .memory, .memory]) { $0.driver.core.memoryBytesMax = 0 }
+        defer { group.stop() }
+        let leader = await group.nextLeader()
+        _ = await leader.propose("a")
+        let behind = try #require(group.members.first { $0.host.status.id != leader.host.status.id })
+        group.isolate(behind.host.status.id)
+        guard case .applied(let position, _) = await leader.propose("b"), case .applied = await leader.propose("c"),
+            case .applied = await leader.propose("d")
+        else {
+            Issue.record("a majority didn't apply")
+            return
+        }
+        // In both, whichever leads when the third comes back.
+        for member in group.members where member.host.status.id != behind.host.status.id {
+            var batch = WriteBatch()
+            let (log, key) = (member.host.layout.log, GroupLayout.logKey(position.index))
+            if let damage { batch.put(log, key: key, value: damage) } else { batch.delete(log, key: key) }
+            try member.engine.write(batch, durability: .synced)
+        }
+        group.isolate(nil)
+        #expect(await group.damageAndSnapshot(at: behind.host.status.id))
+        #expect(try await behind.storedList() == "a b c d")
+    }
+
     @Test func whoWaitsWhenTheHostStopsIsAnswered() async throws {
         let group = try HostGroup([.memory, .memory])
         let leader = await group.nextLeader()
@@ -124,6 +167,17 @@ private final class HostGroup: Sendable {
             await withCheckedContinuation { done in host.read { done.resume(returning: $0) } }
         }
 
+        /// The list as it is here.
+        func storedList() async throws -> String? {
+            let snapshot = try engine.snapshot()
+            defer { snapshot.close() }
+            guard let family = try host.layout.family(TranscriptGroup.ListMachine.family, in: snapshot) else {
+                return nil
+            }
+            return try snapshot.get(family, key: TranscriptGroup.ListMachine.key)
+                .map { String(decoding: $0, as: UTF8.self) }
+        }
+
         /// The list, by a linearizable read.
         func list() async throws -> String? {
             let layout = host.layout
@@ -145,23 +199,48 @@ private final class HostGroup: Sendable {
     /// Hands messages over to whoever is named.
     private final class Transport: ReplicaTransport {
         let group: Mutex<[ReplicaID: Host]> = Mutex([:])
+        let isolated: Mutex<ReplicaID?> = Mutex(nil)
         let isCut: @Sendable () -> Bool
+        private let path: String
+        private let serial = Atomic<Int>(0)
 
-        init(isCut: @escaping @Sendable () -> Bool) { self.isCut = isCut }
+        /// - Parameter path: for snapshots on their way.
+        init(_ path: String, isCut: @escaping @Sendable () -> Bool) {
+            self.path = path
+            self.isCut = isCut
+        }
 
         func send(_ messages: [Message], membership: Membership) {
             if isCut() { return }
             let hosts = group.withLock { $0 }
-            for message in messages { hosts[message.to]?.receive([message]) }
+            let isolated = isolated.withLock { $0 }
+            for message in messages where message.to != isolated && message.from != isolated {
+                hosts[message.to]?.receive([message])
+            }
         }
 
         func sendSnapshot(from sender: ReplicaID, to member: Member, done: @escaping @Sendable (Bool) -> Void) {
-            done(false)
+            let hosts = group.withLock { $0 }
+            guard let source = hosts[sender], let target = hosts[member.id], isolated.withLock({ $0 != member.id })
+            else {
+                return done(false)
+            }
+            let directory = "\(path)/snapshot-\(serial.add(1, ordering: .relaxed).newValue)"
+            // The caller is the driver, which doesn't wait.
+            Task.detached {
+                do throws(EngineError) {
+                    let exported = try source.exportSnapshot(for: member.id, formats: target.formats, to: directory)
+                    try target.install(exported.header, manifests: exported.manifests, from: directory)
+                    done(true)
+                } catch { done(false) }
+            }
         }
     }
 
     private enum Event: Sendable {
         case leader(ReplicaID)
+        case damaged(EngineError)
+        case installed(ReplicaID)
         case failed(EngineError)
     }
 
@@ -170,8 +249,9 @@ private final class HostGroup: Sendable {
     private let path: String
     private let events: AsyncStream<Event>
     private let isStopped = Mutex(false)
+    private let transport: Transport
 
-    init(_ kinds: [EngineKind]) throws {
+    init(_ kinds: [EngineKind], _ configure: (inout Host.Configuration) -> Void = { _ in }) throws {
         path = FileManager.default.temporaryDirectory.appendingPathComponent("flotilla-hosts-\(UUID().uuidString)").path
         let (stream, post) = AsyncStream.makeStream(of: Event.self)
         events = stream
@@ -180,7 +260,8 @@ private final class HostGroup: Sendable {
             members: ids.map {
                 Member(id: $0, address: "n\($0)", incarnation: TranscriptGroup.incarnation($0), standing: .voter)
             })
-        let transport = Transport { [isCut] in isCut.isCut }
+        let transport = Transport(path) { [isCut] in isCut.isCut }
+        self.transport = transport
         var members: [MemberHost] = []
         for (id, kind) in zip(ids, kinds) {
             let directory = "\(path)/\(id)"
@@ -194,14 +275,18 @@ private final class HostGroup: Sendable {
             var batch = WriteBatch()
             BootstrapRecord(clusterID: [1], gid: 7, membership: membership).write(to: layout, in: &batch)
             try engine.write(batch, durability: .synced)
+            var configuration = Host.Configuration(staging: StagingArea("\(directory)/staging"))
+            configure(&configuration)
             let host = try Host(
-                configuration: Host.Configuration(staging: StagingArea("\(directory)/staging")), engine: engine,
+                configuration: configuration, engine: engine,
                 families: families, layout: layout, machine: TranscriptGroup.ListMachine(), id: id,
                 incarnation: TranscriptGroup.incarnation(id), seed: id.rawValue, transport: transport
             ) { event in
                 switch event {
                 case .roleChanged(.leader, _, _): post.yield(.leader(id))
                 case .failed(let error): post.yield(.failed(error))
+                case .damaged(let error): post.yield(.damaged(error))
+                case .snapshotInstalled: post.yield(.installed(id))
                 default: break
                 }
             }
@@ -217,6 +302,22 @@ private final class HostGroup: Sendable {
             if case .leader(let id) = event { return members[Int(id.rawValue) - 1] }
         }
         preconditionFailure("no more events")
+    }
+
+    /// Nothing reaches this one, and nothing comes from it; `nil`: no longer.
+    func isolate(_ member: ReplicaID?) { transport.isolated.withLock { $0 = member } }
+
+    /// Waits until damage was reported, and a snapshot installed there after it.
+    func damageAndSnapshot(at id: ReplicaID) async -> Bool {
+        var isDamaged = false
+        for await event in events {
+            switch event {
+            case .damaged(.corruption): isDamaged = true
+            case .installed(id): return isDamaged
+            case .leader, .installed, .damaged, .failed: break
+            }
+        }
+        return false
     }
 
     func nextFailure() async -> EngineError? {

@@ -56,12 +56,14 @@ package struct NewClusterOptions: ParsableArguments {
             var random = SystemRandomNumberGenerator()
             let plan = try RestorePlan(backup, target, random: &random)
             for text in plan.notes { note("note: \(text)") }
-            let done = try Restore.run(backup, plan, to: out) { progress in
-                guard isTerminal else { return }
-                let line =
-                    "\r\(progress.nodes) of \(progress.nodesTotal) nodes, \(progress.families) of "
-                    + "\(progress.familiesTotal) families, \(progress.keys) keys "
-                StandardError.write(line)
+            let done = try tidying({ Interruption.discardAll() }) { () throws(EngineError) in
+                try Restore.run(backup, plan, to: out) { progress in
+                    guard isTerminal else { return }
+                    let line =
+                        "\r\(progress.nodes) of \(progress.nodesTotal) nodes, \(progress.families) of "
+                        + "\(progress.familiesTotal) families, \(progress.keys) keys "
+                    StandardError.write(line)
+                }
             }
             return (plan, done)
         }

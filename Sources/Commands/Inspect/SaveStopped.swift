@@ -33,7 +33,9 @@ public enum SaveStopped {
         let bar = ProgressBar()
         let manifest = try reportEngine { () throws(EngineError) in
             defer { bar.clear() }
-            return try make(now, ReadProgress { bar.show($0) })
+            return try tidying({ Interruption.discardAll() }) { () throws(EngineError) in
+                try make(now, ReadProgress { bar.show($0) })
+            }
         }
         try ArchiveSummary(path: out, manifest).write(asJSON: asJSON)
     }

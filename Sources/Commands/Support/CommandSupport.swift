@@ -61,10 +61,9 @@ extension EngineError {
     /// One line that names the thing and the remedy, from a command that works on stopped nodes.
     package var sentence: String {
         guard case .locked(let path, _) = self else { return description }
-        let sentence = "\(self); stop it first"
-        guard let identity = try? NodeDirectory.identity(at: path) else { return sentence }
+        guard let identity = try? NodeDirectory.identity(at: path) else { return description }
         let server = identity.role == "controller" ? "the controller" : "a node of group \(identity.groupId)"
-        return "\(sentence), or ask it for a snapshot while it runs (flotilla snapshot save --endpoint HOST:PORT --out "
+        return "\(self), or ask it for a snapshot while it runs (flotilla snapshot save --endpoint HOST:PORT --out "
             + "SNAPSHOT, with the address of \(server))"
     }
 }

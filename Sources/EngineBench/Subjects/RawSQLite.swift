@@ -47,7 +47,7 @@
 
         func createFamily(_ family: UInt64) throws {
             try transact {
-                try $0.execute("CREATE TABLE f\(family) (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID")
+                try $0.execute("CREATE TABLE f\(family) (k BLOB NOT NULL PRIMARY KEY, v BLOB NOT NULL)")
             }
         }
 
@@ -83,8 +83,8 @@
             // A file that nobody has yet needs neither a journal nor a sync, as our exports.
             try connection.execute("PRAGMA moved.journal_mode = OFF")
             try connection.execute("PRAGMA moved.synchronous = OFF")
-            try connection.execute("CREATE TABLE moved.t (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID")
-            try connection.execute("INSERT INTO moved.t SELECT k, v FROM f\(family)")
+            try connection.execute("CREATE TABLE moved.t (k BLOB NOT NULL PRIMARY KEY, v BLOB NOT NULL)")
+            try connection.execute("INSERT INTO moved.t SELECT k, v FROM f\(family) ORDER BY k")
             return Exported(keys: Int(sqlite3_changes64(connection.raw)))
         }
 
@@ -176,7 +176,10 @@
 
             func insert(_ family: UInt64) throws -> OpaquePointer {
                 if let lastInsert, lastInsert.family == family { return lastInsert.statement }
-                let made = try inserts[family] ?? prepare("INSERT OR REPLACE INTO f\(family) VALUES (?1, ?2)")
+                let made =
+                    try inserts[family]
+                    ?? prepare(
+                        "INSERT INTO f\(family) VALUES (?1, ?2) ON CONFLICT (k) DO UPDATE SET v = ?2")
                 inserts[family] = made
                 lastInsert = (family, made)
                 return made

@@ -61,12 +61,11 @@
         }
 
         func cursor(
-            _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
+            _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool, reading contents: CursorContents
         ) throws(EngineError) -> any Cursor {
             try LMDBCursor(
                 self, try database(family), overlay[family] ?? RowOverlay(), lower: lower, upper: upper,
-                reverse: reverse
-            )
+                reverse: reverse, contents)
         }
 
         /// Bytes of pages on LMDB's free list: database 0, whose values are lists of page numbers after their count.
@@ -114,13 +113,16 @@
         private let lower: [UInt8]
         private let upper: [UInt8]?
         private let reverse: Bool
+        private let contents: CursorContents
+        private(set) var valueBytesRead = 0
 
         init(
             _ owner: LMDBSnapshot, _ dbi: MDB_dbi, _ overlay: RowOverlay, lower: [UInt8], upper: [UInt8]?,
-            reverse: Bool
+            reverse: Bool, _ contents: CursorContents
         ) throws(EngineError) {
             self.owner = owner
-            walk = OverlayWalk(overlay, lower: lower, upper: upper, reverse: reverse)
+            self.contents = contents
+            walk = OverlayWalk(overlay, lower: lower, upper: upper, reverse: reverse, contents)
             self.lower = lower
             self.upper = upper
             self.reverse = reverse
@@ -181,11 +183,14 @@
             if code != MDB_SUCCESS, code != MDB_NOTFOUND { try lmdbCheck(code, "cursor") }
         }
 
+        /// LMDB gives the place of a value without touching it: large ones have pages of their own.
         private func checkedValue() throws(EngineError) -> UnsafeRawBufferPointer {
+            guard contents == .pairs else { return .noValue }
             let key = place.pointee.key.buffer
             guard let checked = RecordCheck.open(key, place.pointee.value.buffer) else {
                 throw .corruption(place: "the value of key \(describe(Array(key))) fails its checksum")
             }
+            valueBytesRead += checked.count
             return checked
         }
 

@@ -51,7 +51,7 @@ public final class MemoryEngine: StorageEngine {
     /// What a crash at this moment is sure to leave.
     public func durableSnapshot() -> any ReadSnapshot { MemorySnapshot(state.withLock { $0.durable }) }
 
-    /// The next write throws this; anything but `noSpace` poisons the engine.
+    /// The next write throws this; anything but `noSpace` and `busy` poisons the engine.
     public func failNextWrite(_ error: EngineError) { state.withLock { $0.failure = error } }
 
     // MARK: - StorageEngine
@@ -94,10 +94,9 @@ public final class MemoryEngine: StorageEngine {
     public func write(_ batch: WriteBatch, durability: Durability) throws(EngineError) {
         try withOpen { (state) throws(EngineError) in
             if let failure = state.failure {
-                if case .noSpace = failure {
-                    state.failure = nil
-                } else {
-                    state.failure = .poisoned(failure.description)
+                switch failure {
+                case .noSpace, .busy: state.failure = nil
+                default: state.failure = .poisoned(failure.description)
                 }
                 throw failure
             }
@@ -206,9 +205,9 @@ final class MemorySnapshot: ReadSnapshot {
     func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? { try rows(family)[key] }
 
     func cursor(
-        _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
+        _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool, reading contents: CursorContents
     ) throws(EngineError) -> any Cursor {
-        MemoryCursor(try rows(family), lower: lower, upper: upper, reverse: reverse)
+        MemoryCursor(try rows(family), lower: lower, upper: upper, reverse: reverse, contents)
     }
 
     func close() {}
@@ -219,9 +218,15 @@ private final class MemoryCursor: Cursor {
     private let lower: [UInt8]
     private let upper: [UInt8]?
     private let reverse: Bool
+    private let contents: CursorContents
+    /// There are no files.
+    var valueBytesRead: Int { 0 }
     private var position: MemoryEngine.Family.Position?
 
-    init(_ rows: MemoryEngine.Family, lower: [UInt8], upper: [UInt8]?, reverse: Bool) {
+    init(
+        _ rows: MemoryEngine.Family, lower: [UInt8], upper: [UInt8]?, reverse: Bool, _ contents: CursorContents
+    ) {
+        self.contents = contents
         self.rows = rows
         self.lower = lower
         self.upper = upper
@@ -241,6 +246,8 @@ private final class MemoryCursor: Cursor {
             if let upper, compareKeys(pair.key, upper) >= 0 { return nil }
             self.position = rows.position(after: position)
         }
-        return pair.key.withUnsafeBytes { key in pair.value.withUnsafeBytes { body(key, $0) } }
+        return pair.key.withUnsafeBytes { key in
+            contents == .pairs ? pair.value.withUnsafeBytes { body(key, $0) } : body(key, .noValue)
+        }
     }
 }

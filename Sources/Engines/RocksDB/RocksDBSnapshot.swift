@@ -88,11 +88,11 @@
         }
 
         func cursor(
-            _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
+            _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool, reading contents: CursorContents
         ) throws(EngineError) -> any Cursor {
             RocksCursor(
                 try handle(family), database: database, snapshot: snapshot, owner: self, lower: lower, upper: upper,
-                reverse: reverse)
+                reverse: reverse, contents)
         }
     }
 
@@ -121,11 +121,16 @@
         private let lower: [UInt8]
         private let upper: [UInt8]?
         private let reverse: Bool
+        private let contents: CursorContents
+        private(set) var valueBytesRead = 0
+        /// The row under the iterator has been shown. It goes on when the next one is wanted: that may read megabytes.
+        private var isShown = false
 
         init(
             _ family: RocksFamily, database: RocksDatabase, snapshot: OpaquePointer, owner: RocksSnapshot,
-            lower: [UInt8], upper: [UInt8]?, reverse: Bool
+            lower: [UInt8], upper: [UInt8]?, reverse: Bool, _ contents: CursorContents
         ) {
+            self.contents = contents
             self.family = family
             self.owner = owner
             self.lower = lower
@@ -162,25 +167,34 @@
             return Array(UnsafeRawBufferPointer(start: bytes, count: count))
         }
 
+        /// A key's block has its value too, which was read with it; this copies nothing.
+        private func value() -> UnsafeRawBufferPointer {
+            var count = 0
+            let bytes = rocksdb_iter_value(iterator, &count)
+            valueBytesRead += count
+            return contents == .pairs ? UnsafeRawBufferPointer(start: bytes, count: count) : .noValue
+        }
+
         func next<Result>(
             _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
         ) throws(EngineError) -> Result? {
+            if isShown {
+                isShown = false
+                if reverse { rocksdb_iter_prev(iterator) } else { rocksdb_iter_next(iterator) }
+            }
             guard rocksdb_iter_valid(iterator) != 0 else {
                 try rocksCall("reading a range") { rocksdb_iter_get_error(iterator, $0) }
                 return nil
             }
             var keyCount = 0
-            var valueCount = 0
             let keyBytes = UnsafeRawBufferPointer(start: rocksdb_iter_key(iterator, &keyCount), count: keyCount)
             let isOver =
                 reverse
                 ? lower.withUnsafeBytes { compareKeys(keyBytes, $0) < 0 }
                 : upper.map { $0.withUnsafeBytes { compareKeys(keyBytes, $0) >= 0 } } ?? false
             if isOver { return nil }
-            let result = body(
-                keyBytes, UnsafeRawBufferPointer(start: rocksdb_iter_value(iterator, &valueCount), count: valueCount))
-            if reverse { rocksdb_iter_prev(iterator) } else { rocksdb_iter_next(iterator) }
-            return result
+            isShown = true
+            return body(keyBytes, value())
         }
     }
 #endif

@@ -22,7 +22,9 @@
 
             func sql(_ table: String) -> String {
                 switch self {
-                case .put: "INSERT OR REPLACE INTO \(table) VALUES (?1, ?2, ?3)"
+                // REPLACE would give the row another place, and its key's entry in the index too.
+                case .put:
+                    "INSERT INTO \(table) VALUES (?1, ?2, ?3) ON CONFLICT (k) DO UPDATE SET v = ?2, c = ?3"
                 case .delete: "DELETE FROM \(table) WHERE k = ?1"
                 case .deleteRange: "DELETE FROM \(table) WHERE k >= ?1 AND k < ?2"
                 case .deleteToEnd: "DELETE FROM \(table) WHERE k >= ?1"
@@ -37,7 +39,7 @@
             var family: FamilyID
         }
         /// How long a statement waits for another connection's lock, in milliseconds.
-        static let busyTimeout: Int32 = 10_000
+        package static let busyTimeout: Int32 = 10_000
 
         package init(path: String, readOnly: Bool) throws(EngineError) {
             self.path = path

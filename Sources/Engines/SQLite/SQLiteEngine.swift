@@ -21,6 +21,7 @@
         private let path: String
         private let file: String
         private let isReadOnly: Bool
+        private let busyTimeout: Int32
         private let state: Mutex<State>
         /// What waits to be written. Changed only by who has `state`; never held while the file is written, so that
         /// snapshots don't wait for the disk.
@@ -39,7 +40,13 @@
             EngineCapabilities(formats: [ChunkFormat.sqlite, ChunkFormat.portable], headroomBytes: 32 << 20)
         }
 
-        public init(path: String, readOnly: Bool = false) throws(EngineError) {
+        public convenience init(path: String, readOnly: Bool = false) throws(EngineError) {
+            try self.init(path: path, readOnly: readOnly, busyTimeout: SQLiteConnection.busyTimeout)
+        }
+
+        /// - Parameter busyTimeout: how long a write waits for another connection's, in milliseconds.
+        package init(path: String, readOnly: Bool = false, busyTimeout: Int32) throws(EngineError) {
+            self.busyTimeout = busyTimeout
             self.path = path
             isReadOnly = readOnly
             let original = "\(path)/engine.db"
@@ -54,6 +61,7 @@
             do throws(EngineError) {
                 writer = try SQLiteConnection(path: file, readOnly: readOnly)
                 if !readOnly { try Self.configure(writer, isNew: isNew) }
+                sqlite3_busy_timeout(writer.raw, busyTimeout)
                 try writer.execute("PRAGMA cell_size_check = ON")
                 try writer.execute("PRAGMA cache_size = -32768")
                 tables = try Self.listTables(writer)
@@ -117,9 +125,11 @@
 
         package static func table(_ family: FamilyID) -> String { "f\(family.rawValue)" }
 
-        /// The statement that makes a table of keys, values and their checksums.
+        /// The statement that makes a table of keys, values and their checksums: rows in the order of their arrival, and
+        /// an index of keys. Tables of earlier versions are WITHOUT ROWID; every statement means the same on both
+        /// (decision 0024).
         package static func makingTable(_ name: String) -> String {
-            "CREATE TABLE \(name) (k BLOB PRIMARY KEY, v BLOB NOT NULL, c INTEGER NOT NULL) WITHOUT ROWID"
+            "CREATE TABLE \(name) (k BLOB NOT NULL PRIMARY KEY, v BLOB NOT NULL, c INTEGER NOT NULL)"
         }
 
         private static let droppedPrefix = "dropped"
@@ -235,22 +245,33 @@
             }
         }
 
-        /// One slice of a dropped table: so many rows or bytes from its front.
-        private static let reclaimRowsMax = 1000
+        /// One slice of a dropped table: so many rows or bytes from its front. In a table with an index, where each row
+        /// changes a page of that one too, fewer.
+        private static let reclaimRowsMax = 500
+        private static let reclaimRowsMaxWithoutRowID = 1000
         private static let reclaimBytesMax = 1 << 20
 
         public func reclaim() throws(EngineError) -> Bool {
             try locked { (writer, state) throws(EngineError) in
                 guard let table = state.dropped.first else { return false }
-                let end = try Self.sliceEnd(table, writer)
+                // Pages are freed whole if rows go as they lie: by their number, or by their key where that is the order.
+                let isByKey = try Self.isWithoutRowID(table, writer)
+                let end = try Self.sliceEnd(table, isByKey, writer)
                 try transaction(writer, &state, synced: false) { () throws(EngineError) in
                     if let end {
-                        let delete = try writer.prepare("DELETE FROM \(table) WHERE k <= ?1")
+                        let delete = try writer.prepare("DELETE FROM \(table) WHERE \(isByKey ? "k" : "rowid") <= ?1")
                         defer { sqlite3_finalize(delete) }
-                        let code = end.withUnsafeBytes { bytes in
-                            writer.bind(delete, 1, bytes)
-                            return sqlite3_step(delete)
-                        }
+                        let code =
+                            switch end {
+                            case .key(let key):
+                                key.withUnsafeBytes { bytes in
+                                    writer.bind(delete, 1, bytes)
+                                    return sqlite3_step(delete)
+                                }
+                            case .number(let number):
+                                sqlite3_bind_int64(delete, 1, number) == SQLITE_OK
+                                    ? sqlite3_step(delete) : sqlite3_errcode(writer.raw)
+                            }
                         try writer.check(code, "reclaiming \(table)")
                     } else {
                         try writer.execute("DROP TABLE \(table)")
@@ -261,9 +282,20 @@
             }
         }
 
-        /// The last key of the next slice; none if little enough is left to drop the table as a whole.
-        private static func sliceEnd(_ table: String, _ writer: SQLiteConnection) throws(EngineError) -> [UInt8]? {
-            let rows = try writer.prepare("SELECT k, length(v) FROM \(table) ORDER BY k LIMIT \(reclaimRowsMax)")
+        /// The last row of a slice.
+        private enum SliceEnd { case key([UInt8]), number(Int64) }
+
+        private static func isWithoutRowID(_ table: String, _ writer: SQLiteConnection) throws(EngineError) -> Bool {
+            try writer.integer("SELECT wr FROM pragma_table_list('\(table)')") != 0
+        }
+
+        /// The last row of the next slice; none if little enough is left to drop the table as a whole.
+        private static func sliceEnd(
+            _ table: String, _ isByKey: Bool, _ writer: SQLiteConnection
+        ) throws(EngineError) -> SliceEnd? {
+            let (order, rowsMax) = isByKey ? ("k", reclaimRowsMaxWithoutRowID) : ("rowid", reclaimRowsMax)
+            let rows = try writer.prepare(
+                "SELECT \(order), length(v) FROM \(table) ORDER BY \(order) LIMIT \(rowsMax)")
             defer { sqlite3_finalize(rows) }
             var (count, bytes) = (0, 0)
             while true {
@@ -272,8 +304,9 @@
                 guard code == SQLITE_ROW else { return nil }
                 count += 1
                 bytes += Int(sqlite3_column_int64(rows, 1))
-                if count == reclaimRowsMax || bytes >= reclaimBytesMax {
-                    return Array(SQLiteConnection.column(rows, 0))
+                if count == rowsMax || bytes >= reclaimBytesMax {
+                    return isByKey
+                        ? .key(Array(SQLiteConnection.column(rows, 0))) : .number(sqlite3_column_int64(rows, 0))
                 }
             }
         }
@@ -473,7 +506,7 @@
                 // Open snapshots keep the log from being cut; waiting for them would hold up every writer.
                 log.willReset()
                 sqlite3_busy_timeout(writer.raw, 0)
-                defer { sqlite3_busy_timeout(writer.raw, SQLiteConnection.busyTimeout) }
+                defer { sqlite3_busy_timeout(writer.raw, busyTimeout) }
                 try writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             }
         }

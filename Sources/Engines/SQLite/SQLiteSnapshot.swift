@@ -61,13 +61,13 @@
         }
 
         func cursor(
-            _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
+            _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool, reading contents: CursorContents
         ) throws(EngineError) -> any Cursor {
             if isClosed.load(ordering: .relaxed) { throw .closed }
             do throws(EngineError) {
                 return try SQLiteCursor(
                     self, connection, SQLiteEngine.table(family), overlay[family] ?? RowOverlay(), lower: lower,
-                    upper: upper, reverse: reverse)
+                    upper: upper, reverse: reverse, contents)
             } catch {
                 throw Self.missing(family, error)
             }
@@ -81,6 +81,8 @@
         private let statement: OpaquePointer
         /// Bound without a copy: must live as long as the statement.
         private let bounds: UnsafeMutableRawBufferPointer
+        private let contents: CursorContents
+        private(set) var valueBytesRead = 0
         private var isDone = false
         private var walk: OverlayWalk
         /// With an overlay: the statement stands on a row that has not been shown.
@@ -88,14 +90,17 @@
 
         init(
             _ owner: SQLiteSnapshot, _ connection: SQLiteConnection, _ table: String, _ overlay: RowOverlay,
-            lower: [UInt8], upper: [UInt8]?, reverse: Bool
+            lower: [UInt8], upper: [UInt8]?, reverse: Bool, _ contents: CursorContents
         ) throws(EngineError) {
             self.owner = owner
-            walk = OverlayWalk(overlay, lower: lower, upper: upper, reverse: reverse)
+            self.contents = contents
+            walk = OverlayWalk(overlay, lower: lower, upper: upper, reverse: reverse, contents)
             self.connection = connection
             let end = upper == nil ? "" : " AND k < ?2"
+            // SQLite reads the overflow pages of a row for the columns that are asked for; the key is never on one.
+            let columns = contents == .pairs ? "k, v, c" : "k"
             statement = try connection.prepare(
-                "SELECT k, v, c FROM \(table) WHERE k >= ?1\(end) ORDER BY k\(reverse ? " DESC" : "")")
+                "SELECT \(columns) FROM \(table) WHERE k >= ?1\(end) ORDER BY k\(reverse ? " DESC" : "")")
             bounds = UnsafeMutableRawBufferPointer.allocate(
                 byteCount: max(1, lower.count + (upper?.count ?? 0)), alignment: 1)
             bounds.copyBytes(from: lower + (upper ?? []))
@@ -149,10 +154,12 @@
             _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
         ) throws(EngineError) -> Result {
             let key = SQLiteConnection.column(statement, 0)
+            guard contents == .pairs else { return body(key, .noValue) }
             let value = SQLiteConnection.column(statement, 1)
             guard sqlite3_column_int64(statement, 2) == Int64(RecordCheck.checksum(key, value)) else {
                 throw .corruption(place: "the value of key \(describe(Array(key))) fails its checksum")
             }
+            valueBytesRead += value.count
             return body(key, value)
         }
     }

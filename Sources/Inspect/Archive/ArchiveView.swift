@@ -41,15 +41,15 @@ public final class ArchiveView: ReadView {
     }
 
     public func cursor(
-        _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool
+        _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool, reading contents: CursorContents
     ) throws(EngineError) -> any Cursor {
         switch family {
-        case Self.log: return RowsCursor([])
+        case Self.log: return RowsCursor([], contents)
         case Self.metaFamily:
             let (first, end) = (lowerBound(lower), upper.map { lowerBound($0) } ?? meta.count)
             let rows = Array(meta[first..<max(first, end)])
-            return RowsCursor(reverse ? rows.reversed() : rows)
-        default: return try portable(family).cursor(lower: lower, upper: upper, reverse: reverse)
+            return RowsCursor(reverse ? rows.reversed() : rows, contents)
+        default: return try portable(family).cursor(lower: lower, upper: upper, reverse: reverse, reading: contents)
         }
     }
 
@@ -72,12 +72,21 @@ public final class ArchiveView: ReadView {
 private final class RowsCursor: Cursor {
     private var rows: ArraySlice<(key: [UInt8], value: [UInt8])>
 
-    init(_ rows: [(key: [UInt8], value: [UInt8])]) { self.rows = rows[...] }
+    private let contents: CursorContents
+    /// The header is in memory.
+    var valueBytesRead: Int { 0 }
+
+    init(_ rows: [(key: [UInt8], value: [UInt8])], _ contents: CursorContents) {
+        self.rows = rows[...]
+        self.contents = contents
+    }
 
     func next<Result>(
         _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
     ) throws(EngineError) -> Result? {
         guard let row = rows.popFirst() else { return nil }
-        return row.key.withUnsafeBytes { key in row.value.withUnsafeBytes { body(key, $0) } }
+        return row.key.withUnsafeBytes { key in
+            contents == .pairs ? row.value.withUnsafeBytes { body(key, $0) } : body(key, .noValue)
+        }
     }
 }

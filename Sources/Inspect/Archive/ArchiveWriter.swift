@@ -5,22 +5,18 @@ public import RaftLog
 
 /// Fills the directory of an archive. It is an archive once `seal` has returned; before that nothing takes it for one.
 public final class ArchiveWriter {
-    public let path: String
+    private let output: UnfinishedOutput
     public private(set) var manifest: ArchiveManifest
 
-    /// Begins an archive in a directory that doesn't exist yet, or is empty.
-    public init(_ path: String, _ manifest: ArchiveManifest) throws(EngineError) {
-        try Self.checkIsFree(path)
-        self.path = path
-        self.manifest = manifest
-        try makeDirectories(path)
-    }
+    /// Where the archive will be.
+    public var destination: String { output.destination }
+    /// Where it is until it is sealed.
+    public var path: String { output.path }
 
-    /// An archive can be made here.
-    public static func checkIsFree(_ path: String) throws(EngineError) {
-        if let first = directoryEntries(path)?.first {
-            throw .mismatch("\(path) is not empty (it holds \(first)); choose another directory")
-        }
+    /// Begins an archive in a directory that doesn't exist yet, or is empty.
+    public init(_ destination: String, _ manifest: ArchiveManifest) throws(EngineError) {
+        output = try UnfinishedOutput(destination)
+        self.manifest = manifest
     }
 
     /// A new directory for the files of one family.
@@ -64,7 +60,7 @@ public final class ArchiveWriter {
     /// Refuses to go on with a backup of which no cluster can be made.
     public func checkBackup() throws(EngineError) { _ = try Backup(Archive(unsealed: path, manifest)) }
 
-    /// Makes every file durable, then the manifest, and then the seal that says so.
+    /// Makes every file durable, then the manifest, and then the seal that says so, and puts them in their place.
     public func seal() throws(EngineError) {
         try InspectFiles.syncTree(path)
         let encoder = JSONEncoder()
@@ -74,11 +70,11 @@ public final class ArchiveWriter {
         try writeFile("\(path)/\(Archive.manifestName)", bytes, sync: true)
         try writeFile("\(path)/\(Archive.sealName)", ArchiveSeal(of: bytes).bytes, sync: true)
         try syncDirectory(path)
-        try InspectFiles.syncParent(of: path)
+        try output.publish(last: Archive.sealName)
     }
 
-    /// Removes what was written.
-    public func discard() { removeTree(path, itself: true) }
+    /// Removes what was written, if it isn't sealed.
+    public func discard() { output.discard() }
 }
 
 /// The last file of an archive: length and checksum of its manifest, in one line of text.

@@ -106,7 +106,7 @@ public struct ArchivePull {
     /// Adds one group. If this throws nothing is left of the group, and it may be added again, from another node.
     public mutating func add(_ export: some GroupExport) async throws {
         guard !writer.manifest.groups.contains(where: { $0.role == export.role && $0.gid == export.gid }) else {
-            throw EngineError.mismatch("\(export.role) \(export.gid) is in \(writer.path) already")
+            throw EngineError.mismatch("\(export.role) \(export.gid) is in \(writer.destination) already")
         }
         do { try await bring(export) } catch {
             writer.discardGroup(role: export.role, gid: export.gid)
@@ -125,7 +125,8 @@ public struct ArchivePull {
             if match == nil { needed += manifest.fileBytes }
         }
         if let free = surroundings.freeBytes(writer.path), needed > free {
-            throw EngineError.noSpace(place: "\(title) has \(needed) bytes, and \(writer.path) has room for \(free)")
+            throw EngineError.noSpace(
+                place: "\(title) has \(needed) bytes, and \(writer.destination) has room for \(free)")
         }
         progress.stage = title
         progress.bytes = 0

@@ -169,6 +169,8 @@ struct StorePlace {
             kind = .directory(EngineKind.found(in: "\(path)/engine"))
         } else if names.contains(where: { Self.isGroup($0) && fileExists("\(path)/\($0)/0") }) {
             throw .corruption(place: "\(path) is a snapshot or backup that was never finished; make it again")
+        } else if names.contains(UnfinishedOutput.name) {
+            throw .corruption(place: "\(path) holds what was never finished; make it again")
         } else {
             throw .mismatch(
                 "\(path) is neither a snapshot or backup (no \(Archive.manifestName)) nor a node's directory "

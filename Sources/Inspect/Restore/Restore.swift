@@ -17,9 +17,6 @@ public enum Restore {
         public var bytes: UInt64 = 0
     }
 
-    /// In the directory that is being filled; whatever is there before the end lies under it.
-    static let unfinishedName = ".restoring"
-
     /// Makes `directory/controller-0`, `directory/group-100-0`, … as the plan says, all of them or none. They are durable
     /// when it returns.
     ///
@@ -31,28 +28,14 @@ public enum Restore {
     public static func run(
         _ backup: Backup, _ plan: RestorePlan, to directory: String, progress: (Progress) -> Void = { _ in }
     ) throws(EngineError) -> Progress {
-        let isThere = fileExists(directory)
-        if let first = directoryEntries(directory)?.first {
-            throw .mismatch(
-                first == unfinishedName
-                    ? "\(directory) holds a restore that was interrupted; remove it, or choose another directory"
-                    : "\(directory) is not empty (it holds \(first)); choose another directory")
-        }
-        let unfinished = "\(directory)/\(unfinishedName)"
-        try makeDirectories(unfinished)
+        let output = try UnfinishedOutput(directory)
         do throws(EngineError) {
-            let done = try fill(backup, plan, unfinished, progress)
-            try InspectFiles.syncTree(unfinished)
-            for node in plan.nodes {
-                try InspectFiles.move("\(unfinished)/\(node.name)", to: "\(directory)/\(node.name)")
-            }
-            try InspectFiles.remove(unfinished)
-            try InspectFiles.syncTree(directory)
-            try InspectFiles.syncParent(of: directory)
+            let done = try fill(backup, plan, output.path, progress)
+            try InspectFiles.syncTree(output.path)
+            try output.publish()
             return done
         } catch {
-            for name in [unfinishedName] + plan.nodes.map(\.name) { try? InspectFiles.remove("\(directory)/\(name)") }
-            if !isThere { try? InspectFiles.remove(directory) }
+            output.discard()
             throw error
         }
     }

@@ -46,18 +46,14 @@ public enum ArchiveMaker {
         }
         let manifest = ArchiveManifest(
             kind: .backup, clusterId: clusterId ?? "", createdAtMs: createdAtMs, madeBy: madeBy)
-        let written = try write(manifest, to: out) { (writer) throws(EngineError) in
+        return try write(manifest, to: out) { (writer) throws(EngineError) in
             for path in paths {
                 let store = try open(path, out, progress)
                 for group in store.groups { try add(group, of: store, to: writer, progress) }
             }
+            try writer.checkBackup()
             progress.enter("the files, to make them durable")
         }
-        do throws(EngineError) { _ = try Backup(Archive(out)) } catch {
-            removeTree(out, itself: true)
-            throw error
-        }
-        return written
     }
 
     private static func open(

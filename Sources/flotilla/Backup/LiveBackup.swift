@@ -30,7 +30,7 @@ struct LiveBackup: Sendable {
 
     func run() async throws {
         do {
-            try ArchiveWriter.checkIsFree(out)
+            try UnfinishedOutput.checkIsFree(out)
             let client = ControllerClient(endpoints: controllers)
             let clusterID = try await client.query().map.clusterID
             let clusterId = BytesText.hex(clusterID)

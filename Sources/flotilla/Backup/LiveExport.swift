@@ -128,7 +128,7 @@ enum LiveSave {
         _ endpoint: String, out: String, gid: GroupID?, rate: TransferRate, asJSON: Bool
     ) async throws {
         do {
-            try ArchiveWriter.checkIsFree(out)
+            try UnfinishedOutput.checkIsFree(out)
             let status = try await StatusClient().node(endpoint)
             if let gid, gid != status.gid {
                 throw ClientError(

@@ -75,10 +75,13 @@ struct SnapshotVerb: AsyncParsableCommand {
             let kind = EngineKind(rawValue: engine) ?? .rocksdb
             let isTerminal = StandardError.isTerminal
             let (identity, copied) = try reportEngine { () throws(EngineError) in
-                try OfflineCopy.convert(from: from, to: to, engine: kind) { progress in
-                    guard isTerminal else { return }
-                    let line = "\r\(progress.families) of \(progress.familiesTotal) families, \(progress.keys) keys "
-                    StandardError.write(line)
+                try tidying({ Interruption.discardAll() }) { () throws(EngineError) in
+                    try OfflineCopy.convert(from: from, to: to, engine: kind) { progress in
+                        guard isTerminal else { return }
+                        let line =
+                            "\r\(progress.families) of \(progress.familiesTotal) families, \(progress.keys) keys "
+                        StandardError.write(line)
+                    }
                 }
             }
             if isTerminal { note("") }
@@ -98,7 +101,9 @@ struct SnapshotVerb: AsyncParsableCommand {
 
         func run() throws {
             let identity = try reportEngine { () throws(EngineError) in
-                try OfflineCopy.checkpoint(from: from, to: to)
+                try tidying({ Interruption.discardAll() }) { () throws(EngineError) in
+                    try OfflineCopy.checkpoint(from: from, to: to)
+                }
             }
             try StandardOutput.confirm("\(to): a copy of \(identity.summary)")
         }
