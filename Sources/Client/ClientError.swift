@@ -1,3 +1,5 @@
+internal import ClientCore
+
 /// Why an operation has no result.
 public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Code: String, Sendable {
@@ -26,4 +28,35 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     }
 
     public var description: String { message }
+}
+
+extension ClientError {
+    init(_ failure: CallFailure) {
+        let code: Code =
+            switch failure.code {
+            case .invalidArgument: .invalidArgument
+            case .unavailable: .unavailable
+            case .outcomeUnknown: .outcomeUnknown
+            case .failedPrecondition: .failedPrecondition
+            case .notFound: .notFound
+            case .noSpace: .noSpace
+            case .internal: .internal
+            }
+        self.init(code, failure.message)
+    }
+
+    /// As the cores say it.
+    var core: CallFailure {
+        let code: CallFailure.Code =
+            switch code {
+            case .invalidArgument: .invalidArgument
+            case .unavailable: .unavailable
+            case .outcomeUnknown: .outcomeUnknown
+            case .failedPrecondition: .failedPrecondition
+            case .notFound: .notFound
+            case .noSpace: .noSpace
+            case .internal: .internal
+            }
+        return CallFailure(code, message)
+    }
 }

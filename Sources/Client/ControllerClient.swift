@@ -1,3 +1,4 @@
+internal import ClientCore
 internal import Foundation
 internal import GRPCCore
 public import Keyspace
@@ -8,10 +9,7 @@ internal import Wire
 public final class ControllerClient: Sendable {
     public let endpoints: [String]
     private let connections = ConnectionPool()
-    private let leader = Mutex<String?>(nil)
-    /// Whom to ask while no leader is known. Kept from call to call: one that never answers must not be the first each
-    /// time.
-    private let turn = Atomic<Int>(0)
+    private let state = Mutex(ControllerState(seed: .random(in: .min ... .max)))
     private let deadline: Duration
 
     public init(endpoints: [String], deadline: Duration = .seconds(10)) {
@@ -105,71 +103,62 @@ public final class ControllerClient: Sendable {
         }
     }
 
-    private static func requestID() -> Data {
-        var random = SystemRandomNumberGenerator()
-        return Data((0..<16).map { _ in UInt8.random(in: .min ... .max, using: &random) })
+    private static func requestID() -> Data { Data(RandomBytes.make(16)) }
+
+    private enum Answer<Result: Sendable>: Sendable {
+        case done(Result)
+        case refused(KvError)
+        /// - Parameter hasLeft: the request may have reached the node.
+        case silent(hasLeft: Bool)
     }
 
+    /// Does what the core says until the call is over.
+    ///
     /// - Parameter changes: whether an attempt that had no answer may have changed something.
     private func call<Result: Sendable>(
         patience: Duration? = nil, changes: Bool = false,
         _ body: @Sendable (Flotilla_V1_Controller.Client<Connection.Transport>, CallOptions) async throws -> Result
     ) async throws(ClientError) -> Result {
-        let whole = patience ?? deadline
-        let end = ContinuousClock.now + whole
-        // Time for each, also when the first ones never answer.
-        let attempt = min(.seconds(3), max(.milliseconds(500), whole / max(1, endpoints.count)))
-        var last = "no controller address is known; give --endpoints HOST:PORT,… or set FLOTILLA_ENDPOINTS"
-        var busy: String?
-        var failures = 0
-        var mayHaveRun = false
-        while ContinuousClock.now < end, !endpoints.isEmpty {
-            let turn = turn.load(ordering: .relaxed)
-            let address = leader.withLock { $0 } ?? endpoints[turn % endpoints.count]
-            guard let endpoint = Address(toCall: address) else {
-                throw ClientError(.invalidArgument, "\"\(address)\" is not an address; give HOST:PORT")
-            }
-            do {
-                let connection = try connections.connection(to: endpoint)
-                let result = try await body(
-                    Flotilla_V1_Controller.Client(wrapping: connection.client), .flotilla(timeout: attempt))
-                leader.withLock { $0 = address }
-                return result
-            } catch {
-                if let refusal = KvError(carriedBy: error) {
-                    last = refusal.message
-                    switch refusal.code {
-                    case .invalidArgument: throw ClientError(.invalidArgument, refusal.message)
-                    case .notFound: throw ClientError(.notFound, refusal.message)
-                    case .failedPrecondition: throw ClientError(.failedPrecondition, refusal.message)
-                    case .notLeader:
-                        let hint = refusal.leader
-                        leader.withLock { $0 = hint.isEmpty || hint == address ? nil : hint }
-                        if hint.isEmpty { self.turn.add(1, ordering: .relaxed) }
-                        continue
-                    case .busy:
-                        // The leader's word: whoever else is asked only points at it.
-                        busy = refusal.message
-                        leader.withLock { $0 = address }
-                        try? await Task.sleep(for: .milliseconds(100))
-                        continue
-                    case .outcomeUnknown: mayHaveRun = true
-                    default: break
-                    }
-                } else {
-                    last = "no controller answers at \(endpoints.joined(separator: ", "))"
-                    if (error as? RPCError)?.code == .deadlineExceeded { mayHaveRun = true }
+        var core = ControllerCall(
+            endpoints: endpoints, changes: changes, now: ClientClock.now, within: patience ?? deadline)
+        var step = state.withLock { core.begin(&$0, now: ClientClock.now) }
+        while true {
+            switch step {
+            case .ask(let address, let patience):
+                switch await ask(address, patience, body) {
+                case .done(let result):
+                    state.withLock { core.answered(&$0) }
+                    return result
+                case .refused(let error): step = state.withLock { core.refused(error, &$0, now: ClientClock.now) }
+                case .silent(let hasLeft):
+                    step = state.withLock { core.silent(hasLeft: hasLeft, &$0, now: ClientClock.now) }
                 }
-                busy = nil
-                leader.withLock { $0 = nil }
-                self.turn.add(1, ordering: .relaxed)
-                failures += 1
-                try? await Task.sleep(for: .milliseconds(failures < endpoints.count ? 5 : 100))
+            case .wait(let until):
+                if await ClientClock.sleep(until: until) {
+                    step = state.withLock { core.woken(&$0, now: ClientClock.now) }
+                } else {
+                    step = core.cancelled()
+                }
+            case .failed(let failure): throw ClientError(failure)
             }
         }
-        if changes, mayHaveRun {
-            throw ClientError(.outcomeUnknown, "\(last); whether the request was carried out isn't known, see `query`")
+    }
+
+    private func ask<Result: Sendable>(
+        _ address: String, _ patience: Duration,
+        _ body: @Sendable (Flotilla_V1_Controller.Client<Connection.Transport>, CallOptions) async throws -> Result
+    ) async -> Answer<Result> {
+        guard let endpoint = Address(toCall: address) else { return .silent(hasLeft: false) }
+        let departure = Departure()
+        do {
+            let connection = try connections.connection(to: endpoint)
+            return .done(
+                try await departure.watch {
+                    try await body(
+                        Flotilla_V1_Controller.Client(wrapping: connection.client), .flotilla(timeout: patience))
+                })
+        } catch {
+            return KvError(carriedBy: error).map { .refused($0) } ?? .silent(hasLeft: departure.hasLeft)
         }
-        throw ClientError(.unavailable, busy ?? last)
     }
 }

@@ -1,4 +1,4 @@
-internal import Foundation
+internal import ClientCore
 internal import Keyspace
 internal import Synchronization
 internal import Wire
@@ -6,8 +6,9 @@ internal import Wire
 /// A client of a Flotilla cluster.
 ///
 /// Operations are linearizable per key. A write is executed once, however often it had to be sent: every
-/// attempt carries the same session token and number. When time runs out after a write may have reached a
-/// server, the error is `outcomeUnknown`; before that it is `unavailable`, and nothing was done.
+/// attempt carries the same session token and number. When time runs out, or a server refuses, after an earlier
+/// attempt may have reached a server and had no answer, the error is `outcomeUnknown`; with any other error nothing was
+/// done, except for `internal`.
 ///
 /// One client serves any number of concurrent callers; their requests to one node share one stream.
 public final class FlotillaClient: Sendable {
@@ -32,36 +33,29 @@ public final class FlotillaClient: Sendable {
     private let options: Options
     private let controller: ControllerClient
     private let connections = Mutex<[String: [SessionStream?]]>([:])
-    private let routes = Mutex(RoutingTable())
-    private let refreshedAt = Mutex<ContinuousClock.Instant?>(nil)
-    /// One for each shard: its time is that of the group that serves it.
-    private let sessions = Mutex<[ShardID: ShardSession]>([:])
-    private struct ShardSession {
-        var session: WriteSession
-        /// The shard's time less that of this machine, in milliseconds.
-        var ahead: Int64 = 0
-    }
+    private let state: Mutex<ClientState>
     private let spread = Atomic<Int>(0)
 
     /// - Parameter endpoints: addresses of the controller's nodes, HOST:PORT.
     public init(endpoints: [String], options: Options = Options()) {
         self.options = options
         controller = ControllerClient(endpoints: endpoints, deadline: options.deadline)
+        state = Mutex(
+            ClientState(
+                attemptPatience: options.attemptPatience, sessionLifetime: options.sessionLifetime,
+                seed: .random(in: .min ... .max)))
     }
 
     /// Ends the sessions of this client's writes, so that the servers need not remember them until they end by
     /// themselves, and closes the connections. What can't be told within a second is left to the sessions' ends.
     public func shutdown() async {
-        let open = sessions.withLock { sessions in
-            defer { sessions = [:] }
-            return sessions.filter { $0.value.session.hasBegun }
-        }
-        let end = ContinuousClock.now + .seconds(1)
+        let sessions = state.withLock { $0.sessions.retireAll() }
+        let end = ClientClock.now + .seconds(1)
         await withTaskGroup(of: Void.self) { group in
-            for (shard, open) in open {
+            for (shard, token) in sessions {
                 group.addTask {
-                    let close = KvRequest.Operation.closeSession(shard, token: open.session.token)
-                    _ = try? await self.attempts(until: end, { close }, shard: { _ in shard })
+                    let call = KvCall(.shard(shard), isWrite: false, end: end)
+                    _ = try? await self.carryOut(call) { _ in .closeSession(shard, token: token) }
                 }
             }
         }
@@ -77,7 +71,8 @@ public final class FlotillaClient: Sendable {
     /// The value of a key, or `nil`.
     public func get(_ key: [UInt8]) async throws(ClientError) -> [UInt8]? {
         try check(key)
-        let answer = try await attempts({ .get(key: key) }, shard: { $0.shard(of: key) })
+        let call = KvCall(.key(key), isWrite: false, end: ClientClock.now + options.deadline)
+        let answer = try await carryOut(call) { _ in .get(key: key) }
         guard case .value(let value) = answer else { throw Self.confused }
         return value
     }
@@ -118,9 +113,7 @@ public final class FlotillaClient: Sendable {
     public func scan(
         start: [UInt8] = [], end: [UInt8] = [], limit: Int, keysOnly: Bool = false
     ) async throws(ClientError) -> [Pair] {
-        // Who has a map already can do without the controller, as for a get.
-        if routes.withLock({ $0.isEmpty }) { try await refresh(beyond: nil) } else { try? await refresh(beyond: nil) }
-        var cursors = routes.withLock { $0.shardIDs }.map { ShardCursor(shard: $0, next: start) }
+        var cursors = try await newestShards().map { ShardCursor(shard: $0, next: start) }
         var merged: [Pair] = []
         let page = max(0, min(limit, 1_000))
         // The first pages of all shards at once; later ones as the merge uses them up.
@@ -139,6 +132,15 @@ public final class FlotillaClient: Sendable {
         }
         return merged
     }
+
+    // MARK: - What the shards themselves are asked
+
+    func ask(_ operation: KvRequest.Operation, of shard: ShardID) async throws(ClientError) -> KvResponse.Result {
+        let call = KvCall(.shard(shard), isWrite: false, end: ClientClock.now + options.deadline)
+        return try await carryOut(call) { _ in operation }
+    }
+
+    func controllerMap() async throws(ClientError) -> ShardMap { try await controller.query().map }
 
     // MARK: - Scans
 
@@ -191,7 +193,8 @@ public final class FlotillaClient: Sendable {
     ) async throws(ClientError) {
         let shard = cursor.shard
         let scan = KvScan(shard: shard, start: cursor.next, end: end, limit: page, keysOnly: keysOnly)
-        guard case .page(let pairs, let more) = try await attempts({ .scan(scan) }, shard: { _ in shard }) else {
+        let call = KvCall(.shard(shard), isWrite: false, end: ClientClock.now + options.deadline)
+        guard case .page(let pairs, let more) = try await carryOut(call, { _ in .scan(scan) }) else {
             throw Self.confused
         }
         cursor.page = pairs.map { ($0.key, $0.value) }
@@ -202,8 +205,6 @@ public final class FlotillaClient: Sendable {
     }
 
     // MARK: - Attempts
-
-    private static let controllerPatience: Duration = .milliseconds(300)
 
     private static var confused: ClientError { ClientError(.internal, "the server answered another question") }
 
@@ -216,148 +217,47 @@ public final class FlotillaClient: Sendable {
         }
     }
 
-    private static func wallMilliseconds() -> UInt64 { UInt64(max(0, Date().timeIntervalSince1970 * 1000)) }
-
-    /// The session for new writes to a shard: a fresh one well before the old one ends.
-    private func currentSession(_ shard: ShardID) -> WriteSession {
-        let now = Int64(Self.wallMilliseconds())
-        let lifetime = UInt64(max(1_000, options.sessionLifetime / .milliseconds(1)))
-        return sessions.withLock { sessions in
-            let known = sessions[shard]
-            let time = UInt64(max(0, now + (known?.ahead ?? 0)))
-            if let session = known?.session, session.end > time + lifetime / 2 { return session }
-            let fresh = WriteSession(now: time, lifetime: lifetime)
-            sessions[shard] = ShardSession(session: fresh, ahead: known?.ahead ?? 0)
-            return fresh
-        }
-    }
-
-    /// A shard's time is another one than this machine's: the next session follows it.
-    private func follow(_ logTime: UInt64, in shard: ShardID, instead session: WriteSession) {
-        let ahead = Int64(clamping: logTime) - Int64(Self.wallMilliseconds())
-        sessions.withLock { sessions in
-            guard sessions[shard]?.session === session else { return }
-            let lifetime = UInt64(max(1_000, options.sessionLifetime / .milliseconds(1)))
-            sessions[shard] = ShardSession(session: WriteSession(now: logTime, lifetime: lifetime), ahead: ahead)
-        }
-    }
-
-    private static let renewalsMax = 3
-
     private func write(_ key: [UInt8], _ operation: KeyOperation) async throws(ClientError) -> KeyReply {
-        let end = ContinuousClock.now + options.deadline
-        if routes.withLock({ $0.isEmpty }) { try await refresh(beyond: nil) }
-        guard let shard = routes.withLock({ $0.shard(of: key) }) else {
-            throw ClientError(.unavailable, "the controller has no shard map yet")
-        }
-        for renewal in 0... {
-            let session = currentSession(shard)
-            let sequence = session.begin()
-            defer { session.finish(sequence) }
-            let answer = try await attempts(until: end, isWrite: true) {
-                .write(key: key, operation, session.stamp(sequence))
-            } shard: { _ in
-                shard
-            }
-            switch answer {
-            case .written(let reply): return reply
-            case .failed(let error) where error.code == .sessionExpired && renewal < Self.renewalsMax:
-                // Nothing was done, and the session doesn't fit the shard's time.
-                follow(error.logTime, in: shard, instead: session)
-            case .failed(let error): throw ClientError(.unavailable, error.message)
-            default: throw Self.confused
-            }
-        }
-        throw Self.confused
+        let call = KvCall(.key(key), isWrite: true, end: ClientClock.now + options.deadline)
+        let answer = try await carryOut(call) { .write(key: key, operation, $0) }
+        guard case .written(let reply) = answer else { throw Self.confused }
+        return reply
     }
 
-    /// Sends until there is an answer or no more time.
-    ///
-    /// Returns a failure only of a session that doesn't fit the shard's time, where nothing was done.
+    /// Does what the core says until the operation is over.
     ///
     /// - Parameter operation: what to send, made anew for each attempt.
-    private func attempts(
-        until limit: ContinuousClock.Instant? = nil, isWrite: Bool = false, _ operation: () -> KvRequest.Operation,
-        shard: (RoutingTable) -> ShardID?
+    private func carryOut(
+        _ started: KvCall, _ operation: (SessionStamp?) -> KvRequest.Operation
     ) async throws(ClientError) -> KvResponse.Result {
-        let end = limit ?? ContinuousClock.now + options.deadline
-        var mayHaveRun = false
-        var reason = "no answer in time"
-        var failures = 0
-        if routes.withLock({ $0.isEmpty }) { try await refresh(beyond: nil) }
+        var call = started
+        var step = state.withLock { call.begin(&$0, now: ClientClock.now, wall: ClientClock.wall) }
         while true {
-            let target = routes.withLock { routes -> (gid: GroupID, address: String, request: KvRequest)? in
-                guard let gid = shard(routes).flatMap({ routes.group(of: $0) }), let address = routes.node(of: gid)
-                else {
-                    return nil
-                }
-                return (gid, address, KvRequest(id: 0, config: routes.number, operation()))
-            }
-            var pause = min(200, 2 << min(failures, 6))
-            if let target {
-                switch await stream(target.address)?.send(target.request) {
-                case .answered(let response):
-                    guard case .failed(let error) = response.result else {
-                        routes.withLock { $0.leads(target.address, in: target.gid) }
-                        return response.result
+            switch step {
+            case .ask(let ask):
+                let asked = KvRequest(id: 0, config: ask.config, operation(ask.stamp))
+                let outcome = await stream(ask.address)?.send(asked, ask.patience) ?? .notSent
+                step = state.withLock { call.heard(outcome, &$0, now: ClientClock.now) }
+            case .askMap(let until):
+                let answer = await askMap(patience: until - ClientClock.now)
+                step = state.withLock { state in
+                    switch answer {
+                    case .success(let map): call.mapArrived(map, &state, now: ClientClock.now)
+                    case .failure(let error): call.mapMissing(error.core, &state, now: ClientClock.now)
                     }
-                    reason = error.message
-                    switch error.code {
-                    case .invalidArgument: throw ClientError(.invalidArgument, error.message)
-                    case .sessionExpired:
-                        if mayHaveRun {
-                            throw ClientError(.outcomeUnknown, "the session ended before the write was answered")
-                        }
-                        if error.logTime > 0 { return response.result }
-                        throw ClientError(
-                            .unavailable,
-                            "the session is over by the group's clock, and nothing was done; if it is new, the clocks of "
-                                + "this machine and of the group's leader differ by more than a session lasts")
-                    case .noSpace:
-                        if mayHaveRun {
-                            throw ClientError(
-                                .outcomeUnknown, "the write may or may not have been executed; now: \(error.message)")
-                        }
-                        throw ClientError(.noSpace, error.message)
-                    case .internal: throw ClientError(.internal, error.message)
-                    case .notLeader:
-                        routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: error.leader) }
-                        if !error.leader.isEmpty, failures < 3 { pause = 0 }
-                    case .wrongGroup:
-                        try? await refresh(beyond: target.request.config)
-                        pause = max(pause, Int(error.retryAfterMilliseconds))
-                    case .busy:
-                        pause = max(pause, Int(error.retryAfterMilliseconds))
-                        if error.config > target.request.config { try? await refresh(beyond: target.request.config) }
-                    case .outcomeUnknown: mayHaveRun = true
-                    default: routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: "") }
-                    }
-                case .lost:
-                    mayHaveRun = true
-                    reason = "\(target.address) doesn't answer"
-                    routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: "") }
-                case .notSent, nil:
-                    reason = "\(target.address) can't be reached"
-                    routes.withLock { $0.doesNotLead(target.address, in: target.gid, hint: "") }
                 }
-            } else {
-                reason = "no group serves the key's shard yet; join one with `controller join`"
-                try? await refresh(beyond: nil)
-                pause = 50
-            }
-            failures += 1
-            // A group may have moved as a whole while its nodes can't be reached.
-            if failures % 8 == 0 { try? await refresh(beyond: nil) }
-            guard ContinuousClock.now + .milliseconds(pause) < end else { break }
-            if pause > 0 {
-                let jitter = Int.random(in: 0...max(1, pause / 2))
-                try? await Task.sleep(for: .milliseconds(pause + jitter))
+            case .openSession:
+                let token = RandomBytes.make(SessionStamp.tokenBytes)
+                step = state.withLock { call.opened(token, &$0, now: ClientClock.now) }
+            case .wait(let until):
+                let isOver = await !ClientClock.sleep(until: until)
+                step = state.withLock { state in
+                    isOver ? call.cancelled(&state) : call.woken(&state, now: ClientClock.now)
+                }
+            case .done(let result): return result
+            case .failed(let failure): throw ClientError(failure)
             }
         }
-        if isWrite, mayHaveRun {
-            throw ClientError(.outcomeUnknown, "the write may or may not have been executed: \(reason)")
-        }
-        throw ClientError(.unavailable, reason)
     }
 
     private func stream(_ address: String) -> SessionStream? {
@@ -368,26 +268,34 @@ public final class FlotillaClient: Sendable {
             guard let endpoint = Address(toCall: address), let connection = try? Connection(endpoint) else {
                 return nil
             }
-            let stream = SessionStream(connection, patience: options.attemptPatience)
+            let stream = SessionStream(connection)
             streams[place] = stream
             connections[address] = streams
             return stream
         }
     }
 
-    /// Asks the controller for the newest map, unless one above `number` (or a young one) is here already.
-    private func refresh(beyond number: UInt64?) async throws(ClientError) {
-        let now = ContinuousClock.now
-        let isDue = refreshedAt.withLock { last -> Bool in
-            if let last, now - last < .milliseconds(20), !routes.withLock({ $0.isEmpty }) { return false }
-            last = now
-            return true
+    /// The shards of the newest map, or of the present one if the controller doesn't answer: who has a map can do without
+    /// it, as for a get.
+    private func newestShards() async throws(ClientError) -> [ShardID] {
+        let (hasMap, isDue) = state.withLock { state in
+            (!state.routes.isEmpty, state.mustAskForMap(beyond: nil, now: ClientClock.now))
         }
-        if let number, routes.withLock({ $0.number }) > number { return }
-        guard isDue else { return }
-        // Who has a map already can do without the controller, and must not spend an operation's time on waiting for it.
-        let hasMap = !routes.withLock { $0.isEmpty }
-        let config = try await controller.query(patience: hasMap ? Self.controllerPatience : nil)
-        routes.withLock { $0.adopt(config.map) }
+        if isDue {
+            switch await askMap(patience: hasMap ? ClientState.mapPatience : options.deadline) {
+            case .success(let map): state.withLock { $0.routes.adopt(map) }
+            case .failure(let error): if !hasMap { throw error }
+            }
+        }
+        return state.withLock { $0.routes.shardIDs }
+    }
+
+    private func askMap(patience: Duration) async -> Result<ShardMap, ClientError> {
+        do throws(ClientError) {
+            let held = try await controller.query(patience: patience)
+            return .success(held.map)
+        } catch {
+            return .failure(error)
+        }
     }
 }

@@ -1,151 +1,112 @@
+internal import ClientCore
 internal import GRPCCore
 internal import Keyspace
 internal import Synchronization
 internal import Wire
 
 /// One pipelined Kv session with one node: whatever has queued goes into one frame; answers are matched by id.
+/// `SessionWindow` decides who is told what.
 final class SessionStream: Sendable {
-    /// What became of a request that was handed to the stream.
-    enum Outcome: Sendable {
-        case answered(KvResponse)
-        /// Never left this process.
-        case notSent
-        /// Left, or may have left; no answer came.
-        case lost
-    }
-
-    private struct Waiting {
-        var continuation: UnsafeContinuation<Outcome, Never>
-        var deadline: ContinuousClock.Instant
-    }
-
     private struct State {
-        var nextID: UInt64 = 1
-        var waiting: [UInt64: Waiting] = [:]
-        var isBroken = false
-        /// Requests up to this id may have been handed to the network: callers take ids and queue in any order, so
-        /// what counts is the largest id that was taken from the queue.
-        var takenThrough: UInt64 = 0
+        var window = SessionWindow<UnsafeContinuation<AskOutcome, Never>>()
+        var alarm: Task<Void, Never>?
     }
 
     private let state = Mutex(State())
     private let outbox = Outbox<KvRequest>(countMax: 65_536, bytesMax: 256 << 20)
     private let task: Mutex<Task<Void, Never>?>
-    /// A node that doesn't answer for this long is given up for the request; the next attempt may go elsewhere.
-    private let patience: Duration
 
-    init(_ connection: Connection, patience: Duration) {
-        self.patience = patience
+    init(_ connection: Connection) {
         task = Mutex(nil)
         let running = Task { [self] in await run(connection) }
         task.withLock { $0 = running }
     }
 
-    var isBroken: Bool { state.withLock { $0.isBroken } }
+    var isBroken: Bool { state.withLock { $0.window.isBroken } }
 
-    func send(_ request: KvRequest) async -> Outcome {
+    /// Sends the request under an id of the stream's, and waits for the answer.
+    func send(_ request: KvRequest, _ patience: Patience) async -> AskOutcome {
         var request = request
         return await withUnsafeContinuation { continuation in
-            let deadline = ContinuousClock.now + patience
             let id = state.withLock { state -> UInt64? in
-                guard !state.isBroken else { return nil }
-                defer { state.nextID += 1 }
-                // An answer goes to whoever asked, and to nobody else.
-                precondition(state.waiting[state.nextID] == nil, "request \(state.nextID) of a session waits already")
-                state.waiting[state.nextID] = Waiting(continuation: continuation, deadline: deadline)
-                return state.nextID
+                guard let ticket = state.window.send(continuation, patience, now: ClientClock.now) else { return nil }
+                if let alarm = ticket.alarm { set(alarm, &state) }
+                return ticket.id
             }
             guard let id else { return continuation.resume(returning: .notSent) }
             request.id = id
             if !outbox.push(request, bytes: request.payloadBytes) {
-                if let waiting = state.withLock({ $0.waiting.removeValue(forKey: id) }) {
-                    waiting.continuation.resume(returning: .notSent)
-                }
+                state.withLock { $0.window.refused(id) }?.resume(returning: .notSent)
             }
         }
     }
 
     private func run(_ connection: Connection) async {
         let kv = Flotilla_V1_Kv.Client(wrapping: connection.client)
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                while !Task.isCancelled {
-                    try? await Task.sleep(for: .milliseconds(100))
-                    self.giveUpLate()
+        try? await kv.session(options: .flotilla()) { writer in
+            while let queued = await self.outbox.drain() {
+                // Frame by frame: what its caller has given up while others were written needn't be sent any more.
+                for slice in Self.slices(queued) {
+                    let requests = self.state.withLock { $0.window.taken(slice) }
+                    if requests.isEmpty { continue }
+                    var frame = Flotilla_V1_SessionRequest()
+                    frame.requests = requests.map(\.wire)
+                    try await writer.write(frame)
                 }
             }
-            group.addTask {
-                try? await kv.session(options: .flotilla()) { writer in
-                    while let queued = await self.outbox.drain() {
-                        let requests = self.taken(queued)
-                        if requests.isEmpty { continue }
-                        for frame in Self.frames(requests) { try await writer.write(frame) }
-                    }
-                } onResponse: { response in
-                    for try await frame in response.messages { self.received(frame.responses.map { KvResponse($0) }) }
-                }
+        } onResponse: { response in
+            for try await frame in response.messages {
+                let responses = frame.responses.map { KvResponse($0) }
+                Self.tell(self.state.withLock { $0.window.received(responses, now: ClientClock.now) })
             }
-            await group.next()
-            group.cancelAll()
         }
-        fail()
+        outbox.close()
+        Self.tell(
+            state.withLock { state in
+                state.alarm?.cancel()
+                return state.window.failed()
+            })
     }
 
-    /// What is still waited for; the rest was given up, and its callers were told that it never left.
-    private func taken(_ queued: [KvRequest]) -> [KvRequest] {
-        state.withLock { state in
-            let requests = queued.filter { state.waiting[$0.id] != nil }
-            state.takenThrough = max(state.takenThrough, requests.map(\.id).max() ?? 0)
-            return requests
-        }
-    }
+    private static let frameBytesMax = 1 << 20
 
-    private static func frames(_ requests: [KvRequest]) -> [Flotilla_V1_SessionRequest] {
-        var frames: [Flotilla_V1_SessionRequest] = []
-        var frame = Flotilla_V1_SessionRequest()
+    /// What goes into one frame each: so many requests as fit, at least one.
+    private static func slices(_ queued: [KvRequest]) -> [[KvRequest]] {
+        var slices: [[KvRequest]] = []
+        var start = 0
         var bytes = 0
-        for request in requests {
+        for (place, request) in queued.enumerated() {
             let size = request.payloadBytes
-            if bytes > 0, bytes + size > 1 << 20 {
-                frames.append(frame)
-                frame = Flotilla_V1_SessionRequest()
-                bytes = 0
+            if place > start, bytes + size > frameBytesMax {
+                slices.append(Array(queued[start..<place]))
+                (start, bytes) = (place, 0)
             }
-            frame.requests.append(request.wire)
             bytes += size
         }
-        frames.append(frame)
-        return frames
+        slices.append(start == 0 ? queued : Array(queued[start...]))
+        return slices
     }
 
-    private func received(_ responses: [KvResponse]) {
-        let done = state.withLock { state in
-            responses.compactMap { response in
-                state.waiting.removeValue(forKey: response.id).map { ($0.continuation, response) }
-            }
+    /// The window's one alarm. Under the lock, so that an earlier one is never replaced by a later one.
+    private func set(_ alarm: Duration, _ state: inout State) {
+        state.alarm?.cancel()
+        state.alarm = Task { [weak self] in
+            guard await ClientClock.sleep(until: alarm) else { return }
+            self?.tellTime()
         }
-        for (continuation, response) in done { continuation.resume(returning: .answered(response)) }
     }
 
-    private func giveUpLate() {
-        let now = ContinuousClock.now
-        let late = state.withLock { state -> [(Waiting, Outcome)] in
-            let ids = state.waiting.filter { $0.value.deadline <= now }.map(\.key)
-            return ids.compactMap { id in
-                state.waiting.removeValue(forKey: id).map { ($0, id <= state.takenThrough ? .lost : .notSent) }
-            }
-        }
-        for (waiting, outcome) in late { waiting.continuation.resume(returning: outcome) }
+    private func tellTime() {
+        Self.tell(
+            state.withLock { state in
+                let (told, alarm) = state.window.time(ClientClock.now)
+                if let alarm { set(alarm, &state) }
+                return told
+            })
     }
 
-    private func fail() {
-        outbox.close()
-        let (lost, taken) = state.withLock { state in
-            state.isBroken = true
-            defer { state.waiting = [:] }
-            return (state.waiting, state.takenThrough)
-        }
-        for (id, waiting) in lost { waiting.continuation.resume(returning: id <= taken ? .lost : .notSent) }
+    private static func tell(_ told: [SessionWindow<UnsafeContinuation<AskOutcome, Never>>.Told]) {
+        for (continuation, outcome) in told { continuation.resume(returning: outcome) }
     }
 
     func close() {

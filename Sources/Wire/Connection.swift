@@ -45,7 +45,7 @@ public final class Connection: Sendable {
             transport = try Transport(
                 target: .dns(host: endpoint.host, port: endpoint.port), transportSecurity: .plaintext, config: config)
         }
-        let client = GRPCClient(transport: transport)
+        let client = GRPCClient(transport: transport, interceptors: [DepartureWatch()])
         self.client = client
         runner = Task { try? await client.runConnections() }
     }

@@ -1,14 +1,12 @@
+internal import ClientCore
 internal import Foundation
 internal import GRPCCore
 internal import Keyspace
 internal import Wire
 
-/// Calls that want a group's leader: whoever answered last is asked first, then every other address, each once in a
-/// round, hints of those that refused before the rest.
+/// Calls that want a group's leader. `LeaderCall` decides who is asked, and when it is over.
 struct LeaderCaller: Sendable {
     let connections: ConnectionPool
-
-    private static let roundsMax = 2
 
     /// The first answer of a node that leads, and where it came from. Throws the last refusal when nobody answers within
     /// two rounds. A node that doesn't answer anything is given up in seconds, whatever the call's own `timeout`.
@@ -16,29 +14,33 @@ struct LeaderCaller: Sendable {
         _ addresses: [String], first: String? = nil, timeout: Duration = .seconds(5),
         _ body: @escaping @Sendable (GRPCClient<Connection.Transport>, CallOptions) async throws -> Result
     ) async throws -> (result: Result, address: String) {
+        var call = LeaderCall(addresses, first: first)
         var last: any Error = KvError(.unavailable, "no address is known")
-        let options = CallOptions.flotilla(timeout: timeout)
-        let liveness = Liveness(connections: connections)
-        for _ in 0..<Self.roundsMax {
-            var queue = (first.map { [$0] } ?? []) + addresses
-            var asked: Set<String> = []
-            while !queue.isEmpty {
-                let address = queue.removeFirst()
-                guard asked.insert(address).inserted, let endpoint = Address(toCall: address) else { continue }
-                do {
-                    let connection = try connections.connection(to: endpoint)
-                    let result = try await liveness.whileAlive(endpoint) { try await body(connection.client, options) }
-                    return (result, address)
-                } catch {
-                    last = error
-                    try Task.checkCancellation()
-                    if let refusal = KvError(carriedBy: error) {
-                        guard [.notLeader, .noLeader, .unavailable].contains(refusal.code) else { throw error }
-                        if !refusal.leader.isEmpty { queue.insert(refusal.leader, at: 0) }
-                    }
-                }
+        while let address = call.next() {
+            switch await ask(address, .flotilla(timeout: timeout), body) {
+            case .success(let result): return (result, address)
+            case .failure(let error):
+                try Task.checkCancellation()
+                last = error
+                guard call.failed(address, refusal(in: error)) else { throw error }
             }
         }
         throw last
+    }
+
+    private func ask<Result: Sendable>(
+        _ address: String, _ options: CallOptions,
+        _ body: @escaping @Sendable (GRPCClient<Connection.Transport>, CallOptions) async throws -> Result
+    ) async -> Swift.Result<Result, any Error> {
+        guard let endpoint = Address(toCall: address) else {
+            return .failure(KvError(.unavailable, "\"\(address)\" is not an address"))
+        }
+        do {
+            let connection = try connections.connection(to: endpoint)
+            let liveness = Liveness(connections: connections)
+            return .success(try await liveness.whileAlive(endpoint) { try await body(connection.client, options) })
+        } catch {
+            return .failure(error)
+        }
     }
 }

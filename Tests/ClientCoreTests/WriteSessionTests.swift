@@ -1,16 +1,20 @@
-import Client
+import ClientCore
+import Keyspace
 import Testing
 
 @Suite struct WriteSessionTests {
+    private let token = [UInt8](repeating: 7, count: 16)
+
     @Test func numbersCountFromOneAndAreNeverUsedTwice() {
-        let session = WriteSession(now: 1_000, lifetime: 60_000)
-        #expect((0..<5).map { _ in session.begin() } == [1, 2, 3, 4, 5])
-        #expect(session.token.count == 16)
+        var session = WriteSession(token: token, now: 1_000, lifetime: 60_000)
+        let numbers = (0..<5).map { _ in session.begin() }
+        #expect(numbers == [1, 2, 3, 4, 5])
+        #expect(session.token == token)
         #expect(session.end == 61_000)
     }
 
     @Test func theLowestUnansweredWaitsForTheOldest() {
-        let session = WriteSession(now: 0, lifetime: 60_000)
+        var session = WriteSession(token: token, now: 0, lifetime: 60_000)
         let numbers = (0..<4).map { _ in session.begin() }
         session.finish(numbers[1])
         session.finish(numbers[2])
@@ -22,7 +26,7 @@ import Testing
     }
 
     @Test func manyAnswersInAnyOrderEndWhereCountingSays() {
-        let session = WriteSession(now: 0, lifetime: 60_000)
+        var session = WriteSession(token: token, now: 0, lifetime: 60_000)
         for round in 0..<20 {
             let numbers = (0..<500).map { _ in session.begin() }
             for number in numbers.reversed() { session.finish(number) }
@@ -31,11 +35,20 @@ import Testing
     }
 
     @Test func anAnswerThatComesTwiceCountsOnce() {
-        let session = WriteSession(now: 0, lifetime: 60_000)
+        var session = WriteSession(token: token, now: 0, lifetime: 60_000)
         let first = session.begin()
         _ = session.begin()
         session.finish(first)
         session.finish(first)
         #expect(session.lowestUnanswered == 2)
+    }
+
+    @Test func anAttemptSaysWhichAnswersAreNoLongerNeeded() {
+        var session = WriteSession(token: token, now: 5, lifetime: 60_000)
+        let (first, second) = (session.begin(), session.begin())
+        session.finish(first)
+        #expect(
+            session.stamp(second)
+                == SessionStamp(token: token, end: 60_005, sequence: second, lowestUnanswered: second))
     }
 }
