@@ -7,7 +7,7 @@ extension ReplicaHost {
     // MARK: - Driver
 
     /// A clock that is set by the network moves by less; in milliseconds.
-    private static var clockToleranceMax: Int64 { 2_000 }
+    public static var clockToleranceMax: Int64 { 2_000 }
 
     func runDriver(_ initial: ReplicaDriver) {
         var driver = initial
@@ -18,6 +18,7 @@ extension ReplicaHost {
         var membership = driver.core.membership
         var installed = driver.snapshotsInstalled
         var waitsFor = driver.waitsFor
+        var begunTerm: Term = 0
         var clockJumps = false
         let tickInterval = max(1, configuration.driver.core.heartbeatInterval / 5)
         var nextTick = HostClock.monotonic() + tickInterval
@@ -31,6 +32,8 @@ extension ReplicaHost {
                 nextTick = now + tickInterval
             }
             repeat { carryOut(driver.effects(now: now), driver.core) } while driver.hasMoreToWrite
+            // Before anyone hears of what is new in it.
+            publish(driver, condition: nil, sent: 0)
             if role != driver.core.role || term != driver.core.term || leader != driver.core.leader {
                 (role, term, leader) = (driver.core.role, driver.core.term, driver.core.leader)
                 observe(.roleChanged(role, term: term, leader: leader))
@@ -43,7 +46,11 @@ extension ReplicaHost {
                 installed = driver.snapshotsInstalled
                 observe(.snapshotInstalled(LogPosition(index: driver.core.applied, term: driver.core.term)))
             }
-            publish(driver, condition: nil, sent: 0)
+            let begun = driver.core.hasCommittedInTerm ? driver.core.term : 0
+            if begunTerm != begun {
+                begunTerm = begun
+                if begun > 0 { observe(.termBegan(begun)) }
+            }
             let jumps = driver.clockAhead > Self.clockToleranceMax
             if jumps != clockJumps {
                 clockJumps = jumps

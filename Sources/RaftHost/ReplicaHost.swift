@@ -21,6 +21,8 @@ public struct ExportedSnapshot: Sendable {
 /// What happens in a replica, for logs and metrics. Called from the host's threads; must not block.
 public enum ReplicaEvent: Sendable {
     case roleChanged(RaftCore.Role, term: Term, leader: ReplicaID?)
+    /// It leads, and an entry of its term is committed: what earlier leaders have begun is decided.
+    case termBegan(Term)
     case snapshotSending(to: ReplicaID, position: LogPosition)
     case snapshotInstalled(LogPosition)
     /// A committed entry waits for this to be staged here; `nil`: no longer.

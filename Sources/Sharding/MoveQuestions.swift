@@ -13,6 +13,23 @@ public struct FrozenShard: Sendable, Equatable {
     }
 }
 
+/// The nodes of a source group. The one that leads is asked first: a node that is paused or cut off would hold
+/// up every step of a move, and the shard is frozen meanwhile.
+public struct SourceGroup: Sendable, Equatable {
+    public var party: Party
+    public var addresses: [String]
+    public var leader: String?
+
+    public init(party: Party, addresses: [String], leader: String? = nil) {
+        self.party = party
+        self.addresses = addresses
+        self.leader = leader
+    }
+
+    /// All of them, the leader first.
+    public var inOrder: [String] { [leader].compactMap { $0 } + addresses.filter { $0 != leader } }
+}
+
 /// What a target's leader asks of a member of its group: have this shard on your disk.
 public struct StageOrder: Sendable, Equatable {
     public var shard: ShardEpoch

@@ -6,18 +6,55 @@ internal import RaftLog
 internal import Sharding
 internal import Synchronization
 
-/// The source's side of moves: answers the target's leader. Every step is a log entry of its own group.
+/// The source's side of moves: carries out what a `SourceCall` says, for the target's leader.
 final class MoveSource: Sendable {
     private let node: Node<GroupMachine>
-    /// A frozen shard doesn't change, so its fingerprints are computed once.
-    private let hashes = Mutex<[ShardEpoch: ShardHashes]>([:])
+    private let desk = Mutex(SourceDesk())
 
     init(node: Node<GroupMachine>) { self.node = node }
 
-    private func step(_ command: GroupCommand) async throws {
+    func freeze(_ shard: ShardEpoch, for target: GroupID) async throws -> FrozenShard {
+        guard let frozen = try await answer(.freeze(shard, for: target)) else {
+            throw KvError(.internal, "the answer was of another question")
+        }
+        return frozen
+    }
+
+    func collect(_ shard: ShardEpoch, _ decision: ShardDecision) async throws {
+        _ = try await answer(.collect(shard, decision))
+    }
+
+    private func answer(_ question: SourceQuestion) async throws -> FrozenShard? {
+        var call = SourceCall(question)
+        var step = call.begin()
+        while true {
+            let finding: SourceCall.Finding
+            switch step {
+            case .frozen(let frozen): return frozen
+            case .done: return nil
+            case .refused(let error, let alarm):
+                if let alarm { node.log.critical("\(alarm)") }
+                throw error
+            case .propose(let command): finding = try await propose(command)
+            case .look(let shard):
+                finding = try await view { .looked(try $0.record(shard), time: try $0.time(of: shard)) }
+            case .scan(let shard):
+                finding = try await view { reader in
+                    let time = try reader.time(of: shard.shard)
+                    guard case .frozen(_, shard.epoch)? = try reader.record(shard.shard)?.state else {
+                        return .scanned(nil, time: time)
+                    }
+                    return .scanned(try reader.hashes(shard.shard), time: time)
+                }
+            }
+            step = desk.withLock { call.heard(finding, &$0) }
+        }
+    }
+
+    private func propose(_ command: GroupCommand) async throws -> SourceCall.Finding {
         switch try await node.propose(command.encoded) {
-        case .stepped: return
-        case .outOfStep(let why): throw KvError(.failedPrecondition, why)
+        case .stepped: return .stepped
+        case .outOfStep(let why): return .outOfStep(why)
         default: throw KvError(.internal, "the log answered another question")
         }
     }
@@ -33,34 +70,6 @@ final class MoveSource: Sendable {
         }
     }
 
-    private func frozenHashes(_ shard: ShardEpoch) async throws -> ShardHashes {
-        if let known = hashes.withLock({ $0[shard] }) { return known }
-        let found = try await scannedHashes(shard)
-        hashes.withLock { $0[shard] = found }
-        return found
-    }
-
-    private func scannedHashes(_ shard: ShardEpoch) async throws -> ShardHashes {
-        let found = try await view { reader -> ShardHashes? in
-            guard case .frozen(_, let epoch)? = try reader.record(shard.shard)?.state, epoch == shard.epoch else {
-                return nil
-            }
-            return try reader.hashes(shard.shard)
-        }
-        guard let found else {
-            throw KvError(
-                .failedPrecondition, "shard \(shard.shard) is not frozen under epoch \(shard.epoch)"
-            )
-        }
-        return found
-    }
-
-    func freeze(_ shard: ShardEpoch, for target: GroupID) async throws -> FrozenShard {
-        try await step(.freeze(shard, to: target))
-        return FrozenShard(
-            hashes: try await frozenHashes(shard), logTime: try await view { try $0.time(of: shard.shard) })
-    }
-
     /// Writes a frozen shard's family, if it has any rows, into `directory/0`. Any replica that has applied the freeze
     /// holds the same rows.
     func export(_ shard: ShardEpoch, formats: [String], to directory: String) throws -> [FamilyManifest] {
@@ -74,26 +83,5 @@ final class MoveSource: Sendable {
         }
         guard case .family(let physical) = family else { return [] }
         return [try host.export(physical, from: snapshot, formats: formats, to: "\(directory)/0")]
-    }
-
-    /// The target has decided. After an activation the copy here goes, if it is what the target has.
-    func collect(_ shard: ShardEpoch, _ decision: ShardDecision) async throws {
-        switch decision {
-        case .activated(let theirs):
-            let record = try await view { try $0.record(shard.shard) }
-            if let record, record.state == .gone, record.epoch >= shard.epoch { return }
-            // By a scan of what is on the disk now: once this copy is gone, nothing can tell any more.
-            let own = try await scannedHashes(shard)
-            guard own == theirs else {
-                node.log.critical(
-                    "shard \(shard.shard): the target activated \(theirs.user), here is \(own.user); keeping both")
-                throw KvError(
-                    .failedPrecondition,
-                    "shard \(shard.shard) has other contents here than at the target; both copies are kept")
-            }
-            try await step(.collect(shard))
-        case .rejected: try await step(.unfreeze(shard))
-        }
-        hashes.withLock { $0[shard] = nil }
     }
 }

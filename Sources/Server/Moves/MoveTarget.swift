@@ -7,21 +7,27 @@ internal import RaftLog
 internal import Sharding
 internal import Synchronization
 
-/// A target member's side of moves: fetches a frozen shard from the source and keeps it aside until the log maps it.
+/// A target member's side of moves: carries out what a `StageCall` says, fetches a frozen shard from the source, and
+/// keeps it aside until the log maps it.
 final class MoveTarget: Sendable {
     private let node: Node<GroupMachine>
-    /// Shards that are being fetched.
-    private let fetching = Mutex<[ShardEpoch: TransferProgress]>([:])
+    private let state = Mutex(State())
+
+    private struct State {
+        var desk = TargetDesk()
+        /// How far what is being fetched has come.
+        var progress: [ShardEpoch: TransferProgress] = [:]
+    }
 
     init(node: Node<GroupMachine>) { self.node = node }
 
     /// Shards that are being fetched or lie ready.
     func pulling(_ reader: GroupReader) throws(EngineError) -> Set<ShardID> {
-        Set(try reader.stagedShards().map(\.shard)).union(fetching.withLock { $0.keys.map(\.shard) })
+        Set(try reader.stagedShards().map(\.shard)).union(state.withLock { $0.desk.fetching.map(\.shard) })
     }
 
     var transfers: [NodeStatus.Transfer] {
-        fetching.withLock { $0 }.sorted { $0.key.shard < $1.key.shard }.map { shard, progress in
+        state.withLock { $0.progress }.sorted { $0.key.shard < $1.key.shard }.map { shard, progress in
             NodeStatus.Transfer(
                 shard: shard.shard, epoch: shard.epoch, copiedBytes: min(progress.copied, progress.total),
                 totalBytes: progress.total)
@@ -34,9 +40,7 @@ final class MoveTarget: Sendable {
         return try await node.read { try GroupReader(layout, in: $0).decision(shard) }
     }
 
-    private enum Known: Sendable { case activated, staged, absent }
-
-    private func known(_ shard: ShardEpoch, _ hashes: ShardHashes) async throws -> Known {
+    private func known(_ shard: ShardEpoch) async throws -> StageCall.Known {
         let node = node
         return try await offload {
             let snapshot = try node.engine.snapshot()
@@ -44,87 +48,72 @@ final class MoveTarget: Sendable {
             let reader = GroupReader(node.layout, in: snapshot)
             switch try reader.decision(shard) {
             case .activated: return .activated
-            case .rejected: throw MoveObstacle(text: "the move was rejected")
-            case nil: break
+            case .rejected: return .rejected
+            case nil: return try reader.staged(shard).map { .staged($0.hashes) } ?? .absent
             }
-            guard let staged = try reader.staged(shard) else { return .absent }
-            guard staged.hashes == hashes else {
-                // A frozen shard doesn't change, so one of the two is damaged.
-                throw MoveObstacle(text: "shard \(shard.shard) is staged here with other contents")
-            }
-            return .staged
         }
     }
 
     /// Makes sure that the shard is on this disk; true if the log has mapped it already.
     func stage(_ order: StageOrder) async throws -> Bool {
-        let (shard, hashes, gid) = (order.shard, order.hashes, order.source.gid)
         guard let host = node.host else { throw node.unavailable() }
-        switch try await known(shard, hashes) {
-        case .activated: return true
-        case .staged:
-            host.tryStagedAgain()
-            return false
-        case .absent: break
+        var call = StageCall(order)
+        defer {
+            state.withLock { state in
+                call.end(&state.desk)
+                // Of whoever has the turn.
+                if !state.desk.fetching.contains(order.shard) { state.progress[order.shard] = nil }
+            }
         }
-        let progress = TransferProgress()
-        let isFree = fetching.withLock { fetching -> Bool in
-            guard fetching[shard] == nil else { return false }
-            fetching[shard] = progress
-            return true
+        while true {
+            let known = try await known(order.shard)
+            switch state.withLock({ call.heard(known, &$0.desk) }) {
+            case .look: continue
+            case .activated: return true
+            case .refused(let error): throw error
+            case .staged:
+                host.tryStagedAgain()
+                return false
+            case .fetch:
+                let progress = TransferProgress()
+                state.withLock { $0.progress[order.shard] = progress }
+                try await bring(call, host, progress)
+                return false
+            }
         }
-        guard isFree else {
-            throw KvError(.busy, "shard \(shard.shard) is being fetched", retryAfterMilliseconds: 100)
-        }
-        defer { _ = fetching.withLock { $0.removeValue(forKey: shard) } }
-        // It may have come between the look and the turn.
-        switch try await known(shard, hashes) {
-        case .activated: return true
-        case .staged: return false
-        case .absent: break
-        }
-        let staging = node.directory.staging
+    }
+
+    private func bring(
+        _ call: StageCall, _ host: ReplicaHost<GroupMachine>, _ progress: TransferProgress
+    ) async throws {
+        let (order, staging) = (call.order, node.directory.staging)
         let directory = try staging.make("in")
         defer { staging.remove(directory) }
         let fetched = try await fetch(order, host, into: directory, progress)
+        if let refusal = call.refusal(ofSent: fetched.manifest?.contentHash) { throw refusal }
         let node = node
         try await offload {
-            var staged = StagedFamily(family: nil, note: StagedShard(hashes: hashes, sessions: 0).encoded)
-            var sum = hashes.user
-            sum.add(hashes.session)
-            if let manifest = fetched.manifest {
-                guard manifest.contentHash == sum.description else {
-                    throw MoveObstacle(text: "group \(gid) sent \(manifest.contentHash), and froze \(sum)")
-                }
-                let family = try host.load(manifest, from: "\(fetched.directory)/0")
-                do {
-                    let snapshot = try node.engine.snapshot()
-                    defer { snapshot.close() }
-                    // Read back: what is here is what will be served.
-                    let found = try ShardRows.hashes(of: family, in: snapshot)
-                    guard found == hashes else {
-                        throw MoveObstacle(
-                            text: "shard \(shard.shard) reads as \(found.user), not \(hashes.user)"
-                        )
-                    }
-                    let sessions = try ShardRows.sessions(of: family, in: snapshot)
-                    staged = StagedFamily(
-                        family: family, note: StagedShard(hashes: hashes, sessions: sessions).encoded)
-                    try host.stage(StagedShard.name(shard), staged)
-                } catch {
-                    host.discard([family])
-                    throw error
-                }
-                return
-            } else if sum.count != 0 {
-                throw MoveObstacle(text: "group \(gid) sent nothing, and froze \(sum)")
+            guard let manifest = fetched.manifest else {
+                let note = StagedShard(hashes: order.hashes, sessions: 0).encoded
+                return try host.stage(StagedShard.name(order.shard), StagedFamily(family: nil, note: note))
             }
-            try host.stage(StagedShard.name(shard), staged)
+            let family = try host.load(manifest, from: "\(fetched.directory)/0")
+            do {
+                let snapshot = try node.engine.snapshot()
+                defer { snapshot.close() }
+                let found = try ShardRows.hashes(of: family, in: snapshot)
+                if let refusal = call.refusal(ofLoaded: found) { throw refusal }
+                let sessions = try ShardRows.sessions(of: family, in: snapshot)
+                let note = StagedShard(hashes: order.hashes, sessions: sessions).encoded
+                try host.stage(StagedShard.name(order.shard), StagedFamily(family: family, note: note))
+            } catch {
+                host.discard([family])
+                throw error
+            }
         }
         node.log.info(
-            "staged shard \(shard.shard) from group \(gid)",
-            metadata: ["epoch": "\(shard.epoch)", "form": "\(fetched.manifest?.format ?? "none")"])
-        return false
+            "staged shard \(order.shard.shard) from group \(order.source.gid)",
+            metadata: ["epoch": "\(order.shard.epoch)", "form": "\(fetched.manifest?.format ?? "none")"])
     }
 
     private struct Fetched: Sendable {
@@ -163,13 +152,14 @@ final class MoveTarget: Sendable {
     func sweep() async {
         let node = node
         guard let host = node.host else { return }
-        let fetching = fetching.withLock { Set($0.keys) }
+        // As of before the look: what is fetched meanwhile was not stale then.
+        let desk = state.withLock { $0.desk }
         do {
             try await offload {
                 let snapshot = try node.engine.snapshot()
                 defer { snapshot.close() }
                 let stale = try GroupReader(node.layout, in: snapshot).staleStagedShards()
-                try host.discardStaged(stale.filter { !fetching.contains($0) }.map(StagedShard.name))
+                try host.discardStaged(desk.removable(stale).map(StagedShard.name))
             }
         } catch {
             node.log.warning("sweeping staged shards: \(error)")

@@ -44,6 +44,7 @@ final class Node<Machine: StateMachine>: Sendable {
         var turns: UInt64 = 0
         var failure: NodeFailure?
         var httpAddress = ""
+        var follower: (@Sendable () -> Void)?
     }
 
     init(_ options: ServeOptions, log: Logger, makeMachine: @escaping @Sendable () -> Machine) throws(EngineError) {
@@ -311,23 +312,34 @@ final class Node<Machine: StateMachine>: Sendable {
     /// A leader that must refuse new values gives way to a member that need not.
     private func handOverForWantOfRoom() async {
         guard space.isShort, let host, case let replica = host.status, replica.role == .leader else { return }
-        let others = replica.membership.members.filter {
-            $0.standing == .voter && $0.id != id && replica.live.contains($0.id)
+        let candidates = RoomSuccessor.candidates(
+            for: id, in: replica.membership, live: replica.live, matches: replica.matches)
+        let successor = await RoomSuccessor.first(among: candidates) { member in
+            guard let found = await identify(member.address) else { return false }
+            return found.id == member.id && !found.isShortOfSpace
         }
-        for member in others.sorted(by: { replica.matches[$0.id] ?? 0 > replica.matches[$1.id] ?? 0 }) {
-            guard let found = await identify(member.address), found.id == member.id, !found.isShortOfSpace else {
-                continue
-            }
-            log.info("node \(member.id) has room on its disk, this one has none left: it is to lead")
-            return host.transferLeadership(to: member.id)
-        }
+        guard let successor else { return }
+        log.info("node \(successor.id) has room on its disk, this one has none left: it is to lead")
+        host.transferLeadership(to: successor.id)
     }
 
+    /// `body` is called after each change of the replica's role, term, leader or members, and of what it waits for, from
+    /// a thread that must not be blocked. By the time of the call the replica's status has the change.
+    func follow(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.follower = body } }
+
     private func observe(_ event: ReplicaEvent) {
+        defer {
+            switch event {
+            case .roleChanged, .termBegan, .snapshotInstalled, .membershipChanged, .waits:
+                state.withLock { $0.follower }?()
+            case .snapshotSending, .synced, .noSpace, .damaged, .clockJumped, .failed: break
+            }
+        }
         switch event {
         case .roleChanged(let role, let term, let leader):
             metrics.led(by: leader)
             log.info("\(role) in term \(term)", metadata: ["leader": "\(leader.map { "\($0)" } ?? "none")"])
+        case .termBegan: break
         case .snapshotSending(let peer, let position): log.info("sending a snapshot at \(position) to node \(peer)")
         case .snapshotInstalled(let position):
             log.info("installed a snapshot at \(position)")

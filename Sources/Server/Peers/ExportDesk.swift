@@ -4,16 +4,19 @@ internal import GRPCCore
 internal import Keyspace
 internal import RaftHost
 internal import RaftLog
+internal import Sharding
 internal import Synchronization
 internal import Wire
 
-/// The sender's side of families in motion: writes them into files when a receiver asks, and hands the files out.
+/// The sender's side of families in motion: writes them into files when a receiver asks, and hands the files out. An
+/// `ExportTable` decides who shares them and when they go.
 ///
 /// An export is made at disk speed and holds no snapshot of the engine afterwards, so a slow receiver costs disk space
-/// and nothing else. How many there are is bounded, and one that nobody reads goes after a minute.
+/// and nothing else.
 final class ExportDesk: Sendable {
-    private static let openMax = 8
-    private static let idleMax: Milliseconds = 60_000
+    typealias Subject = ExportTable.Subject
+    typealias Make = @Sendable (_ directory: String) throws -> (header: [UInt8], manifests: [FamilyManifest])
+
     private static let pieceBytes = 256 << 10
     /// A reader that takes nothing for so long is dropped: its export is kept as long as it reads.
     private static let stallMax: Duration = .seconds(60)
@@ -21,120 +24,88 @@ final class ExportDesk: Sendable {
     private struct Export {
         var directory: String
         var manifests: [FamilyManifest]
-        var usedAt: Milliseconds
-        /// Streams that read from it.
-        var readers = 0
-        /// Receivers that have it and haven't closed it.
-        var holders = 1
-        /// What it is of, if others may have it too.
-        var subject: Subject?
-    }
-
-    /// What several receivers may ask for, and get one export of: it is the same for all of them.
-    struct Subject: Sendable, Hashable {
-        var shard: ShardEpoch
-        var formats: [String]
     }
 
     private struct State {
+        var table = ExportTable()
         var exports: [UInt64: Export] = [:]
-        /// Exports that are being made.
-        var making = 0
-        /// Of these, those that others may wait for, and how many do.
-        var shared: [Subject: (task: Task<ExportOffer, any Error>, joiners: Int)] = [:]
+        /// What others wait for.
+        var making: [UInt64: Task<ExportOffer, any Error>] = [:]
     }
 
     private let state = Mutex(State())
 
-    /// An export that several receivers may have: made once, and gone when the last of them has closed it.
-    func open(
-        _ subject: Subject, in staging: StagingArea,
-        _ make: @escaping @Sendable (_ directory: String) throws -> (header: [UInt8], manifests: [FamilyManifest])
-    ) async throws -> ExportOffer {
-        let task = state.withLock { state -> Task<ExportOffer, any Error> in
-            if let (id, export) = state.exports.first(where: { $0.value.subject == subject }) {
-                state.exports[id]?.holders += 1
-                state.exports[id]?.usedAt = HostClock.monotonic()
-                let offer = ExportOffer(id: id, header: [], manifests: export.manifests)
-                return Task { offer }
-            }
-            if let making = state.shared[subject] {
-                // Counted now: the first one may have closed it before this one hears that it is there.
-                state.shared[subject]?.joiners += 1
-                return making.task
-            }
-            let making = Task {
-                do {
-                    let offer = try await self.open(in: staging, make)
-                    self.state.withLock { state in
-                        let joiners = state.shared.removeValue(forKey: subject)?.joiners ?? 0
-                        state.exports[offer.id]?.subject = subject
-                        state.exports[offer.id]?.holders += joiners
-                    }
-                    return offer
-                } catch {
-                    _ = self.state.withLock { $0.shared.removeValue(forKey: subject) }
-                    throw error
+    /// An export for a receiver. `make` writes into a new directory, family `n` into `n/`, on a thread that may wait.
+    /// - Parameter subject: several receivers may have it: it is made once, and gone when the last of them has closed it.
+    func open(_ subject: Subject? = nil, in staging: StagingArea, _ make: @escaping Make) async throws -> ExportOffer {
+        removeIdle()
+        let id = UInt64.random(in: 1...UInt64.max)
+        let task = try state.withLock { state -> Task<ExportOffer, any Error> in
+            switch state.table.open(subject, as: id, now: HostClock.monotonic()) {
+            case .full: throw KvError(.busy, "too many exports are open", retryAfterMilliseconds: 500)
+            case .make:
+                let task = Task { try await self.make(id, in: staging, make) }
+                state.making[id] = task
+                return task
+            case .wait(let shared):
+                if let task = state.making[shared] { return task }
+            case .ready(let shared):
+                if let export = state.exports[shared] {
+                    let offer = ExportOffer(id: shared, header: [], manifests: export.manifests)
+                    return Task { offer }
                 }
             }
-            state.shared[subject] = (making, 0)
-            return making
+            throw KvError(.internal, "an export is known, and isn't there")
         }
         return try await task.value
     }
 
-    /// Makes an export. `make` writes into a new directory, family `n` into `n/`, on a thread that may wait.
-    func open(
-        in staging: StagingArea,
-        _ make: @escaping @Sendable (_ directory: String) throws -> (header: [UInt8], manifests: [FamilyManifest])
-    ) async throws -> ExportOffer {
-        removeIdle()
-        let hasRoom = state.withLock { state -> Bool in
-            guard state.exports.count + state.making < Self.openMax else { return false }
-            state.making += 1
-            return true
-        }
-        guard hasRoom else {
-            throw KvError(.busy, "too many exports are open", retryAfterMilliseconds: 500)
-        }
-        defer { state.withLock { $0.making -= 1 } }
-        let directory = try staging.make("out")
-        let made: (header: [UInt8], manifests: [FamilyManifest])
-        do { made = try await offload { try make(directory) } } catch {
-            staging.remove(directory)
+    private func make(_ id: UInt64, in staging: StagingArea, _ make: @escaping Make) async throws -> ExportOffer {
+        var directory: String?
+        do {
+            let place = try staging.make("out")
+            directory = place
+            let made = try await offload { try make(place) }
+            state.withLock { state in
+                state.exports[id] = Export(directory: place, manifests: made.manifests)
+                state.table.made(id, now: HostClock.monotonic())
+                state.making[id] = nil
+            }
+            expire(id)
+            return ExportOffer(id: id, header: made.header, manifests: made.manifests)
+        } catch {
+            if let directory { staging.remove(directory) }
+            state.withLock { state in
+                state.table.failed(id)
+                state.making[id] = nil
+            }
             throw error
         }
-        let id = UInt64.random(in: 1...UInt64.max)
-        state.withLock { state in
-            state.exports[id] = Export(
-                directory: directory, manifests: made.manifests, usedAt: HostClock.monotonic())
-        }
-        Task { [weak self] in
-            while self?.isOpen(id) == true {
-                try? await Task.sleep(for: .seconds(15))
-                self?.removeIdle()
-            }
-        }
-        return ExportOffer(id: id, header: made.header, manifests: made.manifests)
     }
 
     /// Whether it is there, or is being made: then another receiver costs no room.
-    func has(_ subject: Subject) -> Bool {
-        state.withLock { state in
-            state.shared[subject] != nil || state.exports.values.contains { $0.subject == subject }
+    func has(_ subject: Subject) -> Bool { state.withLock { $0.table.has(subject) } }
+
+    /// Has the export go once it has been idle for too long.
+    private func expire(_ id: UInt64) {
+        Task { [weak self] in
+            while let wait = self?.idleWait(id) {
+                try? await Task.sleep(for: .milliseconds(Int64(clamping: wait)))
+                self?.removeIdle()
+            }
         }
     }
 
-    private func isOpen(_ id: UInt64) -> Bool { state.withLock { $0.exports[id] != nil } }
+    private func idleWait(_ id: UInt64) -> Milliseconds? {
+        let now = HostClock.monotonic()
+        return state.withLock { $0.table.looksIdle(id, now: now) }.map { $0 - min($0, now) }
+    }
 
     private func removeIdle() {
-        let now = HostClock.monotonic()
-        let idle = state.withLock { state -> [String] in
-            let old = state.exports.filter { $0.value.readers == 0 && now > $0.value.usedAt + Self.idleMax }
-            for id in old.keys { state.exports[id] = nil }
-            return old.values.map(\.directory)
+        let idle = state.withLock { state in
+            state.table.removeIdle(now: HostClock.monotonic()).compactMap { state.exports.removeValue(forKey: $0) }
         }
-        for directory in idle { removeTree(directory, itself: true) }
+        for export in idle { removeTree(export.directory, itself: true) }
     }
 
     /// A part of one file of an export.
@@ -155,15 +126,12 @@ final class ExportDesk: Sendable {
             }
             let files = export.manifests[part.family].files
             guard files.indices.contains(part.file) else { return nil }
-            state.exports[part.id]?.readers += 1
+            guard state.table.beginRead(part.id) else { return nil }
             return "\(export.directory)/\(part.family)/\(files[part.file].name)"
         }
         guard let path else { throw KvError(.notFound, "no such export, or no such file in it") }
         defer {
-            state.withLock { state in
-                state.exports[part.id]?.readers -= 1
-                state.exports[part.id]?.usedAt = HostClock.monotonic()
-            }
+            state.withLock { $0.table.endRead(part.id, now: HostClock.monotonic()) }
         }
         // A write waits for the reader to make room. A reader that is slow on purpose asks for little at a time.
         try await withIdleDeadline(Self.stallMax) { pulse in
@@ -182,10 +150,8 @@ final class ExportDesk: Sendable {
     }
 
     func close(_ id: UInt64) {
-        let last = state.withLock { state -> Export? in
-            guard let holders = state.exports[id]?.holders else { return nil }
-            state.exports[id]?.holders = holders - 1
-            return holders > 1 ? nil : state.exports.removeValue(forKey: id)
+        let last = state.withLock { state in
+            state.table.close(id) ? state.exports.removeValue(forKey: id) : nil
         }
         if let export = last {
             removeTree(export.directory, itself: true)

@@ -173,17 +173,6 @@ struct PeerCalls: Sendable {
     }
 }
 
-/// The nodes of a source group. The one that leads is asked first: a node that is paused or cut off would hold
-/// up every step of a move, and the shard is frozen meanwhile.
-struct SourceGroup: Sendable {
-    var party: Party
-    var addresses: [String]
-    var leader: String?
-
-    /// All of them, the leader first.
-    var inOrder: [String] { [leader].compactMap { $0 } + addresses.filter { $0 != leader } }
-}
-
 extension Flotilla_V1_ShardEpoch {
     init(_ shard: ShardEpoch) {
         self.init()
