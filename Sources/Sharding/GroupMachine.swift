@@ -37,10 +37,29 @@ public struct GroupMachine: StateMachine {
     private var dirtySessions: Set<SessionKey> = []
     private var dirtyShards: Set<ShardID> = []
 
+    /// A known defect that is put back, for the simulator to find.
+    package var plant: Plant?
+
+    /// Defects that the rows of sessions are there to prevent.
+    package enum Plant: Sendable {
+        /// Answers that the client has not acknowledged are forgotten, and the lowest number that counts isn't raised.
+        case forgetsAnswersEarly
+        /// The rows of sessions go a while before they end.
+        case evictsLiveSessions
+        /// The row of a session that had one already is not written.
+        case keepsAnswersInMemoryOnly
+        /// A delete's answer is not recorded.
+        case forgetsDeletes
+        /// A session that its client has closed leaves nothing behind.
+        case forgetsClosedSessions
+    }
+
     public init() {}
 
     public mutating func load(in context: inout ApplyContext) throws(EngineError) {
+        let plant = plant
         self = GroupMachine()
+        self.plant = plant
         shards = [:]
         shardCount = try context.stateRow(Self.shardCountKey)
             .flatMap { row in row.withUnsafeBytes { bigEndianNumber($0) } }.map { Int(clamping: $0) }
@@ -142,14 +161,17 @@ public struct GroupMachine: StateMachine {
             return .failure(.invalid("write \(stamp.sequence) of the session was answered, and its answer forgotten"))
         }
         row.forget(below: min(stamp.lowestUnanswered, stamp.sequence))
+        if plant == .forgetsAnswersEarly { row.answers.removeAll { $0.sequence < stamp.sequence } }
         if row.answers.count >= SessionLimits.answersMax {
             return .failure(.busy("the session has \(row.answers.count) unanswered writes in shard \(shard)"))
         }
         let result = try execute(key, operation, in: family, &context)
         // The row is kept after a refusal too: a session that is counted has one.
-        if case .success(let reply) = result { row.record(reply, for: stamp.sequence) }
+        if case .success(let reply) = result, !(plant == .forgetsDeletes && operation == .delete) {
+            row.record(reply, for: stamp.sequence)
+        }
         sessions[sessionKey] = row
-        dirtySessions.insert(sessionKey)
+        if plant != .keepsAnswersInMemoryOnly || row.answers.count < 2 { dirtySessions.insert(sessionKey) }
         return result
     }
 
@@ -262,10 +284,12 @@ public struct GroupMachine: StateMachine {
     {
         guard var record = shards[shard], let family = context.families[ShardRecord.family(shard)] else { return }
         _ = try index(of: shard, in: context)
-        let expired = indexes[shard]?.takeEnded(by: now, limit: SessionLimits.evictionsMax) ?? []
+        let deadline = plant == .evictsLiveSessions ? now.addingClamped(1_500) : now
+        let expired = indexes[shard]?.takeEnded(by: deadline, limit: SessionLimits.evictionsMax) ?? []
         guard !expired.isEmpty else { return }
         for entry in expired {
-            precondition(entry.end <= now, "a session of shard \(shard) ends at \(entry.end), and log time is \(now)")
+            precondition(
+                entry.end <= deadline, "a session of shard \(shard) ends at \(entry.end), and log time is \(now)")
             let key = SessionKey(shard: shard, token: entry.token)
             context.delete(family, SessionEndRow.key(entry.end, entry.token))
             context.delete(family, [ShardRows.session] + entry.token)
@@ -288,6 +312,12 @@ public struct GroupMachine: StateMachine {
         _ = try index(of: shard, in: context)
         indexes[shard]?.remove(end: row.end, token: token)
         context.delete(family, SessionEndRow.key(row.end, token))
+        if plant == .forgetsClosedSessions {
+            context.delete(family, [ShardRows.session] + token)
+            sessions[key] = nil
+            dirtySessions.remove(key)
+            return .stepped
+        }
         row.isClosed = true
         row.answers = []
         row.end = min(row.end, time(of: shard, in: context).addingClamped(SessionLimits.closedLifetime))

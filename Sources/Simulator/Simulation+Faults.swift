@@ -240,19 +240,22 @@ extension Simulation {
     }
 
     func describe(_ message: Message) -> String {
-        let head = "n\(message.from)->n\(message.to) t\(message.term) "
-        switch message.body {
+        "n\(message.from)->n\(message.to) t\(message.term) " + Self.describe(message.body)
+    }
+
+    static func describe(_ body: Message.Body) -> String {
+        switch body {
         case .requestVote(let last, let isPreVote, let force):
-            return head + (isPreVote ? "pre-vote? " : "vote? ") + "last \(last)" + (force ? " forced" : "")
+            return (isPreVote ? "pre-vote? " : "vote? ") + "last \(last)" + (force ? " forced" : "")
         case .vote(let granted, let isPreVote):
-            return head + (isPreVote ? "pre-vote " : "vote ") + (granted ? "granted" : "refused")
+            return (isPreVote ? "pre-vote " : "vote ") + (granted ? "granted" : "refused")
         case .append(let previous, let entries, let commit):
-            return head + "append \(entries.count) after \(previous) commit \(commit)"
-        case .appended(let match): return head + "appended \(match)"
-        case .appendRejected(let previous, let hint): return head + "rejected \(previous), try \(hint)"
-        case .heartbeat(let commit, let round): return head + "heartbeat commit \(commit) round \(round)"
-        case .heartbeatReply(let round): return head + "heartbeat-reply round \(round)"
-        case .timeoutNow: return head + "timeout-now"
+            return "append \(entries.count) after \(previous) commit \(commit)"
+        case .appended(let match): return "appended \(match)"
+        case .appendRejected(let previous, let hint): return "rejected \(previous), try \(hint)"
+        case .heartbeat(let commit, let round): return "heartbeat commit \(commit) round \(round)"
+        case .heartbeatReply(let round): return "heartbeat-reply round \(round)"
+        case .timeoutNow: return "timeout-now"
         }
     }
 }

@@ -105,8 +105,9 @@ extension Simulation {
         else { return false }
         let rows = try GroupStorageRows.load(layout, in: view)
         if rows.base.index >= position.index { return true }
-        let entries = try layout.readEntries(from: position.index, through: position.index, bytesMax: .max, in: view)
-        return entries.first?.term == position.term
+        // Not by `readEntries`, to which an entry that isn't there yet is damage.
+        guard let row = try view.get(layout.log, key: GroupLayout.logKey(position.index)) else { return false }
+        return try layout.decode(position.index, row).term == position.term
     }
 
     /// What a replica finds when it starts counts as its own, so it must be on the disk.

@@ -6,16 +6,24 @@ struct SimulatorCommand: ParsableCommand {
         commandName: "flotilla-sim",
         abstract: "Runs seeded groups of replicas under virtual time, with faults, and checks the invariants of Raft.",
         discussion: """
+            With --world it runs a whole cluster: a controller, groups, and clients whose histories must be \
+            linearizable.
             Exit codes: 0 nothing found, 1 a violation was found (its seed is printed), 64 usage.
             A trace has one line for each event: virtual milliseconds, node, event. n1->n2 is a message, t3 a \
-            term, 5@3 the log position with index 5 and term 3.
+            term, 5@3 the log position with index 5 and term 3. In a world c0 is a node of the controller, g1n0 \
+            one of group 1, k0 a client and #7 one of the clients' operations.
             """,
         version: "flotilla-sim 0.1.0")
 
     @Option(help: "Run this one seed.") var seed: UInt64?
     @Option(help: "Run all seeds of a range, as A..B (both included).") var seeds: String?
     @Flag(help: "Print every event of the run.") var trace = false
-    @Option(help: "Put a known bug back: \(Simulation.Plant.allCases.map(\.rawValue).joined(separator: ", ")).")
+    @Flag(help: "Run a whole cluster instead of one group.") var world = false
+    @Option(
+        help: """
+            Put a known bug back: \(Simulation.Plant.allCases.map(\.rawValue).joined(separator: ", ")); with --world: \
+            \(World.Plant.allCases.map(\.rawValue).joined(separator: ", ")).
+            """)
     var plant: String?
 
     func validate() throws {
@@ -26,7 +34,7 @@ struct SimulatorCommand: ParsableCommand {
                 throw ValidationError("--seeds takes at most \(Self.seedsMax) seeds.")
             }
         }
-        if let plant, Simulation.Plant(rawValue: plant) == nil {
+        if let plant, world ? World.Plant(rawValue: plant) == nil : Simulation.Plant(rawValue: plant) == nil {
             throw ValidationError("There is no planted bug \"\(plant)\".")
         }
     }
@@ -45,6 +53,7 @@ struct SimulatorCommand: ParsableCommand {
 
     func run() throws {
         guard let range else { return }
+        if world { return try runWorlds(range) }
         var totals = (
             events: UInt64(0), elections: 0, acknowledged: 0, reads: 0, crashes: 0, snapshots: 0, wipes: 0, changes: 0,
             stages: 0, blocked: 0
@@ -62,17 +71,32 @@ struct SimulatorCommand: ParsableCommand {
             totals.blocked += report.blocked
             totals.wipes += report.wipes
             totals.changes += report.changes
-            if let violation = report.violation {
-                print("seed \(seed): \(violation)")
-                print("repeat with: flotilla-sim --seed \(seed) --trace" + (plant.map { " --plant \($0)" } ?? ""))
-                throw ExitCode(1)
-            }
+            if let violation = report.violation { throw found(violation, seed) }
         }
         print(
             "\(range.count) seeds passed: \(totals.events) events, \(totals.elections) elections, "
                 + "\(totals.acknowledged) writes acknowledged, \(totals.reads) reads, \(totals.crashes) crashes, "
                 + "\(totals.wipes) disks lost, \(totals.changes) changes of members, \(totals.snapshots) snapshots, "
                 + "\(totals.stages) families staged, \(totals.blocked) waits for one")
+    }
+
+    private func found(_ violation: String, _ seed: UInt64) -> ExitCode {
+        print("seed \(seed): \(violation)")
+        print(
+            "repeat with: flotilla-sim" + (world ? " --world" : "") + " --seed \(seed) --trace"
+                + (plant.map { " --plant \($0)" } ?? ""))
+        return ExitCode(1)
+    }
+
+    private func runWorlds(_ range: ClosedRange<UInt64>) throws {
+        var total: World.Report?
+        for seed in range {
+            let options = World.Options(seed: seed, plant: plant.flatMap(World.Plant.init(rawValue:)))
+            let report = World.run(options, trace: trace ? { print($0) } : nil)
+            if let violation = report.violation { throw found(violation, seed) }
+            if total?.add(report) == nil { total = report }
+        }
+        if let total { print("\(range.count) seeds passed: \(total.summary)") }
     }
 }
 

@@ -1,0 +1,158 @@
+internal import Engines
+internal import Keyspace
+internal import RaftLog
+internal import Sharding
+
+/// What a node's doors make of requests, as `GroupFront` and the controller's service do: proposals, reads, answers.
+extension World {
+    mutating func receive(_ request: Request) throws {
+        let node = request.to
+        guard let shell = nodes[node].shell else { return }
+        let isController = groups[nodes[node].group].isController
+        switch request.body {
+        case .keys(let asked):
+            guard !isController else { return }
+            if let error = Self.invalid(asked.operation) { return refuse(request, error) }
+            switch asked.operation {
+            case .get:
+                let isHasty =
+                    options.plant == .followerReads
+                    || (options.plant == .unconfirmedReads && shell.driver.core.isLeader)
+                if isHasty { return try answerRead(request, shell, node) }
+                wait(request, .read, on: node)
+            case .write(let key, let operation, let stamp):
+                wait(request, .propose(GroupCommand.write(key: key, operation, stamp).encoded), on: node)
+            case .closeSession(let shard, let token):
+                wait(request, .propose(GroupCommand.closeSession(shard, token: token).encoded), on: node)
+            case .scan, .listSessions: return
+            }
+        case .query:
+            guard isController else { return }
+            wait(request, .read, on: node)
+        case .command(let payload):
+            guard isController else { return }
+            wait(request, .propose(payload), on: node)
+        }
+    }
+
+    private enum Ask {
+        case read
+        case propose([UInt8])
+    }
+
+    private mutating func wait(_ request: Request, _ ask: Ask, on node: Int) {
+        let token = takeNumber()
+        nodes[node].waiters[token] = WorldNode.Waiter(request: request)
+        switch ask {
+        case .read: post(.read(token: token), to: node)
+        case .propose(let payload): post(.propose(payload, token: token), to: node)
+        }
+    }
+
+    private static func invalid(_ operation: KvRequest.Operation) -> KvError? {
+        do throws(KeyspaceError) {
+            switch operation {
+            case .get(let key): try Limits.check(key: key)
+            case .write(let key, let operation, _):
+                try Limits.check(key: key)
+                try Limits.check(value: operation.longestValue)
+            case .scan, .closeSession, .listSessions: break
+            }
+            return nil
+        } catch {
+            return KvError(.invalidArgument, error.description)
+        }
+    }
+
+    // MARK: - Answers
+
+    private mutating func refuse(_ request: Request, _ error: KvError) {
+        reply(request.asker.isOperation ? .keys(KvResponse(id: 0, error)) : .refused(error), to: request)
+    }
+
+    /// The driver hasn't taken it, or can't see a read through.
+    mutating func refuse(_ token: UInt64, isBusy: Bool, _ node: Int) {
+        guard let waiter = nodes[node].waiters.removeValue(forKey: token) else { return }
+        if isBusy {
+            refuse(waiter.request, KvError(.busy, "too many requests wait", retryAfterMilliseconds: 10))
+        } else {
+            refuse(waiter.request, notLeader(node))
+        }
+    }
+
+    private func notLeader(_ node: Int) -> KvError {
+        guard let core = nodes[node].shell?.driver.core, let leader = core.leader, leader != core.id,
+            let address = core.membership[leader]?.address
+        else { return KvError(.noLeader, "the group has no leader") }
+        return KvError(.notLeader, "\(address) leads", leader: address)
+    }
+
+    mutating func outcomeUnknown(_ token: UInt64, _ node: Int) {
+        guard let waiter = nodes[node].waiters.removeValue(forKey: token) else { return }
+        refuse(waiter.request, KvError(.outcomeUnknown, "leadership was lost before the request was answered"))
+    }
+
+    mutating func answered(_ token: UInt64, _ answer: MachineReply, _ node: Int) {
+        guard let waiter = nodes[node].waiters.removeValue(forKey: token) else { return }
+        switch answer {
+        case .group(.key(let written)): reply(.keys(KvResponse(id: 0, .written(written))), to: waiter.request)
+        case .group(.stepped): reply(.keys(KvResponse(id: 0, .written(.put))), to: waiter.request)
+        case .group(.refused(let refusal)): refuse(waiter.request, error(refusal, node))
+        case .group(.outOfStep(let sentence)): refuse(waiter.request, KvError(.internal, sentence))
+        case .controller(.map(let map)): reply(.map(map), to: waiter.request)
+        case .controller(.refused(let refusal)):
+            let code: KvError.Code =
+                switch refusal.kind {
+                case .invalid: .invalidArgument
+                case .notFound: .notFound
+                case .precondition: .failedPrecondition
+                case .busy: .busy
+                }
+            refuse(waiter.request, KvError(code, refusal.description))
+        }
+    }
+
+    private func error(_ refusal: KeyRefusal, _ node: Int) -> KvError {
+        let config = nodes[node].map?.number ?? 0
+        switch refusal {
+        case .wrongGroup(let shard):
+            return KvError(
+                .wrongGroup, "the group doesn't serve shard \(shard)", config: config, retryAfterMilliseconds: 20)
+        case .frozen(let shard):
+            return KvError(.busy, "shard \(shard) is being moved", config: config, retryAfterMilliseconds: 10)
+        case .sessionExpired(let logTime), .sessionTooLong(let logTime):
+            return KvError(.sessionExpired, "the session is over by the group's time", logTime: logTime)
+        case .busy(let why): return KvError(.busy, why, retryAfterMilliseconds: 50)
+        case .invalid(let why): return KvError(.invalidArgument, why)
+        }
+    }
+
+    mutating func readIsReady(_ token: UInt64, _ node: Int) throws {
+        guard let shell = nodes[node].shell, let waiter = nodes[node].waiters.removeValue(forKey: token) else { return }
+        try answerRead(waiter.request, shell, node)
+    }
+
+    private mutating func answerRead(_ request: Request, _ shell: ReplicaShell, _ node: Int) throws {
+        let view = try shell.engine.snapshot()
+        defer { view.close() }
+        switch request.body {
+        case .keys(let asked):
+            guard case .get(let key) = asked.operation else { return }
+            let reader = GroupReader(shell.layout, in: view)
+            guard let count = try reader.shardCount() else {
+                return refuse(request, error(.wrongGroup(shard: 0), node))
+            }
+            switch try reader.get(key, shardCount: count) {
+            case .failure(let refusal): refuse(request, error(refusal, node))
+            case .success(let value): reply(.keys(KvResponse(id: 0, .value(value))), to: request)
+            }
+        case .query:
+            if let map = try ControllerMachine.map(number: nil, layout: shell.layout, in: view) {
+                reply(.map(map), to: request)
+            } else {
+                refuse(request, KvError(.unavailable, "the controller is not initialised yet"))
+            }
+        case .command: return
+        }
+    }
+}

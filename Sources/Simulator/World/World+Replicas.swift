@@ -1,0 +1,121 @@
+internal import Engines
+internal import Keyspace
+internal import RaftLog
+
+/// Carries out what drivers say, as `ReplicaHost` and a node's transport do.
+extension World {
+    /// Puts an input into the inbox; a round takes it soon, perhaps with others.
+    mutating func post(_ input: ReplicaShell.Input, to node: Int) {
+        guard let shell = nodes[node].shell else { return }
+        shell.post(input)
+        guard !shell.isRoundScheduled else { return }
+        shell.isRoundScheduled = true
+        let wait = knobs.roundDelayMax == 0 ? 0 : UInt64.random(in: 0...knobs.roundDelayMax, using: &random)
+        queue.schedule(.round(node: node, life: nodes[node].life), at: now + wait)
+    }
+
+    mutating func round(_ node: Int) throws {
+        guard let shell = nodes[node].shell else { return }
+        shell.isRoundScheduled = false
+        let refusals = try shell.round(now: now, wall: wall(node), tickInterval: knobs.tickInterval) { effects in
+            try carryOut(effects, shell, node)
+        }
+        for refusal in refusals { refuse(refusal.token, isBusy: refusal.isBusy, node) }
+    }
+
+    private mutating func carryOut(_ effects: ReplicaDriver.Effects, _ shell: ReplicaShell, _ node: Int) throws {
+        try observe(node)
+        if effects.isEmpty { return }
+        for message in effects.messages {
+            try checkPromise(message, node)
+            send(message, from: node)
+        }
+        if let request = effects.write {
+            shell.enqueue(request)
+            beginWriting(node)
+        }
+        for token in effects.readyReads { try readIsReady(token, node) }
+        for token in effects.failedReads { refuse(token, isBusy: false, node) }
+        for token in effects.unknownProposals { outcomeUnknown(token, node) }
+        for needed in effects.neededEntries { try readEntries(node, needed.peer, needed.from, needed.through) }
+        for member in effects.neededSnapshots { try sendSnapshot(node, to: member) }
+        for family in effects.discardedFamilies { try shell.engine.dropFamily(family) }
+    }
+
+    private mutating func beginWriting(_ node: Int) {
+        guard let shell = nodes[node].shell, shell.beginWriting() else { return }
+        let stall = !isHealed && chance(1) ? UInt64.random(in: 100...1_200, using: &random) : 0
+        queue.schedule(
+            .written(node: node, life: nodes[node].life), at: now + delay(network.diskDelayMax) + stall)
+    }
+
+    /// The disk is done. Whoever proposed hears at once, the driver a little later.
+    mutating func write(_ node: Int) throws {
+        guard let shell = nodes[node].shell else { return }
+        let written = try shell.write()
+        try noteApplied(written.applied, node)
+        for completion in written.completions { try completed(completion, node) }
+        for answer in written.answers { answered(answer.token, answer.reply, node) }
+        for token in written.abandoned { outcomeUnknown(token, node) }
+        beginWriting(node)
+    }
+
+    private mutating func completed(_ completion: WriteCompletion, _ node: Int) throws {
+        guard knobs.completionDelayMax > 0 else { return post(.completed(completion), to: node) }
+        let wait = UInt64.random(in: 0...knobs.completionDelayMax, using: &random)
+        nodes[node].completionsUntil = max(nodes[node].completionsUntil, now + wait)
+        nodes[node].completions.append(completion)
+        queue.schedule(.completed(node: node, life: nodes[node].life), at: nodes[node].completionsUntil)
+    }
+
+    /// Completions come late and in the order of the writes.
+    mutating func completionArrives(_ node: Int) {
+        guard !nodes[node].completions.isEmpty else { return }
+        post(.completed(nodes[node].completions.removeFirst()), to: node)
+    }
+
+    private mutating func readEntries(_ node: Int, _ peer: ReplicaID, _ from: LogIndex, _ through: LogIndex) throws {
+        guard let shell = nodes[node].shell else { return }
+        let view = try shell.engine.snapshot()
+        let entries = try shell.layout.readEntries(
+            from: from, through: through, bytesMax: knobs.driver.core.appendBytesMax, in: view)
+        queue.schedule(
+            .input(node: node, life: nodes[node].life, .entries(entries, to: peer)),
+            at: now + delay(network.diskDelayMax))
+    }
+
+    // MARK: - Snapshots
+
+    private mutating func sendSnapshot(_ node: Int, to member: Member) throws {
+        guard let shell = nodes[node].shell else { return }
+        let (header, contents) = try shell.snapshot()
+        note(node, "snapshot at \(header.applied.position) to n\(member.id)")
+        shell.driver.snapshotStarted(to: member.id, index: header.applied.position.index)
+        let arrival = now + UInt64.random(in: 5...(isHealed ? 200 : 1_500), using: &random)
+        let members = groups[nodes[node].group].nodes
+        guard let target = Int(exactly: member.id.rawValue), members.indices.contains(target),
+            !network.cut.contains(Network.Link(from: node, to: members[target])), isHealed || !chance(20)
+        else {
+            return queue.schedule(
+                .input(node: node, life: nodes[node].life, .snapshotEnded(to: member.id, nil)), at: arrival)
+        }
+        queue.schedule(
+            .snapshotArrives(
+                SnapshotParcel(
+                    from: node, fromLife: nodes[node].life, to: members[target], header: header, contents: contents)),
+            at: arrival)
+    }
+
+    mutating func snapshotArrives(_ parcel: SnapshotParcel) throws {
+        let position = parcel.header.applied.position
+        if let shell = nodes[parcel.to].shell {
+            let install = try shell.load(parcel.header, parcel.contents)
+            note(parcel.to, "loaded snapshot at \(position)")
+            report.snapshots += 1
+            post(.install(install), to: parcel.to)
+        }
+        guard nodes[parcel.from].shell != nil, nodes[parcel.from].life == parcel.fromLife else { return }
+        let delivered = nodes[parcel.to].shell == nil ? nil : position.index
+        post(.snapshotEnded(to: nodes[parcel.to].id, delivered), to: parcel.from)
+    }
+}

@@ -1,0 +1,310 @@
+internal import ClientCore
+internal import Engines
+internal import Keyspace
+internal import RaftLog
+internal import Sharding
+
+/// A seeded cluster under virtual time: a controller, data groups, and clients that write and read through it, over a
+/// network, disks and clocks that fail.
+///
+/// Everything that decides is production's: drivers and storages under `ReplicaShell`, the machines of the controller and
+/// the groups, `GroupReader`, and the clients' cores. The world carries out what they say. One seed decides everything;
+/// the same seed gives the same trace, byte for byte. `World+Checks.swift` says what is checked.
+public struct World {
+    /// Known defects above Raft that can be put back on purpose, to see that they are found.
+    public enum Plant: String, CaseIterable, Sendable {
+        /// A group forgets answers that a client may still ask for.
+        case answersForgottenEarly = "answers-forgotten-early"
+        /// The rows of sessions go before the sessions end.
+        case liveSessionsEvicted = "live-sessions-evicted"
+        /// A session's later answers are not written to the disk.
+        case answersInMemoryOnly = "answers-in-memory-only"
+        /// A delete is executed and not recorded in its session.
+        case deletesNotRecorded = "deletes-not-recorded"
+        /// A session that was closed is forgotten at once.
+        case closedSessionsForgotten = "closed-sessions-forgotten"
+        /// A leader answers reads without asking whether it still leads.
+        case unconfirmedReads = "world-unconfirmed-reads"
+        /// Whoever is asked answers reads from what it has.
+        case followerReads = "follower-reads"
+        /// A client repeats a lost write in a new session.
+        case retriesInNewSession = "retries-in-new-session"
+        /// A client takes a request that had no answer for one that was never sent.
+        case lostTakenForNotSent = "lost-taken-for-not-sent"
+        /// A client calls a write failed whose outcome is unknown.
+        case unknownCalledFailed = "unknown-called-failed"
+
+        /// Those that are put into the machine itself.
+        var inGroup: GroupMachine.Plant? {
+            switch self {
+            case .answersForgottenEarly: .forgetsAnswersEarly
+            case .liveSessionsEvicted: .evictsLiveSessions
+            case .answersInMemoryOnly: .keepsAnswersInMemoryOnly
+            case .deletesNotRecorded: .forgetsDeletes
+            case .closedSessionsForgotten: .forgetsClosedSessions
+            case .unconfirmedReads, .followerReads, .retriesInNewSession, .lostTakenForNotSent, .unknownCalledFailed:
+                nil
+            }
+        }
+    }
+
+    public struct Options: Sendable {
+        public var seed: UInt64
+        public var plant: Plant?
+        /// Virtual milliseconds with faults.
+        public var faultyTime: UInt64 = 12_000
+        /// Virtual milliseconds in which everything must have converged afterwards.
+        public var healingTime: UInt64 = 8_000
+
+        public init(seed: UInt64, plant: Plant? = nil) {
+            self.seed = seed
+            self.plant = plant
+        }
+    }
+
+    /// What a run found.
+    public struct Report: Sendable {
+        public var seed: UInt64
+        public var violation: String?
+        public var events: UInt64 = 0
+        public var virtualTime: UInt64 = 0
+        public var nodes = 0
+        public var elections = 0
+        public var crashes = 0
+        public var snapshots = 0
+        /// Members added and removed.
+        public var changes = 0
+        public var maps = 0
+        /// Operations of clients, by what they heard.
+        public var answered = 0
+        public var failed = 0
+        public var unknown = 0
+        /// Writes that were executed.
+        public var executed = 0
+        /// Attempts that got the answer of an earlier one.
+        public var repeats = 0
+        public var sessions = 0
+        public var clientCrashes = 0
+        /// Keys whose history was too much for the checker.
+        public var undecided = 0
+
+        /// Counts another run in.
+        public mutating func add(_ other: Report) {
+            events += other.events
+            virtualTime += other.virtualTime
+            nodes += other.nodes
+            elections += other.elections
+            crashes += other.crashes
+            snapshots += other.snapshots
+            changes += other.changes
+            maps += other.maps
+            answered += other.answered
+            failed += other.failed
+            unknown += other.unknown
+            executed += other.executed
+            repeats += other.repeats
+            sessions += other.sessions
+            clientCrashes += other.clientCrashes
+            undecided += other.undecided
+        }
+
+        public var summary: String {
+            let cluster =
+                "\(virtualTime / 1_000) virtual seconds, \(nodes) nodes, \(events) events, \(elections) elections, "
+                + "\(crashes) crashes, \(snapshots) snapshots, \(changes) changes of members, \(maps) maps"
+            let clients =
+                "\(answered) operations answered, \(unknown) with an unknown outcome, \(failed) failed, \(executed) "
+                + "writes executed, \(repeats) repeated, \(sessions) sessions, \(clientCrashes) clients crashed, "
+                + "\(undecided) histories undecided"
+            return cluster + ", " + clients
+        }
+    }
+
+    enum Event {
+        case tick(node: Int, life: UInt64)
+        case round(node: Int, life: UInt64)
+        /// `isLate`: it is a repetition, which may be very old.
+        case deliver(node: Int, Message, isLate: Bool)
+        case input(node: Int, life: UInt64, ReplicaShell.Input)
+        case written(node: Int, life: UInt64)
+        case completed(node: Int, life: UInt64)
+        case snapshotArrives(SnapshotParcel)
+        case restart(node: Int)
+        case request(Request)
+        case answer(Answer)
+        case step(node: Int, life: UInt64)
+        case attemptEnds(client: Int, life: UInt64, operation: Int, attempt: Int)
+        case callEnds(call: Int, attempt: Int)
+        case client(Int, life: UInt64)
+        case administrator
+        case fault
+        case `operator`
+        case heal
+        case leadersAreDue
+        case end
+    }
+
+    /// Raised by a check.
+    struct Violation: Error { var sentence: String }
+
+    let options: Options
+    let knobs: Knobs
+    var random: SplitMix64
+    var now: UInt64 = 0
+    var queue = EventQueue<Event>()
+    var network = Network()
+    var nodes: [WorldNode] = []
+    var groups: [WorldGroup] = []
+    var nodesByAddress: [String: Int] = [:]
+    var clients: [WorldClient] = []
+    var administrator = Administrator()
+    var calls: [Int: PendingCall] = [:]
+    var history = ClusterHistory()
+    /// Every map that the controller has made.
+    var maps: [ShardMap] = []
+    /// Who has served a shard under an epoch.
+    var served: [ShardEpoch: GroupID] = [:]
+    var isHealed = false
+    var report: Report
+    var trace: ((String) -> Void)?
+    private var lastNumber: UInt64 = 0
+
+    init(_ options: Options, trace: ((String) -> Void)?) {
+        self.options = options
+        self.trace = trace
+        random = SplitMix64(seed: options.seed)
+        knobs = Knobs(&random)
+        report = Report(seed: options.seed)
+    }
+
+    /// Runs one seed. `trace` gets one line for each event.
+    public static func run(_ options: Options, trace: ((String) -> Void)? = nil) -> Report {
+        var world = World(options, trace: trace)
+        do {
+            try world.run()
+        } catch let violation as Violation {
+            world.report.violation = violation.sentence
+            for node in world.nodes.indices { world.note(node, world.summary(node)) }
+            world.note(nil, "VIOLATION \(violation.sentence)")
+        } catch {
+            world.report.violation = "unexpected error: \(error)"
+        }
+        world.report.virtualTime = world.now
+        return world.report
+    }
+
+    func violate(_ sentence: String) throws -> Never { throw Violation(sentence: sentence) }
+
+    mutating func chance(_ percent: UInt64) -> Bool { UInt64.random(in: 0..<100, using: &random) < percent }
+
+    /// Milliseconds from 1 to so many.
+    mutating func delay(_ most: UInt64) -> UInt64 { UInt64.random(in: 1...most, using: &random) }
+
+    mutating func pick(_ values: [UInt64]) -> UInt64 { values[Int.random(in: values.indices, using: &random)] }
+
+    /// Numbers that are used once: tokens of requests, moments of histories.
+    mutating func takeNumber() -> UInt64 {
+        lastNumber += 1
+        return lastNumber
+    }
+
+    func note(_ node: Int?, _ text: @autoclosure () -> String) {
+        guard trace != nil else { return }
+        note(at: node.map { nodes[$0].name } ?? "--", text())
+    }
+
+    func note(at place: String, _ text: @autoclosure () -> String) {
+        guard let trace else { return }
+        let digits = String(now)
+        trace(
+            String(repeating: " ", count: max(0, 6 - digits.count)) + digits + " " + place
+                + String(repeating: " ", count: max(1, 6 - place.count)) + text())
+    }
+
+    // MARK: - The run
+
+    private mutating func run() throws {
+        try found()
+        for client in clients.indices {
+            queue.schedule(.client(client, life: clients[client].life), at: 200 + delay(300))
+        }
+        queue.schedule(.administrator, at: 50)
+        queue.schedule(.fault, at: 1_500)
+        queue.schedule(.operator, at: 1_000)
+        queue.schedule(.heal, at: options.faultyTime)
+        queue.schedule(.leadersAreDue, at: options.faultyTime + options.healingTime / 2)
+        queue.schedule(.end, at: options.faultyTime + options.healingTime)
+        while let (time, event) = queue.next() {
+            now = time
+            report.events += 1
+            if case .end = event { break }
+            try handle(event)
+        }
+        try checkConvergence()
+        try checkHistories()
+    }
+
+    private mutating func handle(_ event: Event) throws {
+        switch event {
+        case .tick(let node, let life):
+            guard isAwake(node, life, event) else { return }
+            queue.schedule(event, at: now + knobs.tickInterval)
+            try round(node)
+        case .round(let node, let life):
+            guard isAwake(node, life, event) else { return }
+            try round(node)
+        case .deliver(let node, let message, let isLate):
+            // What a leader once said holds back elections, however old it is: a network that goes on repeating
+            // what is seconds old isn't whole.
+            if isLate, isHealed { return }
+            guard isAwake(node, nodes[node].life, event) else { return }
+            note(node, "receive \(describe(message, of: nodes[node].group))")
+            post(.message(message), to: node)
+        case .input(let node, let life, let input):
+            guard isAwake(node, life, event) else { return }
+            post(input, to: node)
+        case .written(let node, let life):
+            // The disk goes on while a process stands still.
+            guard nodes[node].shell != nil, nodes[node].life == life else { return }
+            try write(node)
+        case .completed(let node, let life):
+            guard isAwake(node, life, event) else { return }
+            completionArrives(node)
+        case .snapshotArrives(let parcel): try snapshotArrives(parcel)
+        case .restart(let node):
+            if nodes[node].shell == nil {
+                note(node, "restart")
+                try start(node)
+            }
+        case .request(let request):
+            let node = request.to
+            if nodes[node].shell != nil, nodes[node].pausedUntil > now {
+                return queue.schedule(event, at: nodes[node].pausedUntil)
+            }
+            try receive(request)
+        case .answer(let answer): try receive(answer)
+        case .step(let node, let life):
+            guard isAwake(node, life, event) else { return }
+            queue.schedule(event, at: now + knobs.stepInterval)
+            try step(node)
+        case .attemptEnds(let client, let life, let operation, let attempt):
+            try attemptEnds(client, life, operation, attempt)
+        case .callEnds(let call, let attempt): try callEnds(call, attempt)
+        case .client(let client, let life): try clientActs(client, life)
+        case .administrator: try administrate()
+        case .fault: try fault()
+        case .operator: try operate()
+        case .heal: heal()
+        case .leadersAreDue: try checkLeaders()
+        case .end: break
+        }
+    }
+
+    /// The process is there and of this life; what comes to one that stands still comes when it wakes.
+    private mutating func isAwake(_ node: Int, _ life: UInt64, _ event: Event) -> Bool {
+        guard nodes[node].shell != nil, nodes[node].life == life else { return false }
+        guard nodes[node].pausedUntil > now else { return true }
+        queue.schedule(event, at: nodes[node].pausedUntil)
+        return false
+    }
+}
