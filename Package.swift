@@ -5,6 +5,7 @@
 //
 //   C libraries <- Engines <- RaftLog <- RaftHost; Bytes <- RaftLog
 //   Bytes, Telemetry <- Keyspace <- Wire <- Client <- Bench
+//   Keyspace <- ClientCore <- Client, Server
 //   Admission <- HTTPService <- Server
 //   RaftLog, Keyspace <- Sharding; Sharding, RaftHost, Wire <- Server
 //   Sharding <- DashboardModel; DashboardModel, Client <- Dashboard
@@ -59,6 +60,10 @@ var targets: [Target] = [
     // What clients and servers say to each other, as plain values: groups, shards, the shard map, requests, answers.
     .target(name: "Keyspace", dependencies: ["Bytes", "Telemetry"], swiftSettings: settings),
     .testTarget(name: "KeyspaceTests", dependencies: ["Bytes", "Keyspace"], swiftSettings: settings),
+
+    // What a client decides: whom to ask, how often, when to wait, and what can be said at the end. Pure.
+    .target(name: "ClientCore", dependencies: ["Keyspace"], swiftSettings: settings),
+    .testTarget(name: "ClientCoreTests", dependencies: ["ClientCore", "Keyspace"], swiftSettings: settings),
 
     // Durations and counts, and how Prometheus reads them.
     .target(name: "Telemetry", swiftSettings: settings),
@@ -128,12 +133,13 @@ var targets: [Target] = [
         name: "DashboardModelTests", dependencies: ["Keyspace", "DashboardModel", "Sharding", "Telemetry"],
         swiftSettings: settings),
 
-    // A seeded cluster of replica drivers under virtual time.
+    // A seeded group of replica drivers under virtual time, and a whole cluster.
     .target(
-        name: "Simulator", dependencies: ["Bytes", "RaftLog", "Engines"], swiftSettings: settings),
+        name: "Simulator", dependencies: ["Bytes", "ClientCore", "Engines", "Keyspace", "RaftLog", "Sharding"],
+        swiftSettings: settings),
     .executableTarget(
         name: "flotilla-sim", dependencies: ["Simulator", argumentParser], swiftSettings: settings),
-    .testTarget(name: "SimulatorTests", dependencies: ["Simulator"], swiftSettings: settings),
+    .testTarget(name: "SimulatorTests", dependencies: ["Keyspace", "Simulator"], swiftSettings: settings),
 
     // Offline tools: stopped directories, snapshots, backups.
     .target(
@@ -201,6 +207,7 @@ if !coreOnly {
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.34.1"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
     ]
     let grpcCore: Target.Dependency = .product(name: "GRPCCore", package: "grpc-swift-2")
     let grpcTransport: Target.Dependency = .product(
@@ -215,12 +222,12 @@ if !coreOnly {
             name: "Wire", dependencies: ["Keyspace", "Telemetry", grpcCore, grpcProtobuf, grpcTransport, protobuf],
             swiftSettings: [.swiftLanguageMode(.v6)]),
         .target(
-            name: "Client", dependencies: ["Keyspace", "Wire", grpcCore],
+            name: "Client", dependencies: ["ClientCore", "Keyspace", "Wire", grpcCore],
             swiftSettings: settings),
         .testTarget(
             name: "ClientTests", dependencies: ["Client", "Wire", "Keyspace"],
             swiftSettings: settings),
-        // Who is let in.
+        // Who is let in, and how much is held for whom.
         .target(
             name: "Admission",
             dependencies: [
@@ -241,8 +248,11 @@ if !coreOnly {
         .target(
             name: "Server",
             dependencies: [
-                "Admission", "Bytes", "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines", "HTTPService",
-                "Telemetry", grpcCore, grpcTransport, logging, deque,
+                "Admission", "Bytes", "ClientCore", "Keyspace", "Wire", "Sharding", "RaftHost", "RaftLog", "Engines",
+                "HTTPService", "Telemetry", grpcCore, grpcTransport, logging, deque,
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+                .product(name: "NIOHPACK", package: "swift-nio-http2"),
             ],
             swiftSettings: settings),
         .testTarget(

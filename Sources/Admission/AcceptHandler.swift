@@ -2,9 +2,9 @@ public import NIOCore
 internal import NIOPosix
 
 /// Stands at a listening socket: asks the gate about each connection, and waits when the system gives no more.
-final class AcceptHandler: ChannelInboundHandler {
-    typealias InboundIn = any Channel
-    typealias InboundOut = any Channel
+package final class AcceptHandler: ChannelInboundHandler {
+    package typealias InboundIn = any Channel
+    package typealias InboundOut = any Channel
 
     /// How long nothing is accepted when there are no descriptors or buffers; whoever knocks waits in the backlog.
     private static let pause: TimeAmount = .milliseconds(100)
@@ -12,9 +12,9 @@ final class AcceptHandler: ChannelInboundHandler {
     private let gate: ConnectionGate
     private var resumption: Scheduled<Void>?
 
-    init(gate: ConnectionGate) { self.gate = gate }
+    package init(gate: ConnectionGate) { self.gate = gate }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let channel = unwrapInboundIn(data)
         guard gate.admit(channel) else {
             channel.close(promise: nil)
@@ -24,7 +24,7 @@ final class AcceptHandler: ChannelInboundHandler {
     }
 
     /// An error that went on would end the sequence of connections, and with it the server.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
         guard error is IOError else { return context.fireErrorCaught(error) }
         guard resumption == nil else { return }
         // The socket stays readable: without this the loop would do nothing but fail to accept.
@@ -37,7 +37,7 @@ final class AcceptHandler: ChannelInboundHandler {
         }
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) {
+    package func handlerRemoved(context: ChannelHandlerContext) {
         resumption?.cancel()
         resumption = nil
     }

@@ -26,7 +26,7 @@ public final class ConnectionGate: Sendable {
     public var turnedAway: UInt64 { state.withLock { $0.turnedAway } }
 
     /// False: it must be closed.
-    func admit(_ channel: any Channel) -> Bool {
+    package func admit(_ channel: any Channel) -> Bool {
         let address = channel.remoteAddress?.ipAddress ?? ""
         let id = ObjectIdentifier(channel)
         let (number, victim) = state.withLock { state -> (ConnectionTable.Number?, (any Channel)?) in
@@ -64,6 +64,16 @@ public final class ConnectionGate: Sendable {
     public func number(of channel: any Channel) -> ConnectionTable.Number? {
         let id = ObjectIdentifier(channel)
         return state.withLock { $0.numbers[id] }
+    }
+
+    /// Closes a connection: it holds what others need.
+    public func showOut(_ number: ConnectionTable.Number) {
+        let channel = state.withLock { state -> (any Channel)? in
+            guard let channel = state.channels[number] else { return nil }
+            state.turnedAway += 1
+            return channel
+        }
+        channel?.close(promise: nil)
     }
 
     /// A request has come over a connection, or a stream has been opened on it.

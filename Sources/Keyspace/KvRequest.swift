@@ -7,6 +7,7 @@ public struct KvRequest: Sendable, Equatable {
         case write(key: [UInt8], KeyOperation, SessionStamp?)
         /// The client will not use the session again in this shard. The answer is that of a put.
         case closeSession(ShardID, token: [UInt8])
+        case listSessions(KvSessionQuestion)
     }
 
     /// Chosen by the client, unique among its unanswered requests; the answer carries it.
@@ -26,6 +27,7 @@ public struct KvRequest: Sendable, Equatable {
         switch operation {
         case .get(let key): key.count + Self.frameBytes
         case .closeSession(_, let token): token.count + Self.frameBytes
+        case .listSessions: SessionStamp.tokenBytes + Self.frameBytes
         case .scan(let scan): scan.start.count + scan.end.count + Self.frameBytes
         case .write(let key, let operation, _):
             switch operation {
@@ -77,6 +79,8 @@ public struct KvResponse: Sendable, Equatable {
         /// `nil`: the key is absent.
         case value([UInt8]?)
         case page(pairs: [KvPair], more: Bool)
+        /// - Parameter logTime: the shard's time, which the ends are of.
+        case sessions([KvSession], more: Bool, logTime: UInt64)
         case written(KeyReply)
         case failed(KvError)
     }
@@ -97,6 +101,7 @@ public struct KvResponse: Sendable, Equatable {
         switch result {
         case .value(let value): (value?.count ?? 0) + Self.frameBytes
         case .page(let pairs, _): pairs.reduce(Self.frameBytes) { $0 + $1.key.count + $1.value.count + 8 }
+        case .sessions(let sessions, _, _): sessions.count * Self.frameBytes
         case .written: Self.frameBytes
         case .failed(let error): error.message.utf8.count + Self.frameBytes
         }

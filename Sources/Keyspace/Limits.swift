@@ -4,6 +4,8 @@ public enum Limits {
     public static let keyBytesMax = 480
     /// Above this a put is refused, so that one value can't fill a log, a message or a batch.
     public static let valueBytesMax = 8 << 20
+    /// Of one request: a compare-and-set of the largest value with the largest value, and room for what goes with it.
+    public static let requestBytesMax = 2 * valueBytesMax + (1 << 20)
     /// What Redis Cluster's specification fixes.
     public static let slotCount = 16384
     public static let shardCountMax = 1024

@@ -115,6 +115,8 @@ public struct NodeStatus: Sendable, Equatable {
     public var condition = ""
     /// Unix milliseconds at which the process began, by its own clock; 0 if unknown.
     public var startedAt: UInt64 = 0
+    /// How far the machine's wall clock is ahead of the one that the node goes by, in milliseconds: it has jumped.
+    public var clockAhead: Int64 = 0
     /// Where it serves its metrics; empty if it doesn't.
     public var httpAddress = ""
 

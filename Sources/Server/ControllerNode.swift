@@ -18,22 +18,24 @@ public final class ControllerNode: Sendable {
     /// Opens the directory, listens, and comes to life in the background.
     public init(_ options: ServeOptions, log: Logger) async throws {
         let endpoint = try options.validated()
-        // Idle connections alone may be more than the usual 1,024.
-        OpenFiles.raise()
+        // Before anything is opened.
+        let descriptors = DescriptorBudget(limit: OpenFiles.raise())
+        let memory = options.memoryBudget
         // A new directory isn't made for a node that can't listen.
         if try NodeDirectory.identity(at: options.directory) == nil {
             for address in try options.addressesToListenOn() { try address.checkIsFree() }
         }
         let node = try Node(options, log: log) { ControllerMachine() }
         self.node = node
+        if descriptors.isTight { node.log.warning("\(DescriptorBudget.tightness)") }
         let status = StatusService(node: node) { _, _, _ in }
         listener = try await GRPCListener(
             endpoint,
             services: [
                 PeerService(node: node, moves: nil), ControllerService(node: node),
                 status,
-            ])
-        do { http = try await status.serveHTTP() } catch {
+            ], connectionsMax: descriptors.grpc, memory: memory)
+        do { http = try await status.serveHTTP(connectionsMax: descriptors.http, memory: memory) } catch {
             await node.stop { [listener] in await listener.stop() }
             throw error
         }

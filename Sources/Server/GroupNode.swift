@@ -20,8 +20,9 @@ public final class GroupNode: Sendable {
     /// Opens the directory, listens, and comes to life in the background.
     public init(_ options: ServeOptions, log: Logger) async throws {
         let endpoint = try options.validated()
-        // Idle connections alone may be more than the usual 1,024.
-        OpenFiles.raise()
+        // Before anything is opened.
+        let descriptors = DescriptorBudget(limit: OpenFiles.raise())
+        let memory = options.memoryBudget
         // A new directory isn't made for a node that can't listen.
         if try NodeDirectory.identity(at: options.directory) == nil {
             for address in try options.addressesToListenOn() { try address.checkIsFree() }
@@ -30,6 +31,7 @@ public final class GroupNode: Sendable {
         try await Self.checkCluster(options, controllers)
         let node = try Node(options, log: log) { GroupMachine() }
         self.node = node
+        if descriptors.isTight { node.log.warning("\(DescriptorBudget.tightness)") }
         let target = MoveTarget(node: node)
         let front = GroupFront(node: node, target: target)
         let source = MoveSource(node: node)
@@ -41,8 +43,8 @@ public final class GroupNode: Sendable {
             services: [
                 PeerService(node: node, moves: .init(source: source, target: target)), KvService(handler: front),
                 status,
-            ])
-        do { http = try await status.serveHTTP() } catch {
+            ], connectionsMax: descriptors.grpc, memory: memory)
+        do { http = try await status.serveHTTP(connectionsMax: descriptors.http, memory: memory) } catch {
             await node.stop { [listener] in await listener.stop() }
             throw error
         }

@@ -1,3 +1,4 @@
+internal import Admission
 internal import HTTPService
 internal import Keyspace
 internal import Logging
@@ -5,13 +6,16 @@ internal import RaftLog
 
 extension StatusService {
     /// Serves metrics and health on the node's own address, if it was told a port.
-    func serveHTTP() async throws -> HTTPListener? {
+    func serveHTTP(connectionsMax: Int, memory: MemoryBudget) async throws -> HTTPListener? {
         let options = node.options
         guard let port = options.httpPort else { return nil }
         let endpoint = try options.validated()
         let http = NodeHTTP(
-            failure: { node.failure?.description }, replica: { node.status }, status: { try await status() })
-        let listener = try await HTTPListener(Address(host: endpoint.host, port: port), log: node.log) {
+            failure: { node.failure?.description }, replica: { node.status }, status: { try await status() },
+            memory: { MemoryUsage(held: memory.held, budget: memory.bytes) })
+        let listener = try await HTTPListener(
+            Address(host: endpoint.host, port: port), connectionsMax: connectionsMax, log: node.log
+        ) {
             await http.answer($0)
         }
         node.servesHTTP(at: listener.endpoint)

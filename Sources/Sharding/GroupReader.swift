@@ -138,6 +138,9 @@ public struct GroupReader {
     }
 
     /// One page of a shard: pairs from `start` on, below `end` if that is not empty.
+    ///
+    /// - Parameter bytesMax: the page ends with the pair that reaches it, also of keys alone where the engine has read so
+    ///   much for them: others wait until the page is made.
     public func scan(
         _ shard: ShardID, start: [UInt8], end: [UInt8], limit: Int, keysOnly: Bool, bytesMax: Int
     ) throws(EngineError) -> Result<(pairs: [KvPair], more: Bool), KeyRefusal> {
@@ -151,17 +154,56 @@ public struct GroupReader {
         var bytes = 0
         var more = false
         let upper = end.isEmpty ? [ShardRows.user + 1] : ShardRows.userKey(end)
-        try view.scan(family, lower: ShardRows.userKey(start), upper: upper) { key, value in
-            if pairs.count >= limit || (bytes >= bytesMax && !pairs.isEmpty) {
+        let contents: CursorContents = keysOnly ? .keys : .pairs
+        let cursor = try view.cursor(
+            family, lower: ShardRows.userKey(start), upper: upper, reverse: false, reading: contents)
+        while !more {
+            if keysOnly, !pairs.isEmpty, cursor.valueBytesRead >= bytesMax {
+                // Whether there is a next key would take reading it.
+                more = true
+                break
+            }
+            let isShown: Void? = try cursor.next { key, value in
+                if pairs.count >= limit || (bytes >= bytesMax && !pairs.isEmpty) {
+                    more = true
+                    return
+                }
+                let record = keysOnly ? [] : ShardRows.value(ofRecord: Array(value))
+                pairs.append(KvPair(key: Array(key.dropFirst()), value: record))
+                bytes += key.count + record.count
+            }
+            if isShown == nil { break }
+        }
+        return .success((pairs: pairs, more: more))
+    }
+
+    /// One page of the sessions of a shard that is served here, in the order of their ends.
+    public func sessions(
+        _ shard: ShardID, after: KvSession?, limit: Int
+    ) throws(EngineError) -> Result<(sessions: [KvSession], more: Bool), KeyRefusal> {
+        let family: FamilyID
+        switch try serving(shard) {
+        case .failure(let refusal): return .failure(refusal)
+        case .success(nil): return .success((sessions: [], more: false))
+        case .success(let found?): family = found
+        }
+        let lower = after.map { SessionEndRow.key($0.end, $0.token) + [0] } ?? [ShardRows.sessionEnd]
+        var sessions: [KvSession] = []
+        var more = false
+        try view.scan(family, lower: lower, upper: [ShardRows.sessionEnd + 1]) { key, value in
+            guard sessions.count < limit else {
                 more = true
                 return false
             }
-            let record = keysOnly ? [] : ShardRows.value(ofRecord: Array(value))
-            pairs.append(KvPair(key: Array(key.dropFirst()), value: record))
-            bytes += key.count + record.count
+            guard let row = SessionEndRow.read(Array(key), Array(value)) else { return true }
+            let origin = SessionOrigin(row.origin)
+            sessions.append(
+                KvSession(
+                    token: row.token, end: row.end, origin: origin == .closed ? .unknown : origin,
+                    isClosed: origin == .closed))
             return true
         }
-        return .success((pairs: pairs, more: more))
+        return .success((sessions: sessions, more: more))
     }
 
     /// What is there of a frozen shard.
@@ -183,7 +225,8 @@ public struct GroupReader {
     public func firstSessionEnd(_ shard: ShardID) throws(EngineError) -> Milliseconds? {
         guard let family = try family(shard) else { return nil }
         var end: Milliseconds?
-        try view.scan(family, lower: [ShardRows.sessionEnd], upper: [ShardRows.sessionEnd + 1]) { key, _ in
+        let upper = [ShardRows.sessionEnd + 1]
+        try view.scan(family, lower: [ShardRows.sessionEnd], upper: upper, reading: .keys) { key, _ in
             end = bigEndianNumber(UnsafeRawBufferPointer(rebasing: key.dropFirst()))
             return false
         }

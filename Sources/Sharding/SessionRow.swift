@@ -10,7 +10,7 @@ public struct SessionRow: Sendable, Equatable {
     /// taken for that of a new session.
     public internal(set) var isClosed = false
     /// Closed sessions are nobody's.
-    static let closedOrigin = UInt32.max
+    static let closedOrigin = SessionOrigin.closed.rawValue
     /// Answers below this one are forgotten.
     public internal(set) var lowest: UInt64
     /// Ordered by sequence.

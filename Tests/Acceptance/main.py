@@ -10,6 +10,7 @@ import checks
 import cli_checks  # noqa: F401
 import dashboard_checks  # noqa: F401
 import engine_checks  # noqa: F401
+import interrupted_checks  # noqa: F401
 import into_checks  # noqa: F401
 import live_backup_checks  # noqa: F401
 import overload_checks  # noqa: F401

@@ -2,6 +2,7 @@
 
 import functools
 import http.client
+import json
 import os
 import resource
 import socket
@@ -10,10 +11,14 @@ import time
 
 from checks import check
 from harness import PROGRAM, Cluster, Skipped, free_ports, require, wait_for
+from raw_http2 import RawConnection, field, message
 
 # Above the soft limit that most systems give a process.
 IDLE = 1200
 SOFT = 1024
+# What a node may grow by with the smallest budget: payloads are counted, and copies are made of them on their way.
+BUDGET = 256
+GROWTH = 2 * BUDGET
 
 
 def allow_many_files():
@@ -120,6 +125,31 @@ def require_works(cluster, node, what, seconds=10):
     require(found == what.encode() + b"\n", f"{what}: the value is {found!r}")
 
 
+def open_files(node):
+    return len(os.listdir(f"/proc/{node.process.pid}/fd"))
+
+
+def resident(node):
+    """MiB."""
+    with open(f"/proc/{node.process.pid}/status") as file:
+        line = next(line for line in file if line.startswith("VmRSS:"))
+    return int(line.split()[1]) >> 10
+
+
+class Growth:
+    """The most that a node has grown by, as seen at the looks."""
+
+    def __init__(self, node):
+        self.node, self.before, self.most = node, resident(node), 0
+
+    def look(self):
+        self.most = max(self.most, resident(self.node) - self.before)
+
+    def require_bound(self, what):
+        self.look()
+        require(self.most <= GROWTH, f"{what}: the node grew by {self.most} MiB from {self.before} MiB; bound {GROWTH}")
+
+
 def idle_connections(engine, limits):
     node, cluster = small_cluster(engine, limits=limits)
     with cluster.up():
@@ -129,6 +159,8 @@ def idle_connections(engine, limits):
             try:
                 require(len(connections) > IDLE // 2, f"{len(connections)} connections could be opened")
                 require_works(cluster, node, f"{len(connections)} idle connections to {address}")
+                if limits[1] == SOFT:
+                    require(open_files(node) < SOFT, f"{open_files(node)} files are open")
                 if address == node.http:
                     wait_for(
                         "silent connections to be closed", lambda: count_closed(connections) == len(connections), 30,
@@ -142,6 +174,12 @@ def idle_connections(engine, limits):
 @check()
 def a_node_survives_more_idle_connections_than_its_soft_limit(engine):
     idle_connections(engine, (SOFT, allow_many_files()))
+
+
+@check(["rocksdb"])
+def a_node_survives_more_idle_connections_than_its_hard_limit(engine):
+    allow_many_files()
+    idle_connections(engine, (SOFT, SOFT))
 
 
 @check()
@@ -177,3 +215,123 @@ def half_sent_requests_do_not_block_health(engine):
             require(answer.status == 200 and answer.read() == b"ok\n", "a kept connection")
         kept.close()
         require_healthy(node, "afterwards")
+
+
+@check(["rocksdb"])
+def unfinished_messages_stay_within_the_budget(engine):
+    node, cluster = small_cluster(engine, "--memory-budget", str(BUDGET))
+    with cluster.up():
+        require_works(cluster, node, "before")
+        growth = Growth(node)
+        unfinished = memoryview(message(b"\0" * (15 << 20), announced=16 << 20))
+        connections = [RawConnection(node.address) for _ in range(8)]
+        try:
+            pending = []
+            for connection in connections:
+                for number in range(5):
+                    path = "/flotilla.v1.Kv/Session" if number % 2 else "/flotilla.v1.Kv/Call"
+                    pending.append([connection, connection.call(path), unfinished])
+            end = time.monotonic() + 12
+            while time.monotonic() < end and any(connection.is_open for connection in connections):
+                for row in pending:
+                    connection, stream, rest = row
+                    row[2] = rest[connection.send(stream, rest):]
+                for connection in connections:
+                    connection.pump(0.01)
+                growth.look()
+            require_works(cluster, node, "unfinished messages", seconds=60)
+            growth.require_bound("40 unfinished messages")
+        finally:
+            close(connections)
+        wait_for("room again", lambda: held(node) < 1 << 20, 60, 0.5)
+        require_works(cluster, node, "afterwards")
+
+
+@check(["rocksdb"])
+def unread_answers_stay_within_the_budget(engine):
+    node, cluster = small_cluster(engine, "--memory-budget", str(BUDGET))
+    with cluster.up():
+        cluster.run("kv", "put", "large", "-", stdin=b"x" * (8 << 20), timeout=120)
+        cluster.run("kv", "get", "large", timeout=120)
+        growth = Growth(node)
+        get = field(10, field(1, b"large"))
+        connections = [RawConnection(node.address, window=0) for _ in range(10)]
+        try:
+            for connection in connections:
+                # As calls of their own, and as requests of sessions.
+                for _ in range(10):
+                    connection.send(connection.call("/flotilla.v1.Kv/Call"), message(get), is_last=True)
+                session = b"".join(field(1, field(1, number + 1) + get) for number in range(10))
+                connection.send(connection.call("/flotilla.v1.Kv/Session"), message(session))
+            end = time.monotonic() + 8
+            while time.monotonic() < end:
+                for connection in connections:
+                    connection.pump(0.02)
+                growth.look()
+            # A client that is told to come back does so.
+            require_works(cluster, node, "unread answers", seconds=60)
+            growth.require_bound("200 unread answers of 8 MiB")
+        finally:
+            close(connections)
+        wait_for("room again", lambda: held(node) < 1 << 20, 60, 0.5)
+        value = cluster.run("kv", "get", "large", timeout=120)
+        require(value == b"x" * (8 << 20) + b"\n", "the large value differs")
+
+
+@check(["rocksdb"])
+def raft_messages_in_pieces_stay_within_the_budget(engine):
+    node, cluster = small_cluster(engine, "--memory-budget", str(BUDGET))
+    with cluster.up():
+        require_works(cluster, node, "before")
+        growth = Growth(node)
+        with open(os.path.join(node.directory, "FLOTILLA")) as file:
+            cluster_id = bytes.fromhex(json.load(file)["clusterId"])
+        piece = field(1, 100) + field(2, b"\0" * (256 << 10)) + field(3, 1)
+        frame = message(field(1, cluster_id) + field(2, piece) + field(3, b"127.0.0.1:1"))
+        connections = [RawConnection(node.address) for _ in range(10)]
+        try:
+            # 60 MiB over each, without a last piece.
+            flood = memoryview(frame * 240)
+            pending = [[connection, connection.call("/flotilla.v1.Peer/Raft"), flood] for connection in connections]
+            end = time.monotonic() + 12
+            while time.monotonic() < end and any(connection.is_open for connection in connections):
+                for row in pending:
+                    connection, stream, rest = row
+                    row[2] = rest[connection.send(stream, rest):]
+                for connection in connections:
+                    connection.pump(0.01)
+                growth.look()
+            require_works(cluster, node, "Raft messages in pieces", seconds=60)
+            growth.require_bound("10 Raft messages of 60 MiB in pieces")
+        finally:
+            close(connections)
+        wait_for("room again", lambda: held(node) < 1 << 20, 60, 0.5)
+        require_works(cluster, node, "afterwards")
+
+
+def held(node):
+    """Bytes of the budget that are in use."""
+    status, page = ask(node.http, "/metrics")
+    require(status == 200, f"/metrics answered {status}")
+    for line in page.decode().splitlines():
+        if line.startswith("flotilla_memory_held_bytes "):
+            return float(line.split()[1])
+    require(False, "/metrics doesn't say what is held")
+
+
+@check(alone=True)
+def overload_slows_and_never_elects(engine):
+    """More at once than can be worked off: everything is answered, later, and nobody loses office."""
+    with Cluster(engine, groups=(100,), shards=8).up() as cluster:
+        def term():
+            return max(row["term"] for row in cluster.status(100) if row["role"] != "Offline")
+        cluster.run("kv", "put", "warm", "up")
+        before = term()
+        for clients, size in ((1024, 64 << 10), (256, 1 << 20)):
+            row = json.loads(cluster.run(
+                "bench", "cluster", "--clients", str(clients), "--value-size", str(size), "--seconds", "4",
+                "--key-space", "1000", "--timeout", "120", "-w", "json", timeout=170))
+            row = row[0] if isinstance(row, list) else row
+            what = f"{clients} callers with {size >> 10} KiB"
+            require(row["errors"] == 0 and row["operations"] >= clients, f"{what}: {row}")
+            require(term() == before, f"{what}: the term went from {before} to {term()}")

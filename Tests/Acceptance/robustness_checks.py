@@ -1,5 +1,6 @@
 """What once broke, in the smallest way to it (docs/robustness.md)."""
 
+import json
 import os
 import shutil
 import signal
@@ -139,6 +140,29 @@ def a_leader_whose_clock_is_ahead_ends_no_session(engine):
         cluster.leader(100)
         cluster.run("kv", "put", "k", "w")
         require(cluster.get("k") == "w", "the write after that is not there")
+
+
+@check(["rocksdb"])
+def sessions_are_listed_and_dropped(engine):
+    with Cluster(engine, groups=(100,), replicas=1, controllers=1, shards=2).up() as cluster:
+        for number in range(5):
+            cluster.run("kv", "put", f"key{number}", "v")
+        rows = json.loads(cluster.run("kv", "sessions", "-w", "json"))
+        require(len(rows) >= 5, f"{len(rows)} sessions of five commands")
+        require(all(len(row["token"]) == 32 and not row["closed"] for row in rows), f"{rows}")
+        mine = json.loads(cluster.run("kv", "sessions", "--client", "127.0.0.1", "-w", "json"))
+        require(len(mine) == len(rows), f"{len(mine)} of {len(rows)} are of this address")
+        one = rows[0]
+        cluster.run("kv", "sessions", "--drop", "--shard", str(one["shard"]), "--token", one["token"])
+        left = json.loads(cluster.run("kv", "sessions", "-w", "json"))
+        require([row["closed"] for row in left if row["token"] == one["token"]] == [True], f"{one} is open: {left}")
+        cluster.run("kv", "sessions", "--drop", "--all")
+        left = json.loads(cluster.run("kv", "sessions", "-w", "json"))
+        require(all(row["closed"] for row in left), f"{left}")
+        cluster.run("kv", "put", "key0", "w")
+        require(cluster.get("key0") == "w", "a new session after that")
+        code, _, err = cluster.cli("kv", "sessions", "--drop")
+        require(code == 64 and "--all" in err, f"--drop without names: {code} {err}")
 
 
 @check(["rocksdb"])

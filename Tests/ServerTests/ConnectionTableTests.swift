@@ -74,10 +74,26 @@ import Testing
 }
 
 @Suite struct DescriptorBudgetTests {
-    @Test(arguments: [0, 64, 256, 512, 1_024, 65_536]) func someConnectionsFitIntoAnyLimit(limit: Int) {
-        let connections = DescriptorBudget.httpAlone(limit: limit)
-        #expect(connections >= DescriptorBudget.least && connections <= DescriptorBudget.httpMax)
-        #expect(connections < max(limit, DescriptorBudget.least + 1))
+    @Test func engineAndReserveComeBeforeClients() {
+        for limit in [1_024, 4_096, 65_536] {
+            let budget = DescriptorBudget(limit: limit)
+            #expect(budget.grpc + budget.http + DescriptorBudget.engineMax + DescriptorBudget.reserve <= limit)
+        }
+    }
+
+    @Test func aHighLimitIsNotUsedUp() {
+        let budget = DescriptorBudget(limit: 1 << 20)
+        #expect(budget.grpc == DescriptorBudget.grpcMax)
+        #expect(budget.http == DescriptorBudget.httpMax)
+    }
+
+    @Test func aLowLimitStillLetsSomebodyIn() {
+        for limit in [0, 64, 256, 512] {
+            let budget = DescriptorBudget(limit: limit)
+            #expect(budget.grpc >= DescriptorBudget.least)
+            #expect(budget.http >= DescriptorBudget.least)
+            #expect(budget.isTight)
+        }
     }
 
     @Test func theLimitIsRaisedAndNeverLowered() {

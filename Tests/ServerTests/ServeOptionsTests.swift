@@ -29,6 +29,7 @@ import Wire
             ("-ctrlers", { $0.controllers = [] }),
             ("-db", { $0.directory = "" }),
             ("--shards 0", { $0.shardCount = 0 }),
+            ("--memory-budget 127", { $0.memoryBudgetMebibytes = 127 }),
             ("--listen", { $0.cluster = ["node.example:1"] }),
         ]
         for (word, change) in mistakes {

@@ -391,4 +391,78 @@ import Testing
         }
         #expect(found == Self.keys.sorted())
     }
+
+    /// A view whose engine reads a mebibyte with each key.
+    private final class HeavyView: ReadView {
+        private final class HeavyCursor: Cursor {
+            private let cursor: any Cursor
+            private(set) var valueBytesRead = 0
+
+            init(_ cursor: any Cursor) { self.cursor = cursor }
+
+            func next<Result>(
+                _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Result
+            ) throws(EngineError) -> Result? {
+                let shown = try cursor.next(body)
+                if shown != nil { valueBytesRead += 1 << 20 }
+                return shown
+            }
+        }
+
+        private let view: any ReadView
+
+        init(_ view: any ReadView) { self.view = view }
+
+        func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? { try view.get(family, key: key) }
+
+        func cursor(
+            _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool, reading contents: CursorContents
+        ) throws(EngineError) -> any Cursor {
+            HeavyCursor(try view.cursor(family, lower: lower, upper: upper, reverse: reverse, reading: contents))
+        }
+    }
+
+    @Test func aPageOfKeysIsBoundedByWhatItsEngineReadsWithThem() throws {
+        let bench = try Bench.group()
+        let session = TestSession(1, end: bench.now + 1000)
+        for key in Self.keys {
+            _ = try bench.write(
+                key, .put(value: bytes(key)), session.stamp(UInt64(Self.keys.firstIndex(of: key) ?? 0) + 1))
+        }
+        let snapshot = try bench.engine.snapshot()
+        defer { snapshot.close() }
+        let reader = GroupReader(bench.layout, in: HeavyView(snapshot))
+        var found: [String] = []
+        var pages = 0
+        var start: [UInt8] = []
+        while pages <= Self.keys.count {
+            let page = try reader.scan(
+                Self.shard, start: start, end: [], limit: 100, keysOnly: true, bytesMax: 2 << 20
+            ).get()
+            pages += 1
+            found += page.pairs.map { String(decoding: $0.key, as: UTF8.self) }
+            guard page.more, let last = page.pairs.last else { break }
+            #expect(page.pairs.count == 2)
+            start = last.key + [0]
+        }
+        #expect(found == Self.keys.sorted())
+    }
+
+    @Test func aPageOfKeysIsBoundedByItsBytes() throws {
+        let bench = try Bench.group()
+        let session = TestSession(1, end: bench.now + 1000)
+        for key in Self.keys {
+            _ = try bench.write(
+                key, .put(value: bytes(key)), session.stamp(UInt64(Self.keys.firstIndex(of: key) ?? 0) + 1))
+        }
+        let sorted = Self.keys.sorted()
+        // A row's key is the user's, and a byte before it.
+        let bytesMax = sorted[0].utf8.count + 1 + sorted[1].utf8.count + 1
+        let page = try bench.reader.scan(
+            Self.shard, start: [], end: [], limit: 100, keysOnly: true, bytesMax: bytesMax
+        ).get()
+        #expect(page.pairs.map { String(decoding: $0.key, as: UTF8.self) } == Array(sorted.prefix(2)))
+        #expect(page.pairs.allSatisfy { $0.value.isEmpty })
+        #expect(page.more)
+    }
 }

@@ -57,6 +57,8 @@ final class GroupFront: KvHandler {
                 reads.append { result in
                     self.finish(pending, reply.isFull ? Self.crowded(id) : self.answer(id, scan, result), reply)
                 }
+            case .listSessions(let question):
+                reads.append { result in self.finish(pending, self.answer(id, question, result), reply) }
             case .closeSession(let shard, let token):
                 if token.count == SessionStamp.tokenBytes {
                     proposals.append(
@@ -95,6 +97,8 @@ final class GroupFront: KvHandler {
         case .get(let read): key = read
         case .write(let written, _, _): key = written
         case .closeSession(let shard, _): return shard.index < Limits.shardCountMax ? shard : nil
+        case .listSessions(let question):
+            return question.shard.index < Limits.shardCountMax ? question.shard : nil
         case .scan(let scan): return scan.shard.index < Limits.shardCountMax ? scan.shard : nil
         }
         guard let count = shardCount.withLock({ $0 }) else { return nil }
@@ -204,17 +208,36 @@ final class GroupFront: KvHandler {
         }
     }
 
+    private func answer(_ id: UInt64, _ question: KvSessionQuestion, _ result: ReadResult) -> KvResponse {
+        guard case .ready(let snapshot) = result else { return KvResponse(id: id, readFailure(result)) }
+        let reader = GroupReader(node.layout, in: snapshot)
+        do throws(EngineError) {
+            if let refusal = try outOfRange(question.shard, reader) { return KvResponse(id: id, refusal) }
+            let limit = question.limit == 0 ? Self.pagePairsMax : min(question.limit, Self.pagePairsMax)
+            let page = try reader.sessions(question.shard, after: question.after, limit: limit)
+            switch page {
+            case .failure(let refusal): return KvResponse(id: id, error(refusal))
+            case .success(let page):
+                return KvResponse(
+                    id: id,
+                    .sessions(page.sessions, more: page.more, logTime: try reader.time(of: question.shard)))
+            }
+        } catch {
+            return KvResponse(id: id, KvError(.internal, error.description))
+        }
+    }
+
+    private func outOfRange(_ shard: ShardID, _ reader: GroupReader) throws(EngineError) -> KvError? {
+        guard let count = try knownShardCount(reader) else { return error(.wrongGroup(shard: 0)) }
+        guard shard.index >= count else { return nil }
+        return KvError(.invalidArgument, "shard \(shard) is out of range; there are shards 0 to \(count - 1)")
+    }
+
     private func answer(_ id: UInt64, _ scan: KvScan, _ result: ReadResult) -> KvResponse {
         guard case .ready(let snapshot) = result else { return KvResponse(id: id, readFailure(result)) }
         let reader = GroupReader(node.layout, in: snapshot)
         do throws(EngineError) {
-            guard let count = try knownShardCount(reader) else {
-                return KvResponse(id: id, error(.wrongGroup(shard: 0)))
-            }
-            guard scan.shard.index < count else {
-                let sentence = "shard \(scan.shard) is out of range; there are shards 0 to \(count - 1)"
-                return KvResponse(id: id, KvError(.invalidArgument, sentence))
-            }
+            if let refusal = try outOfRange(scan.shard, reader) { return KvResponse(id: id, refusal) }
             let limit = scan.limit == 0 ? Self.pagePairsMax : min(scan.limit, Self.pagePairsMax)
             let page = try reader.scan(
                 scan.shard, start: scan.start, end: scan.end, limit: limit, keysOnly: scan.keysOnly,

@@ -40,6 +40,10 @@ extension Node {
         status.peers = probe.report
         guard let replica else { return status }
         status.leaderAddress = leaderAddress
+        // What a clock that is set by the network moves by is no news.
+        if replica.clockAhead.magnitude > ReplicaHost<Machine>.clockToleranceMax {
+            status.clockAhead = replica.clockAhead
+        }
         status.snapshotsInstalled = replica.snapshotsInstalled
         status.snapshotsSent = replica.snapshotsSent
         status.members = Self.members(replica)

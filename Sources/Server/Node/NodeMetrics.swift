@@ -19,7 +19,7 @@ package final class NodeMetrics: Sendable {
             case .write(_, .append, _): self = .append
             case .write(_, .delete, _): self = .delete
             case .write(_, .compareAndSet, _): self = .compareAndSet
-            case .closeSession: return nil
+            case .closeSession, .listSessions: return nil
             }
         }
 

@@ -1,3 +1,4 @@
+internal import Admission
 public import Engines
 public import Keyspace
 internal import RaftLog
@@ -21,10 +22,13 @@ public struct ServeOptions: Sendable {
     public var retainedEntries: UInt64
     /// Where to serve metrics and health over HTTP, on the address of `listen`; 0: the system chooses; `nil`: nowhere.
     public var httpPort: Int?
+    /// What may be held for clients and peers at once, in MiB; `nil`: a share of the machine's memory.
+    public var memoryBudgetMebibytes: Int?
 
     public init(
         id: UInt64, gid: GroupID, cluster: [String], controllers: [String], directory: String, engine: EngineKind,
-        listen: String? = nil, shardCount: Int = 64, retainedEntries: UInt64 = 10_000, httpPort: Int? = nil
+        listen: String? = nil, shardCount: Int = 64, retainedEntries: UInt64 = 10_000, httpPort: Int? = nil,
+        memoryBudgetMebibytes: Int? = nil
     ) {
         self.id = id
         self.gid = gid
@@ -36,7 +40,13 @@ public struct ServeOptions: Sendable {
         self.shardCount = shardCount
         self.retainedEntries = retainedEntries
         self.httpPort = httpPort
+        self.memoryBudgetMebibytes = memoryBudgetMebibytes
     }
+
+    /// In MiB: below, the largest messages don't fit; above, it is a mistake.
+    public static let memoryBudgetRange = (MemoryBudget.bytesMin >> 20)...(1 << 20)
+
+    var memoryBudget: MemoryBudget { MemoryBudget(bytes: memoryBudgetMebibytes.map { $0 << 20 }) }
 
     public var isController: Bool { gid == .controller }
     public var role: String { isController ? "controller" : "group" }
@@ -85,6 +95,12 @@ extension ServeOptions {
         }
         if let httpPort, !(0...65_535).contains(httpPort) {
             throw ServeError("--http-port \(httpPort) is out of range; give 0 to 65535", exitCode: 64)
+        }
+        if let given = memoryBudgetMebibytes, !Self.memoryBudgetRange.contains(given) {
+            let range = Self.memoryBudgetRange
+            throw ServeError(
+                "--memory-budget \(given) is out of range; give \(range.lowerBound) to \(range.upperBound) MiB",
+                exitCode: 64)
         }
         let text = listen ?? address
         guard let endpoint = Address(text) else {

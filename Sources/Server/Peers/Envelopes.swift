@@ -54,12 +54,15 @@ package struct EnvelopePacker {
 
 /// The other end of `EnvelopePacker`, for one stream. Pure.
 package struct EnvelopeUnpacker {
-    /// An entry with the largest value, and room for more that came in the same message.
-    package static let messageBytesMax = 64 << 20
+    /// An entry with the largest request, and room for those that came in the same message.
+    package static let messageBytesMax = Limits.requestBytesMax + (1 << 20)
 
     private var pieces: [UInt8] = []
 
     package init() {}
+
+    /// A message has begun whose last piece has not come.
+    package var isUnfinished: Bool { !pieces.isEmpty }
 
     /// The messages of a group that a frame completes.
     package mutating func unpack(_ envelopes: [Flotilla_V1_RaftEnvelope], gid: GroupID) throws(CodingError) -> [Message]

@@ -4,7 +4,9 @@ internal import Telemetry
 /// A node's status as Prometheus reads it. Names are etcd's where the meaning is the same, with `flotilla` for `etcd`
 /// (https://etcd.io/docs/v3.6/metrics/). Pure.
 package enum MetricsPage {
-    package static func text(_ status: NodeStatus, process: ProcessUsage) -> String {
+    package static func text(
+        _ status: NodeStatus, process: ProcessUsage, memory: MemoryUsage = MemoryUsage(held: 0, budget: 0)
+    ) -> String {
         var page = MetricsText()
         page.gauge(
             "flotilla_server_version", "Which version is running: 1.", UInt64(1),
@@ -32,6 +34,10 @@ package enum MetricsPage {
         page.counter("flotilla_server_snapshots_sent_total", "Snapshots sent to other members.", status.snapshotsSent)
         page.counter(
             "flotilla_server_snapshots_installed_total", "Snapshots taken from a leader.", status.snapshotsInstalled)
+        page.gauge(
+            "flotilla_server_clock_ahead_seconds",
+            "How far this machine's clock has jumped ahead of the one that the node goes by.",
+            Double(status.clockAhead) / 1000)
         page.gauge("flotilla_server_config", "The newest config that the node has heard of.", status.config)
         page.histogram(
             "flotilla_disk_wal_fsync_duration_seconds", "Batches of log entries, from the write to the disk's word.",
@@ -68,7 +74,12 @@ package enum MetricsPage {
         shards(status.shards, &page)
         page.gauge("process_start_time_seconds", "Unix seconds.", Double(status.startedAt) / 1000)
         page.gauge("process_resident_memory_bytes", "Resident memory.", process.residentBytes)
+        page.gauge(
+            "flotilla_memory_held_bytes", "Requests and answers that are held for clients and peers.",
+            UInt64(memory.held))
+        page.gauge("flotilla_memory_budget_bytes", "What of them may be held at once.", UInt64(memory.budget))
         page.gauge("process_open_fds", "Open file descriptors.", process.openDescriptors)
+        page.gauge("process_max_fds", "File descriptors that the process may have.", process.descriptorsMax)
         page.counter("process_cpu_seconds_total", "Processor time, of user and system.", process.cpuSeconds)
         return page.text
     }

@@ -12,14 +12,17 @@ package struct NodeHTTP: Sendable {
     /// Without shards: asked often, and answered at once.
     let replica: @Sendable () -> NodeStatus
     let status: @Sendable () async throws -> NodeStatus
+    let memory: @Sendable () -> MemoryUsage
 
     package init(
         failure: @escaping @Sendable () -> String?, replica: @escaping @Sendable () -> NodeStatus,
-        status: @escaping @Sendable () async throws -> NodeStatus
+        status: @escaping @Sendable () async throws -> NodeStatus,
+        memory: @escaping @Sendable () -> MemoryUsage = { MemoryUsage(held: 0, budget: 0) }
     ) {
         self.failure = failure
         self.replica = replica
         self.status = status
+        self.memory = memory
     }
 
     package func answer(_ question: HTTPQuestion) async -> HTTPAnswer {
@@ -38,7 +41,8 @@ package struct NodeHTTP: Sendable {
         }
         if question.path == "/metrics" {
             do {
-                return .text(200, MetricsPage.text(try await status(), process: .now), type: MetricsText.contentType)
+                let page = MetricsPage.text(try await status(), process: .now, memory: memory())
+                return .text(200, page, type: MetricsText.contentType)
             } catch { return .text(503, "no status: \(error)\n") }
         }
         let obstacles = Self.obstacles(replica(), failure())

@@ -5,6 +5,7 @@ internal import Glibc
 package struct ProcessUsage: Sendable {
     var residentBytes: UInt64 = 0
     var openDescriptors: UInt64 = 0
+    var descriptorsMax: UInt64 = 0
     var cpuSeconds: Double = 0
 
     package init() {}
@@ -17,6 +18,10 @@ package struct ProcessUsage: Sendable {
         }
         usage.openDescriptors = UInt64(
             (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count) ?? 0)
+        var limit = rlimit()
+        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
+            usage.descriptorsMax = UInt64(limit.rlim_cur)
+        }
         var spent = rusage()
         if getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &spent) == 0 {
             usage.cpuSeconds = [spent.ru_utime, spent.ru_stime].reduce(0) {
@@ -24,5 +29,16 @@ package struct ProcessUsage: Sendable {
             }
         }
         return usage
+    }
+}
+
+/// What of the memory budget is in use.
+package struct MemoryUsage: Sendable {
+    var held: Int
+    var budget: Int
+
+    package init(held: Int, budget: Int) {
+        self.held = held
+        self.budget = budget
     }
 }

@@ -234,6 +234,14 @@ public nonisolated struct Flotilla_V1_Request: Sendable {
     set {op = .closeSession(newValue)}
   }
 
+  public var listSessions: Flotilla_V1_ListSessions {
+    get {
+      if case .listSessions(let v)? = op {return v}
+      return Flotilla_V1_ListSessions()
+    }
+    set {op = .listSessions(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Op: Equatable, Sendable {
@@ -244,6 +252,7 @@ public nonisolated struct Flotilla_V1_Request: Sendable {
     case compareAndSet(Flotilla_V1_CompareAndSet)
     case scan(Flotilla_V1_Scan)
     case closeSession(Flotilla_V1_CloseSession)
+    case listSessions(Flotilla_V1_ListSessions)
 
   }
 
@@ -257,6 +266,27 @@ public nonisolated struct Flotilla_V1_CloseSession: Sendable {
   // methods supported on all messages.
 
   public var shard: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// A page of the sessions that one shard remembers, in the order of their ends, from one consistent view.
+public nonisolated struct Flotilla_V1_ListSessions: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var shard: UInt32 = 0
+
+  /// After this one, a page's last; unset: from the first on.
+  public var afterEndMs: UInt64 = 0
+
+  public var afterToken: Data = Data()
+
+  /// Sessions in a page, at most (0: the server's choice).
+  public var limit: UInt32 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -453,6 +483,14 @@ public nonisolated struct Flotilla_V1_Response: Sendable {
     set {result = .error(newValue)}
   }
 
+  public var sessions: Flotilla_V1_SessionList {
+    get {
+      if case .sessions(let v)? = result {return v}
+      return Flotilla_V1_SessionList()
+    }
+    set {result = .sessions(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Result: Equatable, Sendable {
@@ -463,6 +501,7 @@ public nonisolated struct Flotilla_V1_Response: Sendable {
     case compareAndSet(Flotilla_V1_CompareAndSetResult)
     case scan(Flotilla_V1_ScanResult)
     case error(Flotilla_V1_Error)
+    case sessions(Flotilla_V1_SessionList)
 
   }
 
@@ -539,6 +578,44 @@ public nonisolated struct Flotilla_V1_ScanResult: Sendable {
 
   /// More pairs follow after the last key.
   public var more: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Flotilla_V1_SessionList: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var sessions: [Flotilla_V1_SessionInfo] = []
+
+  /// More follow after the last one.
+  public var more: Bool = false
+
+  /// The shard's time, which the ends are of.
+  public var logTimeMs: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Flotilla_V1_SessionInfo: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var token: Data = Data()
+
+  public var endMs: UInt64 = 0
+
+  /// Of the client's address, the number by which its sessions are counted; 0: unknown.
+  public var origin: UInt32 = 0
+
+  /// Its client has closed it; it is remembered for writes that are still on their way.
+  public var closed: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -639,7 +716,7 @@ nonisolated extension Flotilla_V1_SessionResponse: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Flotilla_V1_Request: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Request"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}session\0\u{3}session_end_ms\0\u{1}sequence\0\u{3}lowest_unanswered\0\u{1}config\0\u{2}\u{4}get\0\u{1}put\0\u{1}append\0\u{1}delete\0\u{3}compare_and_set\0\u{1}scan\0\u{3}close_session\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}session\0\u{3}session_end_ms\0\u{1}sequence\0\u{3}lowest_unanswered\0\u{1}config\0\u{2}\u{4}get\0\u{1}put\0\u{1}append\0\u{1}delete\0\u{3}compare_and_set\0\u{1}scan\0\u{3}close_session\0\u{3}list_sessions\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -744,6 +821,19 @@ nonisolated extension Flotilla_V1_Request: SwiftProtobuf.Message, SwiftProtobuf.
           self.op = .closeSession(v)
         }
       }()
+      case 17: try {
+        var v: Flotilla_V1_ListSessions?
+        var hadOneofValue = false
+        if let current = self.op {
+          hadOneofValue = true
+          if case .listSessions(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.op = .listSessions(v)
+        }
+      }()
       default: break
       }
     }
@@ -801,6 +891,10 @@ nonisolated extension Flotilla_V1_Request: SwiftProtobuf.Message, SwiftProtobuf.
       guard case .closeSession(let v)? = self.op else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
     }()
+    case .listSessions?: try {
+      guard case .listSessions(let v)? = self.op else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -844,6 +938,51 @@ nonisolated extension Flotilla_V1_CloseSession: SwiftProtobuf.Message, SwiftProt
 
   public static func ==(lhs: Flotilla_V1_CloseSession, rhs: Flotilla_V1_CloseSession) -> Bool {
     if lhs.shard != rhs.shard {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_ListSessions: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ListSessions"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}shard\0\u{3}after_end_ms\0\u{3}after_token\0\u{1}limit\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.shard) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.afterEndMs) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.afterToken) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.limit) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.shard != 0 {
+      try visitor.visitSingularUInt32Field(value: self.shard, fieldNumber: 1)
+    }
+    if self.afterEndMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.afterEndMs, fieldNumber: 2)
+    }
+    if !self.afterToken.isEmpty {
+      try visitor.visitSingularBytesField(value: self.afterToken, fieldNumber: 3)
+    }
+    if self.limit != 0 {
+      try visitor.visitSingularUInt32Field(value: self.limit, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_ListSessions, rhs: Flotilla_V1_ListSessions) -> Bool {
+    if lhs.shard != rhs.shard {return false}
+    if lhs.afterEndMs != rhs.afterEndMs {return false}
+    if lhs.afterToken != rhs.afterToken {return false}
+    if lhs.limit != rhs.limit {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1110,7 +1249,7 @@ nonisolated extension Flotilla_V1_Pair: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension Flotilla_V1_Response: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Response"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{2}\u{9}get\0\u{1}put\0\u{1}append\0\u{1}delete\0\u{3}compare_and_set\0\u{1}scan\0\u{1}error\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{2}\u{9}get\0\u{1}put\0\u{1}append\0\u{1}delete\0\u{3}compare_and_set\0\u{1}scan\0\u{1}error\0\u{1}sessions\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1210,6 +1349,19 @@ nonisolated extension Flotilla_V1_Response: SwiftProtobuf.Message, SwiftProtobuf
           self.result = .error(v)
         }
       }()
+      case 17: try {
+        var v: Flotilla_V1_SessionList?
+        var hadOneofValue = false
+        if let current = self.result {
+          hadOneofValue = true
+          if case .sessions(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.result = .sessions(v)
+        }
+      }()
       default: break
       }
     }
@@ -1251,6 +1403,10 @@ nonisolated extension Flotilla_V1_Response: SwiftProtobuf.Message, SwiftProtobuf
     case .error?: try {
       guard case .error(let v)? = self.result else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+    }()
+    case .sessions?: try {
+      guard case .sessions(let v)? = self.result else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
     }()
     case nil: break
     }
@@ -1439,6 +1595,91 @@ nonisolated extension Flotilla_V1_ScanResult: SwiftProtobuf.Message, SwiftProtob
   public static func ==(lhs: Flotilla_V1_ScanResult, rhs: Flotilla_V1_ScanResult) -> Bool {
     if lhs.pairs != rhs.pairs {return false}
     if lhs.more != rhs.more {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_SessionList: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".SessionList"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sessions\0\u{1}more\0\u{3}log_time_ms\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.sessions) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.more) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.logTimeMs) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.sessions.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.sessions, fieldNumber: 1)
+    }
+    if self.more != false {
+      try visitor.visitSingularBoolField(value: self.more, fieldNumber: 2)
+    }
+    if self.logTimeMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.logTimeMs, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_SessionList, rhs: Flotilla_V1_SessionList) -> Bool {
+    if lhs.sessions != rhs.sessions {return false}
+    if lhs.more != rhs.more {return false}
+    if lhs.logTimeMs != rhs.logTimeMs {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_SessionInfo: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".SessionInfo"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}token\0\u{3}end_ms\0\u{1}origin\0\u{1}closed\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.token) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.endMs) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.origin) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.closed) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.token.isEmpty {
+      try visitor.visitSingularBytesField(value: self.token, fieldNumber: 1)
+    }
+    if self.endMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.endMs, fieldNumber: 2)
+    }
+    if self.origin != 0 {
+      try visitor.visitSingularUInt32Field(value: self.origin, fieldNumber: 3)
+    }
+    if self.closed != false {
+      try visitor.visitSingularBoolField(value: self.closed, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_SessionInfo, rhs: Flotilla_V1_SessionInfo) -> Bool {
+    if lhs.token != rhs.token {return false}
+    if lhs.endMs != rhs.endMs {return false}
+    if lhs.origin != rhs.origin {return false}
+    if lhs.closed != rhs.closed {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

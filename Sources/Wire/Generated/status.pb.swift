@@ -311,6 +311,12 @@ public nonisolated struct Flotilla_V1_NodeStatus: @unchecked Sendable {
     set {_uniqueStorage()._transfers = newValue}
   }
 
+  /// The machine's wall clock has jumped and is so far ahead of the one that the node goes by (negative: behind); 0: not.
+  public var clockAheadMs: Int64 {
+    get {_storage._clockAheadMs}
+    set {_uniqueStorage()._clockAheadMs = newValue}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -691,7 +697,7 @@ nonisolated extension Flotilla_V1_NodeStatusRequest: SwiftProtobuf.Message, Swif
 
 nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}id\0\u{1}address\0\u{1}role\0\u{1}term\0\u{3}commit_index\0\u{3}last_applied\0\u{3}first_index\0\u{3}last_index\0\u{3}leader_id\0\u{3}leader_address\0\u{3}storage_bytes\0\u{1}engine\0\u{1}version\0\u{1}config\0\u{3}snapshots_installed\0\u{3}snapshots_sent\0\u{1}shards\0\u{1}members\0\u{3}cluster_id\0\u{1}condition\0\u{3}log_time_ms\0\u{1}metrics\0\u{3}http_address\0\u{3}storage_capacity\0\u{3}storage_free\0\u{3}file_system\0\u{3}reusable_bytes\0\u{3}short_of_space\0\u{3}started_ms\0\u{1}transfers\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gid\0\u{1}id\0\u{1}address\0\u{1}role\0\u{1}term\0\u{3}commit_index\0\u{3}last_applied\0\u{3}first_index\0\u{3}last_index\0\u{3}leader_id\0\u{3}leader_address\0\u{3}storage_bytes\0\u{1}engine\0\u{1}version\0\u{1}config\0\u{3}snapshots_installed\0\u{3}snapshots_sent\0\u{1}shards\0\u{1}members\0\u{3}cluster_id\0\u{1}condition\0\u{3}log_time_ms\0\u{1}metrics\0\u{3}http_address\0\u{3}storage_capacity\0\u{3}storage_free\0\u{3}file_system\0\u{3}reusable_bytes\0\u{3}short_of_space\0\u{3}started_ms\0\u{1}transfers\0\u{3}clock_ahead_ms\0")
 
   fileprivate class _StorageClass {
     var _gid: UInt64 = 0
@@ -725,6 +731,7 @@ nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtob
     var _shortOfSpace: Bool = false
     var _startedMs: UInt64 = 0
     var _transfers: [Flotilla_V1_Transfer] = []
+    var _clockAheadMs: Int64 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -766,6 +773,7 @@ nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtob
       _shortOfSpace = source._shortOfSpace
       _startedMs = source._startedMs
       _transfers = source._transfers
+      _clockAheadMs = source._clockAheadMs
     }
   }
 
@@ -815,6 +823,7 @@ nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtob
         case 29: try { try decoder.decodeSingularBoolField(value: &_storage._shortOfSpace) }()
         case 30: try { try decoder.decodeSingularUInt64Field(value: &_storage._startedMs) }()
         case 31: try { try decoder.decodeRepeatedMessageField(value: &_storage._transfers) }()
+        case 32: try { try decoder.decodeSingularInt64Field(value: &_storage._clockAheadMs) }()
         default: break
         }
       }
@@ -920,6 +929,9 @@ nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtob
       if !_storage._transfers.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._transfers, fieldNumber: 31)
       }
+      if _storage._clockAheadMs != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._clockAheadMs, fieldNumber: 32)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -960,6 +972,7 @@ nonisolated extension Flotilla_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtob
         if _storage._shortOfSpace != rhs_storage._shortOfSpace {return false}
         if _storage._startedMs != rhs_storage._startedMs {return false}
         if _storage._transfers != rhs_storage._transfers {return false}
+        if _storage._clockAheadMs != rhs_storage._clockAheadMs {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -33,6 +33,11 @@ extension KvRequest {
                     limit: Int(scan.limit), keysOnly: scan.keysOnly))
         case .closeSession(let close):
             operation = .closeSession(ShardID(close.shard), token: wire.session.array)
+        case .listSessions(let list):
+            let after =
+                list.afterToken.isEmpty ? nil : KvSession(token: list.afterToken.array, end: list.afterEndMs)
+            operation = .listSessions(
+                KvSessionQuestion(shard: ShardID(list.shard), after: after, limit: Int(list.limit)))
         case nil: return nil
         }
         self.init(id: wire.id, config: wire.config, operation)
@@ -47,6 +52,13 @@ extension KvRequest {
         case .closeSession(let shard, let token):
             wire.session = Data(token)
             wire.closeSession.shard = shard.rawValue
+        case .listSessions(let question):
+            wire.listSessions.shard = question.shard.rawValue
+            wire.listSessions.limit = UInt32(clamping: question.limit)
+            if let after = question.after {
+                wire.listSessions.afterEndMs = after.end
+                wire.listSessions.afterToken = Data(after.token)
+            }
         case .scan(let scan):
             wire.scan.shard = scan.shard.rawValue
             wire.scan.start = Data(scan.start)
@@ -90,6 +102,13 @@ extension KvResponse {
             case .compareAndSet(let compared): .written(.compared(succeeded: compared.succeeded))
             case .scan(let page):
                 .page(pairs: page.pairs.map { KvPair(key: $0.key.array, value: $0.value.array) }, more: page.more)
+            case .sessions(let page):
+                .sessions(
+                    page.sessions.map {
+                        KvSession(
+                            token: $0.token.array, end: $0.endMs, origin: SessionOrigin($0.origin),
+                            isClosed: $0.closed)
+                    }, more: page.more, logTime: page.logTimeMs)
             case .error(let error): .failed(KvError(error))
             case nil: .failed(KvError(.internal, "the server answered nothing that this client knows"))
             }
@@ -109,6 +128,17 @@ extension KvResponse {
                 var row = Flotilla_V1_Pair()
                 row.key = Data(pair.key)
                 row.value = Data(pair.value)
+                return row
+            }
+        case .sessions(let sessions, let more, let logTime):
+            wire.sessions.more = more
+            wire.sessions.logTimeMs = logTime
+            wire.sessions.sessions = sessions.map { session in
+                var row = Flotilla_V1_SessionInfo()
+                row.token = Data(session.token)
+                row.endMs = session.end
+                row.origin = session.origin.rawValue
+                row.closed = session.isClosed
                 return row
             }
         case .written(let reply):

@@ -23,6 +23,7 @@ extension NodeStatus {
         (storageBytes, reusableBytes) = (wire.storageBytes, wire.reusableBytes)
         (storageCapacity, storageFree, filesystem) = (wire.storageCapacity, wire.storageFree, wire.fileSystem)
         isShortOfSpace = wire.shortOfSpace
+        clockAhead = wire.clockAheadMs
         (snapshotsInstalled, snapshotsSent) = (wire.snapshotsInstalled, wire.snapshotsSent)
         members = wire.members.map { Member($0) }
         shards = wire.shards.compactMap { ShardStatus($0) }
@@ -67,6 +68,7 @@ extension NodeStatus {
         (wire.storageBytes, wire.reusableBytes) = (storageBytes, reusableBytes)
         (wire.storageCapacity, wire.storageFree, wire.fileSystem) = (storageCapacity, storageFree, filesystem)
         wire.shortOfSpace = isShortOfSpace
+        wire.clockAheadMs = clockAhead
         (wire.snapshotsInstalled, wire.snapshotsSent) = (snapshotsInstalled, snapshotsSent)
         wire.members = members.map(\.wire)
         wire.shards = shards.map { $0.wire(of: gid) }

@@ -22,7 +22,8 @@ struct ControllerVerb: AsyncParsableCommand {
             let options = ServeOptions(
                 id: serve.id, gid: .controller, cluster: serve.addresses, controllers: [], directory: serve.db,
                 engine: serve.engine, listen: serve.listen, shardCount: shards, retainedEntries: serve.retain,
-                httpPort: serve.httpPort)
+                httpPort: serve.httpPort,
+                memoryBudgetMebibytes: serve.memoryBudget)
             try await serve.run {
                 let node = try await ControllerNode(options, log: serve.logger)
                 return ServeArguments.Running(

@@ -29,7 +29,8 @@ struct GroupVerb: AsyncParsableCommand {
             let options = ServeOptions(
                 id: serve.id, gid: gid, cluster: serve.addresses,
                 controllers: commaList(controllers), directory: serve.db,
-                engine: serve.engine, listen: serve.listen, retainedEntries: serve.retain, httpPort: serve.httpPort)
+                engine: serve.engine, listen: serve.listen, retainedEntries: serve.retain, httpPort: serve.httpPort,
+                memoryBudgetMebibytes: serve.memoryBudget)
             try await serve.run {
                 let node = try await GroupNode(options, log: serve.logger)
                 return ServeArguments.Running(

@@ -32,6 +32,8 @@ struct LocalVerb: AsyncParsableCommand {
     @Option(help: "Applied log entries kept for followers that are behind, 0 to 1000000000000.") var retain: UInt64 =
         10_000
     @Option(help: "Also serve the dashboard on this port, 0 to 65535; 0: the system chooses.") var dashboardPort: Int?
+    @Option(help: "MiB of requests and answers that a node may hold at once (default: see `group serve --help`).")
+    var memoryBudget: Int?
     @OptionGroup var actions: DashboardActions
 
     func validate() throws {
@@ -41,6 +43,7 @@ struct LocalVerb: AsyncParsableCommand {
         try require("--shards", shards, in: ArgumentLimits.shards)
         try require("--retain", retain, in: ArgumentLimits.entries)
         if let dashboardPort { try require("--dashboard-port", dashboardPort, in: ArgumentLimits.port) }
+        if let memoryBudget { try require("--memory-budget", memoryBudget, in: ServeOptions.memoryBudgetRange) }
         if dashboardPort == nil, actions.allowActions || !actions.allowHost.isEmpty {
             throw ValidationError("--allow-actions and --allow-host are for the dashboard; give --dashboard-port.")
         }
@@ -132,7 +135,8 @@ struct LocalVerb: AsyncParsableCommand {
     private func launch(_ name: String, _ arguments: [String]) throws -> Process {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Self.ownPath)
-        process.arguments = arguments + ["--exit-with-parent"]
+        let budget = memoryBudget.map { ["--memory-budget", "\($0)"] } ?? []
+        process.arguments = arguments + budget + ["--exit-with-parent"]
         let log = "\(dataDir)/\(name).log"
         if !FileManager.default.fileExists(atPath: log), !FileManager.default.createFile(atPath: log, contents: nil) {
             note("flotilla: can't create \(log); make \(dataDir) writable, or give another --data-dir")

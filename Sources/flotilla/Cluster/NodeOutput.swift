@@ -100,9 +100,18 @@ struct NodeOutput: Encodable {
         lastIndex = status.lastIndex
         snapshotsInstalled = status.snapshotsInstalled
         snapshotsSent = status.snapshotsSent
-        condition = status.condition.isEmpty ? nil : status.condition
+        condition = status.condition.isEmpty ? Self.clock(status) : status.condition
         logTimeMs = status.logTimeMs == 0 ? nil : status.logTimeMs
         shards = status.shards.map { ShardOutput($0, of: status.gid) }
+    }
+}
+
+extension NodeOutput {
+    /// It takes part, and the machine wants somebody to look at it.
+    private static func clock(_ status: NodeStatus) -> String? {
+        let seconds = status.clockAhead / 1000
+        guard seconds != 0 else { return nil }
+        return "its clock has jumped \(seconds > 0 ? "ahead" : "back") by \(seconds.magnitude) s; set it right"
     }
 }
 

@@ -24,6 +24,11 @@ struct ServeArguments: ParsableArguments {
         help:
             "Serve /metrics, /healthz and /readyz on this port of the same address, 0 to 65535; 0: the system chooses.")
     var httpPort: Int?
+    @Option(
+        help:
+            "MiB of requests and answers that may be held at once, 256 to 1048576 (default: an eighth of the memory, at most 4096)."
+    )
+    var memoryBudget: Int?
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel = "info"
     @Flag(help: .hidden) var exitWithParent = false
 
@@ -50,6 +55,7 @@ struct ServeArguments: ParsableArguments {
         if let listen, Address(listen) == nil { throw ValidationError("--listen takes IP:PORT, not \"\(listen)\".") }
         try require("--retain", retain, in: ArgumentLimits.entries)
         if let httpPort { try require("--http-port", httpPort, in: ArgumentLimits.port) }
+        if let memoryBudget { try require("--memory-budget", memoryBudget, in: ServeOptions.memoryBudgetRange) }
     }
 
     func run(_ start: () async throws -> Running) async throws {

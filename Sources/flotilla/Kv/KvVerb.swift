@@ -10,7 +10,9 @@ struct KvVerb: AsyncParsableCommand {
             Keys and values are bytes, as they are typed. One that begins with a dash goes behind --: \
             flotilla kv put -- KEY -5
             """,
-        subcommands: [Get.self, Put.self, Append.self, Delete.self, CompareAndSet.self, Scan.self, Batch.self])
+        subcommands: [
+            Get.self, Put.self, Append.self, Delete.self, CompareAndSet.self, Scan.self, Batch.self, Sessions.self,
+        ])
 
     struct Get: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

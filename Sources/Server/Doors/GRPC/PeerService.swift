@@ -1,3 +1,4 @@
+internal import Admission
 internal import Bytes
 internal import Engines
 internal import Foundation
@@ -29,7 +30,10 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         response: RPCWriter<Flotilla_V1_RaftAcknowledgement>, context: ServerContext
     ) async throws {
         var unpacker = EnvelopeUnpacker()
+        // Pieces are held until their message is whole.
+        var leases: [MemoryLease] = []
         for try await frame in request {
+            if let lease = StreamAccount.current?.takeMessage() { leases.append(lease) }
             guard node.isOfOwnCluster(frame.clusterID.array) else {
                 throw RPCError(code: .failedPrecondition, message: "this node belongs to another cluster")
             }
@@ -40,6 +44,7 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
                 throw RPCError(code: .invalidArgument, message: error.description)
             }
             node.receive(messages, from: frame.fromAddress)
+            if !unpacker.isUnfinished { leases = [] }
         }
     }
 
