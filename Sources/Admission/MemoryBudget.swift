@@ -9,7 +9,7 @@ public final class MemoryBudget: Sendable {
     /// A connection may hold a fourth.
     private static let connectionShare = 4
     /// A session may always have the largest request in its stream, another one coming, and what it is being served.
-    private static let connectionBytesMin = 64 << 20
+    private static let connectionBytesMin = 96 << 20
     /// Of the machine's memory.
     private static let defaultShare = 8
     private static let defaultBytesMax = 4 << 30

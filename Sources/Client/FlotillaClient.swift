@@ -101,6 +101,7 @@ public final class FlotillaClient: Sendable {
         _ key: [UInt8], expected: [UInt8]?, value: [UInt8]?
     ) async throws(ClientError) -> Bool {
         try check(key, value ?? [])
+        try check(key, expected ?? [])
         let reply = try await write(key, .compareAndSet(expected: expected, value: value))
         guard case .compared(let succeeded) = reply else { throw Self.confused }
         return succeeded

@@ -68,6 +68,7 @@ final class SessionStream: Sendable {
             })
     }
 
+    private static let alarmsApart: Duration = .milliseconds(20)
     private static let frameBytesMax = 1 << 20
 
     /// What goes into one frame each: so many requests as fit, at least one.
@@ -100,7 +101,8 @@ final class SessionStream: Sendable {
         Self.tell(
             state.withLock { state in
                 let (told, alarm) = state.window.time(ClientClock.now)
-                if let alarm { set(alarm, &state) }
+                // Not for each of many deadlines that are near each other.
+                if let alarm { set(max(alarm, ClientClock.now + Self.alarmsApart), &state) }
                 return told
             })
     }

@@ -33,12 +33,16 @@ package struct ControllerCall: Sendable {
     private var last = "no controller address is known; give --endpoints HOST:PORT,… or set FLOTILLA_ENDPOINTS"
     /// What the leader said while it couldn't do it: it explains more than the silence of the others.
     private var busy: String?
+    private var isCutShort = false
 
     private static let patienceMax: Duration = .seconds(3)
     private static let patienceMin: Duration = .milliseconds(500)
     /// Between the nodes of the first round. Nothing has been heard of them yet.
     private static let firstPause: Duration = .milliseconds(5)
     private static let pause: Duration = .milliseconds(100)
+    /// An attempt that can't last so long would only cover what was heard before with its own silence.
+    private static let attemptMinUsual: Duration = .milliseconds(250)
+    private let attemptMin: Duration
 
     /// - Parameters:
     ///   - endpoints: HOST:PORT of the controller's nodes.
@@ -48,6 +52,7 @@ package struct ControllerCall: Sendable {
         self.endpoints = endpoints
         self.changes = changes
         end = now + within
+        attemptMin = min(Self.attemptMinUsual, within / 4)
         // Time for each, also when the first ones never answer.
         patience = min(Self.patienceMax, max(Self.patienceMin, within / max(1, endpoints.count)))
     }
@@ -92,9 +97,12 @@ package struct ControllerCall: Sendable {
     ///
     /// - Parameter hasLeft: the request may have reached the node.
     package mutating func silent(hasLeft: Bool, _ state: inout ControllerState, now: Duration) -> Step {
-        last = "no controller answers at \(endpoints.joined(separator: ", "))"
-        busy = nil
         if hasLeft { mayHaveRun = true }
+        // The call's end cut it short: it says less than what a leader has said before.
+        if !(isCutShort && busy != nil) {
+            last = "no controller answers at \(endpoints.joined(separator: ", "))"
+            busy = nil
+        }
         return denied(hint: nil, &state, now)
     }
 
@@ -113,6 +121,7 @@ package struct ControllerCall: Sendable {
             return refusedForGood(.invalidArgument)
         }
         asked = address
+        isCutShort = end - now < patience
         return .ask(address: address, patience: min(patience, end - now))
     }
 
@@ -131,7 +140,7 @@ package struct ControllerCall: Sendable {
 
     private mutating func pause(_ pause: Duration, _ state: inout ControllerState, _ now: Duration) -> Step {
         let until = now + state.jitter.spread(pause)
-        return until < end ? .wait(until: until) : giveUp()
+        return until + attemptMin < end ? .wait(until: until) : giveUp()
     }
 
     /// Nobody else would say otherwise. After an attempt without an answer it proves nothing: that one may still be on

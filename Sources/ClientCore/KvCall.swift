@@ -68,6 +68,8 @@ package struct KvCall: Sendable {
     private static let failuresPerMap = 8
     /// Longer wishes of servers are cut: who waits must not depend on what anybody says.
     private static let retryAfterMax: Duration = .seconds(1)
+    /// An attempt that can't last so long would only leave its outcome unknown.
+    private static let attemptMinUsual: Duration = .milliseconds(250)
     private static let withoutGroup: Duration = .milliseconds(50)
     private static let noMap = "the controller has no shard map yet"
 
@@ -265,7 +267,7 @@ package struct KvCall: Sendable {
     private mutating func pause(_ pause: Duration, _ state: inout ClientState, _ now: Duration) -> Step {
         guard pause > .zero else { return proceed(&state, now) }
         let until = now + state.jitter.spread(pause)
-        guard until < end else { return giveUp(&state) }
+        guard until + min(Self.attemptMinUsual, (end - start) / 4) < end else { return giveUp(&state) }
         phase = .waiting
         return .wait(until: until)
     }

@@ -63,8 +63,8 @@ private final class UnfinishedWork: Sendable {
     private enum State {
         /// `placed`: names that have been put in place.
         case working(DirectoryLock?, placed: [String])
-        /// Its maker doesn't know yet.
-        case stopped
+        /// Its maker doesn't know yet; the lock stays until the process ends, so that nobody begins beside it.
+        case stopped(DirectoryLock)
         case ended
     }
 
@@ -142,7 +142,7 @@ private final class UnfinishedWork: Sendable {
     func stop() {
         let isWaiting = state.withLock { state in
             guard case .working(let lock, let placed) = state else { return false }
-            guard lock != nil else {
+            guard let lock else {
                 // It has not begun, and won't.
                 state = .ended
                 return false
@@ -151,7 +151,7 @@ private final class UnfinishedWork: Sendable {
             // A file in its place: the maker would make the directories that it misses, but not these.
             try? makeDirectories(destination, isPassing: true)
             try? writeFile(path, [])
-            state = .stopped
+            state = .stopped(lock)
             return true
         }
         guard isWaiting else { return }

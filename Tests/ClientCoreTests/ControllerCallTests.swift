@@ -55,6 +55,21 @@ import Testing
         #expect(run.asked == ["a:1", "b:1", "b:1"])
     }
 
+    /// The last attempt is cut short by the call's end, and its silence says nothing.
+    @Test func whatALeaderHasSaidIsNotCoveredByTheSilenceOfAnAttemptThatWasCutShort() {
+        var run = Run(changes: false, within: .seconds(10))
+        _ = run.begin()
+        _ = run.refused(.busy)
+        run.now = .milliseconds(9_500)
+        guard case .ask(_, let patience) = run.refused(.busy) else {
+            Issue.record("no attempt is left")
+            return
+        }
+        #expect(patience < .milliseconds(500))
+        run.now = .seconds(10)
+        #expect(run.silent(hasLeft: true) == .failed(CallFailure(.unavailable, "why")))
+    }
+
     @Test func aHintIsFollowedAtOnce() {
         var run = Run()
         _ = run.begin()

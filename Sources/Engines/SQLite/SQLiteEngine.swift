@@ -286,7 +286,9 @@
         private enum SliceEnd { case key([UInt8]), number(Int64) }
 
         private static func isWithoutRowID(_ table: String, _ writer: SQLiteConnection) throws(EngineError) -> Bool {
-            try writer.integer("SELECT wr FROM pragma_table_list('\(table)')") != 0
+            // By its words: the pragma that says so is of SQLite 3.37.
+            try writer.integer(
+                "SELECT count(*) FROM sqlite_master WHERE name = '\(table)' AND sql LIKE '%WITHOUT ROWID%'") != 0
         }
 
         /// The last row of the next slice; none if little enough is left to drop the table as a whole.

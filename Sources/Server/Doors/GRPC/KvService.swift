@@ -9,7 +9,7 @@ package struct KvService: Flotilla_V1_Kv.SimpleServiceProtocol {
     /// Requests of one session that are not answered yet; beyond this the session isn't read on.
     package static let outstandingMax = 8_192
     /// Bytes of answers that wait for a slow client; beyond this too.
-    static let outstandingBytesMax = 32 << 20
+    static let outstandingBytesMax = 16 << 20
     /// Bytes of requests that are being served; beyond this too.
     static let servingBytesMax = 8 << 20
     let handler: any KvHandler

@@ -7,6 +7,8 @@ package struct MessageLengths {
     private var length = 0
     /// Of the message that has begun.
     package private(set) var missing = 0
+    /// The announced length of that message.
+    package private(set) var current = 0
 
     package init() {}
 
@@ -25,7 +27,7 @@ package struct MessageLengths {
             if prefix > 1 { length = length << 8 | Int(byte) }
             if prefix == Self.prefixBytes {
                 begins(length)
-                missing = length
+                (missing, current) = (length, length)
                 (prefix, length) = (0, 0)
             }
         }

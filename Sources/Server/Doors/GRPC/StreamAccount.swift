@@ -46,10 +46,14 @@ final class StreamAccount: Sendable {
 
     /// A message has begun, and the ledger has granted `bytes` for it: 0 for a small one.
     func begins(_ bytes: Int) {
-        state.withLock { state in
-            state.messages.append(bytes)
-            state.untaken += bytes
+        let isClosed = state.withLock { state in
+            if !state.isClosed {
+                state.messages.append(bytes)
+                state.untaken += bytes
+            }
+            return state.isClosed
         }
+        if isClosed { ledger.give(bytes, from: holder) }
     }
 
     /// The bytes of the oldest message belong to whoever has the lease. What nobody takes goes with the stream.

@@ -10,7 +10,7 @@ internal import Wire
 /// The first handler of an HTTP/2 stream: counts what the stream holds in the budget.
 ///
 /// A message is counted as soon as its length is known. If there is no room for it the call ends as «busy», and nothing was
-/// done; so it does if the message doesn't go on for `stallMax`. A stream is read on only when its service has taken over
+/// done of this message; so it does if the message hardly goes on for `stallMax`. A stream is read on only when its service has taken over
 /// what has come.
 final class StreamMeter: ChannelDuplexHandler {
     typealias InboundIn = HTTP2Frame.FramePayload
@@ -19,6 +19,8 @@ final class StreamMeter: ChannelDuplexHandler {
     typealias OutboundOut = HTTP2Frame.FramePayload
 
     private static let stallMax: TimeAmount = .seconds(10)
+    /// What must come in that time, unless it is less that is missing.
+    private static let progressBytesMin = 16 << 10
     /// A shorter message, or answer, costs less than what counts and watches it; it is covered by the stream's own share.
     private static let countedBytesMin = 16 << 10
     /// Of a stream itself: its channel, its tasks, and what is written before it stops being writable.
@@ -41,8 +43,11 @@ final class StreamMeter: ChannelDuplexHandler {
     /// A read is put off until the service has taken over a message.
     private var isCrowded = false
     private var stallTimer: Scheduled<Void>?
-    /// Since the last look of the timer.
-    private var hasProgressed = false
+    /// Bytes that have come since the timer last looked.
+    private var progress = 0
+    /// Messages that have begun, and which of them the timer looks after.
+    private var begun: UInt64 = 0
+    private var watched: UInt64 = 0
     /// The service wants more; if it doesn't, a message that stands still is not the client's fault.
     private var isReading = false
     private var hasSentHeaders = false
@@ -83,7 +88,7 @@ final class StreamMeter: ChannelDuplexHandler {
             context.fireChannelRead(wrapInboundOut(.headers(headers)))
         case .data(let frame):
             guard case .byteBuffer(let buffer) = frame.data, let account else { return context.fireChannelRead(data) }
-            hasProgressed = true
+            progress += buffer.readableBytes
             isReading = false
             guard take(buffer, account) else { return refuse(context) }
             watch(context)
@@ -102,6 +107,7 @@ final class StreamMeter: ChannelDuplexHandler {
                 hasRoom = false
                 return
             }
+            begun += 1
             account.begins(bytes)
         }
         return hasRoom
@@ -136,8 +142,8 @@ final class StreamMeter: ChannelDuplexHandler {
 
     /// A message that has begun must go on: it has its place already.
     private func watch(_ context: ChannelHandlerContext) {
-        guard stallTimer == nil, lengths.missing >= Self.countedBytesMin else { return }
-        hasProgressed = false
+        guard stallTimer == nil, lengths.missing > 0, lengths.current >= Self.countedBytesMin else { return }
+        (progress, watched) = (0, begun)
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
         let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
         stallTimer = context.eventLoop.scheduleTask(in: Self.stallMax) { handler.value.look(bound.value) }
@@ -146,7 +152,7 @@ final class StreamMeter: ChannelDuplexHandler {
     private func look(_ context: ChannelHandlerContext) {
         stallTimer = nil
         guard !isRefused else { return }
-        if lengths.missing > 0, isReading, !hasProgressed { return refuse(context) }
+        if lengths.missing > 0, begun == watched, isReading, progress < Self.progressBytesMin { return refuse(context) }
         watch(context)
     }
 
