@@ -2,7 +2,8 @@
 ///
 /// A message is taken in by the length that it announces, so that whoever has a place can finish. Nobody waits for one:
 /// what finds no room is refused, and if somebody holds more than the asker would, that one is shown out instead. So
-/// those who hold much can't keep out those who hold little, and no two can wait for each other.
+/// those who hold much can't keep the messages out of those who hold little, and no two can wait for each other. Answers,
+/// whose lengths nobody knows before, are refused to all while the budget is taken.
 public struct MemoryAccount: Sendable {
     /// A connection.
     public typealias Holder = UInt64

@@ -1,6 +1,6 @@
 internal import Foundation
 
-/// What a server may hold for others at once, over all its doors: requests that are on their way in, until they are
+/// What a server may hold for others at once at its gRPC port: requests that are on their way in, until they are
 /// answered, and answers until they have left. It counts what was sent; with the copies that are made of it on its way
 /// the process takes two to three times as much.
 public final class MemoryBudget: Sendable {
@@ -17,7 +17,7 @@ public final class MemoryBudget: Sendable {
     public static let bytesMin = 256 << 20
 
     public let bytes: Int
-    /// Keys and values, and HTTP.
+    /// Keys and values.
     public let clients: MemoryLedger
     /// A fourth is kept for what nodes and operators say: clients can't silence Raft, nor hide how the node is.
     public let peers: MemoryLedger

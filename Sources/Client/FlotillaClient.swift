@@ -16,7 +16,7 @@ public final class FlotillaClient: Sendable {
     public struct Options: Sendable {
         /// Operations fail after this long.
         public var deadline: Duration = .seconds(10)
-        /// One attempt is given up, and another node tried, after this long.
+        /// A node that has answered nobody's request for this long is given up, and another one tried.
         public var attemptPatience: Duration = .milliseconds(1_500)
         /// Streams to each node; callers are spread over them.
         public var streamsPerNode = 1

@@ -2,7 +2,7 @@ internal import Keyspace
 internal import RaftLog
 internal import Sharding
 
-/// What a group's leader does about the shard map, as `ShardMover.step` does: it tells the controller who the group is,
+/// What a group's leader does about the shard map, as `MoveDriver` does: it tells the controller who the group is,
 /// and adopts the shards that were given to it blank. A move's steps have their place here; they are not simulated yet.
 struct SimulatedMover {
     enum Act {
