@@ -31,18 +31,24 @@ import Testing
         #expect(total.unknown > 0 && total.failed > 0 && total.repeats > 0 && total.clientCrashes > 0)
     }
 
-    /// Seed 1 is the first that finds each, and a run is long enough for all of them. The words are of what it finds.
+    /// One of the first seeds finds each, for the right reason: which of them it is shifts with every change of what
+    /// the cluster does, so a single seed would be a test of the dice.
     @Test(arguments: World.Plant.allCases) func aPlantedBugIsFound(plant: World.Plant) {
-        let words =
+        let reasons =
             switch plant {
-            case .answersForgottenEarly, .deletesNotRecorded, .closedSessionsForgotten: "to a write that was answered"
-            case .liveSessionsEvicted: " answers appended("
-            case .answersInMemoryOnly: "which another replica has answered"
-            case .unconfirmedReads, .followerReads: "is not linearizable"
-            case .retriesInNewSession: "is executed twice"
-            case .lostTakenForNotSent, .unknownCalledFailed: "nothing was done"
+            case .answersForgottenEarly, .deletesNotRecorded, .closedSessionsForgotten, .liveSessionsEvicted:
+                ["to a write that was answered", " answers appended("]
+            case .answersInMemoryOnly: ["which another replica has answered"]
+            case .unconfirmedReads, .followerReads: ["is not linearizable"]
+            case .retriesInNewSession: ["is executed twice"]
+            case .lostTakenForNotSent, .unknownCalledFailed: ["nothing was done"]
             }
-        let report = World.run(World.Options(seed: 1, plant: plant))
-        #expect(report.violation?.contains(words) == true, "\(plant.rawValue): \(report.violation ?? "went unnoticed")")
+        var others: [String] = []
+        for seed in UInt64(1)...20 {
+            guard let violation = World.run(World.Options(seed: seed, plant: plant)).violation else { continue }
+            if reasons.contains(where: violation.contains) { return }
+            others.append("seed \(seed): \(violation)")
+        }
+        Issue.record("\(plant.rawValue): not found for its reason within 20 seeds, found otherwise: \(others)")
     }
 }
