@@ -19,6 +19,8 @@ public struct StorageBatch {
     /// lag behind it (decision 0018).
     var mustLog = false
     public var durability: Durability { mustSync ? .synced : mustLog ? .logged : .buffered }
+    /// A known defect that is put back, for the simulator to find.
+    var plant: RaftCore.Plant?
     /// Gives a new, empty family that exists in the engine.
     private let newFamily: () throws(EngineError) -> FamilyID
 
@@ -79,7 +81,7 @@ public struct StorageBatch {
         unmapped.append(family)
         overlay[family] = nil
         // An engine family is dropped only after the batch that forgets it is on disk.
-        mustSync = true
+        if plant != .dropsBeforeDurable { mustSync = true }
     }
 
     /// Pairs of `lower..<upper` in order, at most `limit`, as the batch will leave them.

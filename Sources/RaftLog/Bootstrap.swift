@@ -140,12 +140,15 @@ public struct BootstrapCore: Sendable {
 
     private var peers: [ReplicaID] { addresses.keys.filter { $0 != own }.sorted() }
 
-    /// Whom to ask next.
-    public var decision: Decision {
+    /// Whom to ask next; nobody if the decision is made.
+    public var awaits: [ReplicaID] {
         let missing = peers.filter { collected[$0] == nil }
+        return missing.isEmpty ? peers.filter { !confirmed.contains($0) } : missing
+    }
+
+    public var decision: Decision {
+        let missing = awaits
         if !missing.isEmpty { return .await(missing) }
-        let unconfirmed = peers.filter { !confirmed.contains($0) }
-        if !unconfirmed.isEmpty { return .await(unconfirmed) }
         let members = addresses.compactMap { id, address in
             collected[id].map { Member(id: id, address: address, incarnation: $0, standing: .voter) }
         }

@@ -126,7 +126,9 @@ public final class FamilyTable: Sendable {
 
     /// Removes every family that no group of this directory maps. Once after opening, before any host starts; empty
     /// ones stay as spares.
-    public func sweepUnmapped() throws(EngineError) {
+    public func sweepUnmapped() throws(EngineError) { try sweepUnmapped(plant: nil) }
+
+    package func sweepUnmapped(plant: RaftCore.Plant?) throws(EngineError) {
         let snapshot = try engine.snapshot()
         defer { snapshot.close() }
         var mapped: Set<FamilyID> = []
@@ -134,7 +136,7 @@ public final class FamilyTable: Sendable {
             mapped.formUnion([layout.log, layout.meta])
             let rows = try GroupStorageRows.load(layout, in: snapshot)
             mapped.formUnion(rows.families.values)
-            mapped.formUnion(rows.staged.values.compactMap(\.family))
+            if plant != .sweepsStaged { mapped.formUnion(rows.staged.values.compactMap(\.family)) }
         }
         for family in try engine.families() where family != Self.node && !mapped.contains(family) {
             let cursor = try snapshot.cursor(family, lower: [], upper: nil, reverse: false, reading: .keys)

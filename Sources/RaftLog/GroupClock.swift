@@ -45,6 +45,10 @@ struct GroupClock: Sendable {
     /// Of the proposals of one moment all but the first have it for nothing.
     private var given: (stamp: Milliseconds, at: Milliseconds)?
 
+    /// A leader hears a quorum within two election timeouts. A reading that is much older is perhaps of a clock that has
+    /// been set right since, and would make a second one that is wrong a quorum.
+    private static let readingAgeMax: Milliseconds = 5_000
+
     mutating func heard(_ replica: ReplicaID, _ time: Milliseconds, now: Milliseconds) {
         others[replica] = (min(time, SteadyClock.timeMax), now)
     }
@@ -68,7 +72,10 @@ struct GroupClock: Sendable {
     private mutating func freshStamp(_ voters: [ReplicaID], own id: ReplicaID, now: Milliseconds) -> Milliseconds {
         let clocks = voters.map { voter in
             if voter == id { return own.time(now) }
-            return others[voter].map { $0.time.addingClamped(now - min(now, $0.at)) } ?? 0
+            return others[voter].map { reading in
+                let age = now - min(now, reading.at)
+                return age <= Self.readingAgeMax ? reading.time.addingClamped(age) : 0
+            } ?? 0
         }
         let time = clocks.sorted(by: >).dropFirst(voters.count / 2).first ?? 0
         if time >= latest.stamp {

@@ -11,6 +11,8 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
     public private(set) var applied: AppliedState
     public private(set) var membership: Membership
     public private(set) var families: [String: FamilyID]
+    /// A known defect that is put back, for the simulator to find.
+    package var plant: RaftCore.Plant?
     /// The entry after `applied` waits for this to be staged here; until then nothing is applied.
     private var waitsFor: String?
 
@@ -51,6 +53,7 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
     public mutating func execute(
         _ request: WriteRequest, in batch: inout StorageBatch
     ) throws(EngineError) -> Outcome {
+        batch.plant = plant
         if request.needsSync { batch.mustLog = true }
         if let hardState = request.hardState {
             batch.putLogged(layout.meta, GroupLayout.hardStateKey, hardState.encoded)
@@ -99,7 +102,7 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
             precondition(
                 entry.index == applied.position.index + 1,
                 "group \(layout.gid): entry \(entry.index) after applied \(applied.position)")
-            applied.logTime = max(applied.logTime, entry.stamp)
+            applied.logTime = plant == .logTimeBackwards ? entry.stamp : max(applied.logTime, entry.stamp)
             applied.position = LogPosition(index: entry.index, term: entry.term)
             context.logTime = applied.logTime
             switch entry.kind {
@@ -111,7 +114,7 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
                     context.storage.put(layout.meta, GroupLayout.membershipKey, changed.encoded)
                     // Quorums of members that are one change apart share a node. A replica that came back with
                     // members of several changes ago could elect a leader among those alone.
-                    context.storage.mustSync = true
+                    if plant != .membershipUnsynced { context.storage.mustSync = true }
                     outcome.completion.membership = changed
                 }
             case .command:
@@ -169,8 +172,12 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
         batch.put(layout.meta, GroupLayout.membershipKey, membership.encoded)
         batch.put(
             layout.meta, GroupLayout.baseKey, AppliedState(position: applied.position, logTime: 0).encoded)
+        let keepsRows = install.keepsLog || plant == .keepsOldLogRows
         batch.deleteRangeUnseen(
-            layout.log, from: [0], to: install.keepsLog ? GroupLayout.logKey(applied.position.index + 1) : nil)
+            layout.log, from: [0], to: keepsRows ? GroupLayout.logKey(applied.position.index + 1) : nil)
+        if plant == .snapshotForgetsVote {
+            batch.putLogged(layout.meta, GroupLayout.hardStateKey, HardState(term: header.term).encoded)
+        }
         if install.keepsLog, let end = install.logEnd {
             batch.deleteRangeUnseen(
                 layout.log, from: GroupLayout.logKey(max(end, applied.position.index) + 1), to: nil)

@@ -10,8 +10,8 @@ package struct Progress: Sendable {
         case probe
         /// Optimistic: the next message goes out before the previous is answered.
         case replicate
-        /// Waits for the snapshot that covers at least `index`.
-        case snapshot(index: LogIndex)
+        /// Waits for a snapshot.
+        case snapshot
     }
 
     package var state: State = .probe
@@ -28,7 +28,7 @@ package struct Progress: Sendable {
     /// When it last answered.
     var heardAt: Milliseconds = 0
     /// The newest read round that it has confirmed.
-    var confirmedRound: UInt64 = 0
+    package var confirmedRound: UInt64 = 0
     /// Last index and bytes of each append that is not answered yet.
     private(set) var inflight: Deque<(last: LogIndex, bytes: Int)> = []
     private(set) var inflightBytes = 0
@@ -38,6 +38,9 @@ package struct Progress: Sendable {
     var matchAtHeartbeat: LogIndex = 0
     /// Heartbeats in a row without an answer to what was sent.
     var standingIntervals = 0
+
+    /// Appends that are in flight although the follower has answered them, or something after them.
+    package var answeredInFlight: Int { inflight.count { $0.last <= match } }
 
     package init(next: LogIndex) { self.next = next }
 

@@ -6,8 +6,9 @@ extension RaftCore {
     /// Tries to become leader. With `force` (the leader hands over) there is no pre-vote.
     mutating func campaign(force: Bool) {
         guard isVoter(in: membership), !isBlocked else { return }
+        if isDiskStanding, configuration.plant != .standingDiskCampaigns { return }
         // A committed change that is not applied here may have taken our vote away (etcd #7280).
-        if hasCommittedChangeUnapplied { return }
+        if hasCommittedChangeUnapplied, configuration.plant != .campaignsBeforeApplying { return }
         leader = nil
         votes = [:]
         if force {
@@ -32,7 +33,12 @@ extension RaftCore {
         resetElectionDeadline()
         // The own vote counts, and the others are asked, only once it is on disk: see `voteSaved`.
         for peer in membership.voters where peer != id {
-            output.held.append(envelope(.requestVote(last: log.last, isPreVote: false, force: force), to: peer))
+            let request = envelope(.requestVote(last: log.last, isPreVote: false, force: force), to: peer)
+            if configuration.plant == .asksBeforeSaving {
+                output.messages.append(request)
+            } else {
+                output.held.append(request)
+            }
         }
     }
 
@@ -44,15 +50,15 @@ extension RaftCore {
     }
 
     mutating func answerVote(_ request: Message, last: LogPosition, isPreVote: Bool) {
-        let isUpToDate = last >= log.last
+        let isUpToDate = last >= log.last || configuration.plant == .voteIgnoresLog
         if isPreVote {
             // Granted with the term that was asked about; the own term doesn't change.
-            let granted = isUpToDate && request.term > term
+            let granted = (isUpToDate || configuration.plant == .preVoteIgnoresLog) && request.term > term
             send(.vote(granted: granted, isPreVote: true), to: request, term: granted ? request.term : term)
             return
         }
         let isFree = hardState.vote == request.from || (hardState.vote == nil && leader == nil)
-        guard isUpToDate, isFree else {
+        guard isUpToDate, isFree || (configuration.plant == .votesTwice && role == .follower) else {
             send(.vote(granted: false, isPreVote: false), to: request)
             return
         }

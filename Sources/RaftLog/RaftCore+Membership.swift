@@ -19,9 +19,9 @@ extension RaftCore {
     public mutating func propose(_ change: MembershipChange) -> Result<LogPosition, ChangeRefusal> {
         guard role == .leader else { return .failure(.notLeader(hint: leader)) }
         // The opening entry must be committed first: the single-server change bug of 2015.
-        guard hasCommittedInTerm, unappliedMemberships.isEmpty, transferTarget == nil, departure == nil else {
-            return .failure(.busy)
-        }
+        let hasBegun = hasCommittedInTerm || configuration.plant == .changeBeforeOpening
+        let isAlone = unappliedMemberships.isEmpty || configuration.plant == .secondChange
+        guard hasBegun, isAlone, transferTarget == nil, departure == nil else { return .failure(.busy) }
         do throws(Membership.ChangeError) {
             _ = try membership.applying(change, at: log.last.index + 1)
         } catch {
@@ -49,7 +49,7 @@ extension RaftCore {
             return
         }
         for peer in progress.keys where newMembership[peer]?.incarnation != old[peer]?.incarnation {
-            progress[peer] = nil
+            if configuration.plant != .keepsProgressOfLostDisk { progress[peer] = nil }
         }
         for peer in peers where progress[peer] == nil {
             var follower = Progress(next: log.last.index + 1)

@@ -11,15 +11,17 @@ extension RaftCore {
     /// Opens one round for all reads that have queued.
     mutating func startReadRound() {
         // Before its first entry is committed a leader doesn't know the newest commit index (etcd #7331).
-        guard hasCommittedInTerm, let first = reads.firstIndex(where: { $0.round == nil }) else { return }
-        readRound += 1
+        guard hasCommittedInTerm || configuration.plant == .readsBeforeOpening,
+            let first = reads.firstIndex(where: { $0.round == nil })
+        else { return }
+        if first == 0 || configuration.plant != .readsJoinOpenRound { readRound += 1 }
         for position in first..<reads.count {
             reads[position].round = readRound
             reads[position].index = commit
         }
         for peer in progress.keys.sorted() where membership.isVoter(peer) {
             guard let follower = progress[peer] else { continue }
-            send(.heartbeat(commit: min(follower.match, commit), round: readRound), to: peer)
+            send(.heartbeat(commit: commitKnown(to: follower), round: readRound), to: peer)
         }
         confirmReads()
     }

@@ -11,7 +11,9 @@ extension RaftCore {
     public mutating func propose(_ payload: [UInt8], stamp: Milliseconds) -> Result<LogPosition, RefusalError> {
         guard role == .leader else { return .failure(RefusalError(.notLeader(hint: leader))) }
         if transferTarget != nil || departure != nil { return .failure(RefusalError(.busy)) }
-        if unappliedBytes > unappliedBytesAllowed { return .failure(RefusalError(.busy)) }
+        if unappliedBytes > unappliedBytesAllowed, configuration.plant != .noAdmission {
+            return .failure(RefusalError(.busy))
+        }
         return .success(appendToOwnLog(kind: .command, payload: payload, stamp: stamp))
     }
 
@@ -47,7 +49,7 @@ extension RaftCore {
         if previous.index < commit {
             // Everything up to our commit agrees by the Log Matching property.
             if lastNew <= commit {
-                send(.appended(match: commit), to: message, held: true)
+                if vouches { send(.appended(match: commit), to: message, held: true) }
                 return
             }
         } else if log.term(at: previous.index) != previous.term {
@@ -57,13 +59,33 @@ extension RaftCore {
         }
         for entry in entries where entry.index > commit {
             if entry.index <= log.last.index {
-                if log.term(at: entry.index) == entry.term { continue }
+                if log.term(at: entry.index) == entry.term, configuration.plant != .truncatesWhatAgrees { continue }
                 truncateLog(after: entry.index - 1)
             }
             appendToLog(entry)
         }
-        advanceCommit(to: min(leaderCommit, lastNew))
-        send(.appended(match: lastNew), to: message, held: true)
+        advanceCommit(to: min(leaderCommit, configuration.plant == .commitsToLogEnd ? log.last.index : lastNew))
+        guard vouches else { return }
+        let match = configuration.plant == .acknowledgesWholeLog ? log.last.index : lastNew
+        send(.appended(match: match), to: message, held: configuration.plant != .acknowledgesBeforeSaving)
+    }
+
+    /// Whether what is acknowledged here counts for the group. A voter that lacks what an entry maps has the log, and a
+    /// quorum of its fellows has the rest; but only as long as those who staged it are there. Whoever joins must not become
+    /// a voter before it has everything, and nobody may leave with the consent of those that lack something.
+    private var vouches: Bool {
+        !isBlocked || (isVoter(in: membership) && !unappliedMemberships.contains { takesAway($0) })
+    }
+
+    /// Whether a change of members in the log takes a member away, or its disk. One that can't be read might.
+    private func takesAway(_ index: LogIndex) -> Bool {
+        guard let entry = log.entries(from: index, through: index, bytesMax: .max)?.first,
+            let change = try? MembershipChange(encoded: entry.payload)
+        else { return true }
+        switch change {
+        case .add, .promote: return false
+        case .remove, .replace: return true
+        }
     }
 
     private mutating func truncateLog(after index: LogIndex) {
@@ -84,13 +106,15 @@ extension RaftCore {
     // MARK: - Leader
 
     mutating func advanceLeaderCommit() {
-        let matches = membership.voters
+        let counted = configuration.plant == .countsLearners ? membership.members.map(\.id) : membership.voters
+        let matches =
+            counted
             .map { $0 == id ? durable : progress[$0]?.match ?? 0 }
             .sorted(by: >)
         guard matches.count >= membership.quorum, membership.quorum > 0 else { return }
         let agreed = matches[membership.quorum - 1]
         // Only entries of the current term are committed by counting (section 5.4.2, Figure 8).
-        guard agreed > commit, log.term(at: agreed) == term else { return }
+        guard agreed > commit, log.term(at: agreed) == term || configuration.plant == .countsOldTerms else { return }
         commit = agreed
     }
 
@@ -100,14 +124,16 @@ extension RaftCore {
         follower.heardAt = now
         guard match <= log.last.index else { return progress[peer] = follower }
         follower.isPaused = false
-        follower.acknowledged(match)
+        if configuration.plant != .inflightNeverCleared { follower.acknowledged(match) }
         // Answers may arrive out of order: match only grows.
         if match > follower.match { follower.match = match }
         follower.next = max(follower.next, follower.match + 1)
         switch follower.state {
         case .probe: follower.become(.replicate, next: follower.match + 1)
-        case .snapshot(let index):
-            if follower.match >= index || follower.match >= log.base.index {
+        case .snapshot:
+            // From there on the log goes on. What it has been compacted beyond meanwhile comes with the snapshot that is on
+            // its way, and needs no second one.
+            if follower.match >= log.base.index {
                 follower.become(.replicate, next: follower.match + 1)
             }
         case .replicate: break
@@ -141,12 +167,17 @@ extension RaftCore {
         departIfKnown()
     }
 
+    /// What a heartbeat tells a follower: beyond what is known to match, its log may hold other entries.
+    func commitKnown(to follower: Progress) -> LogIndex {
+        configuration.plant == .heartbeatCommitsBlindly ? commit : min(follower.match, commit)
+    }
+
     mutating func sendHeartbeats() {
         heartbeatDeadline = now + configuration.heartbeatInterval
         for peer in progress.keys.sorted() {
             guard var follower = progress[peer] else { continue }
-            send(.heartbeat(commit: min(follower.match, commit), round: readRound), to: peer)
-            follower.announcedCommit = max(follower.announcedCommit, min(follower.match, commit))
+            send(.heartbeat(commit: commitKnown(to: follower), round: readRound), to: peer)
+            follower.announcedCommit = max(follower.announcedCommit, commitKnown(to: follower))
             // Intervals without progress while something is unanswered: the last append may be lost. The next one is a
             // probe; its rejection or acceptance tells where the follower stands. What is large takes its time on the
             // way and on the disk there, and sending it again would make it worse.
@@ -235,8 +266,7 @@ extension RaftCore {
     }
 
     private mutating func needSnapshot(_ peer: ReplicaID, _ follower: inout Progress) {
-        // The snapshot that will be made includes at least what is applied now.
-        follower.become(.snapshot(index: log.base.index), next: follower.next)
+        follower.become(.snapshot, next: follower.next)
         output.neededSnapshots.append(peer)
     }
 
@@ -287,7 +317,7 @@ extension RaftCore {
     /// Replaces log and state by a snapshot that is newer than our commit; false if it isn't.
     mutating func restore(_ position: LogPosition, membership newMembership: Membership) -> Bool {
         guard position.index > commit else { return false }
-        if log.term(at: position.index) == position.term {
+        if log.term(at: position.index) == position.term, configuration.plant != .snapshotDropsAcknowledged {
             // The log holds all of it, and perhaps entries beyond that this replica has already acknowledged:
             // nothing may be thrown away (Figure 13, rule 6). The snapshot only tells what is committed.
             advanceCommit(to: position.index)

@@ -39,16 +39,6 @@ public struct RaftCore: Sendable {
         public init() {}
     }
 
-    /// Defects that were in this code once, or nearly.
-    package enum Plant: Sendable {
-        /// What the log says of committed changes isn't read from it.
-        case forgetsCommittedChanges
-        /// A snapshot of a later term leaves the own term as it was.
-        case snapshotKeepsTerm
-        /// The leader's own clock is the group's.
-        case trustsOwnClock
-    }
-
     public enum Role: Sendable, Equatable { case follower, preCandidate, candidate, leader }
 
     public let id: ReplicaID
@@ -98,6 +88,10 @@ public struct RaftCore: Sendable {
 
     /// A committed entry can't be applied here for want of staged data. Who can't apply can't answer, and doesn't lead.
     var isBlocked = false
+
+    /// The disk hasn't finished anything for an election timeout. Who can't write its own vote can't win, and its
+    /// pre-votes, granted by all, would raise its term again and again and take the others' pre-votes from them.
+    var isDiskStanding = false
 
     /// Indexes of membership entries that are in the log and not applied.
     package var unappliedMemberships: [LogIndex] = []
@@ -190,10 +184,11 @@ public struct RaftCore: Sendable {
         if role == .leader {
             if let departure {
                 if now >= departure.deadline { becomeFollower(term: term, leader: nil) }
-            } else if now >= quorumDeadline {
+            } else if now >= quorumDeadline, configuration.plant != .noCheckQuorum {
                 checkQuorum()
             }
-            if role == .leader, transferTarget != nil, now >= transferDeadline { transferTarget = nil }
+            let mayGiveUp = configuration.plant != .transferNeverEnds
+            if role == .leader, transferTarget != nil, now >= transferDeadline, mayGiveUp { transferTarget = nil }
             guard role == .leader else { return }
             if now >= heartbeatDeadline { sendHeartbeats() } else { announceCommits() }
         } else if now >= electionDeadline {
@@ -204,7 +199,8 @@ public struct RaftCore: Sendable {
 
     mutating func resetElectionDeadline() {
         let base = configuration.electionTimeout
-        electionDeadline = now + base + Milliseconds.random(in: 0..<max(base, 1), using: &random)
+        let patience = Milliseconds.random(in: 0..<max(base, 1), using: &random)
+        electionDeadline = now + base + (configuration.plant == .timeoutsNotRandom ? 0 : patience)
     }
 
     // MARK: - Messages
@@ -223,7 +219,7 @@ public struct RaftCore: Sendable {
             default:
                 becomeFollower(term: message.term, leader: nil)
             }
-        } else if message.term < term {
+        } else if message.term < term, !isTakenThoughStale(message.body) {
             switch message.body {
             case .append, .heartbeat:
                 // A leader of the past must learn of the present, or a replica whose term ran ahead
@@ -255,10 +251,18 @@ public struct RaftCore: Sendable {
         }
     }
 
+    private func isTakenThoughStale(_ body: Message.Body) -> Bool {
+        switch (body, configuration.plant) {
+        case (.appended, .takesStaleAppended), (.heartbeatReply, .takesStaleHeartbeatReplies): true
+        default: false
+        }
+    }
+
     /// A heartbeat's commit never exceeds what the leader knows to match, so the log has it.
     private func durableOrMatching(_ index: LogIndex) -> LogIndex { min(index, log.last.index) }
 
     private var hearsALeader: Bool {
+        if configuration.plant == .noVoteLease { return false }
         if role == .leader { return true }
         guard leader != nil, let leaderHeardAt else { return false }
         return now < leaderHeardAt + configuration.electionTimeout
@@ -293,7 +297,7 @@ public struct RaftCore: Sendable {
         let wasLeader = role == .leader
         if newTerm > term {
             hardState = HardState(term: newTerm, vote: nil)
-            hardStateChanged = true
+            if configuration.plant != .termNotPersisted { hardStateChanged = true }
             takesOverWhenApplied = false
         }
         role = .follower
@@ -366,7 +370,8 @@ public struct RaftCore: Sendable {
     /// Hands out what is not written yet: the hard state if it changed, and new entries, of so many bytes (one always
     /// fits). What is left then comes with the next call.
     mutating func takeUnsaved(bytesMax: Int) -> (hardState: HardState?, entries: [Entry]) {
-        let state = hardStateChanged ? hardState : nil
+        var state = hardStateChanged ? hardState : nil
+        if configuration.plant == .voteNotPersisted, state?.vote != id { state?.vote = nil }
         hardStateChanged = false
         var entries: [Entry] = []
         if let first = firstUnsaved, first <= log.last.index {
@@ -387,6 +392,12 @@ public struct RaftCore: Sendable {
 }
 
 extension RaftCore {
+    /// What the simulator's invariants look at: bytes that a leader counts as unapplied, whether it is about to leave
+    /// because it was removed, and to whom it hands over.
+    package var unappliedSize: Int { unappliedBytes }
+    package var isDeparting: Bool { departure != nil }
+    package var handsOverTo: ReplicaID? { transferTarget }
+
     /// The term of the entry at `index`, if it is in the log (for invariants and status).
     public func termOfLog(at index: LogIndex) -> Term? { log.term(at: index) }
 }

@@ -121,17 +121,23 @@ public struct ReplicaDriver: Sendable {
 
     /// Time passes. Call it at least once per heartbeat interval.
     public mutating func tick(now: Milliseconds) {
+        core.isDiskStanding = isDiskStanding(now)
         core.tick(now: now)
         // A leader that can't write must not go on being believed (etcd #15247). One whose disk finishes request after
         // request, each of them bounded, is not stalled, however long its queue. Where nobody else could lead, it goes on.
-        if core.isLeader, core.membership.voters.count > 1,
-            let oldest = pending.first(where: { $0.needsSync }),
-            core.now > max(oldest.issuedAt, completedAt) + configuration.core.electionTimeout
+        if core.isLeader, core.membership.voters.count > 1, configuration.core.plant != .noStallStepDown,
+            core.isDiskStanding
         {
             core.stepDown()
         }
         if core.isBlocked { core.stepDown() }
         if core.isLeader, let promotion = core.duePromotion() { _ = core.propose(promotion) }
+    }
+
+    /// Whether a write that promises depend on has waited for an election timeout, and the disk has finished nothing.
+    private func isDiskStanding(_ now: Milliseconds) -> Bool {
+        guard let oldest = pending.first(where: { $0.needsSync }) else { return false }
+        return now > max(oldest.issuedAt, completedAt) + configuration.core.electionTimeout
     }
 
     /// What the machine's wall clock shows, in Unix milliseconds. Call it at least as often as `tick`.
@@ -143,12 +149,15 @@ public struct ReplicaDriver: Sendable {
     /// A message from the network. One that was meant for an earlier life of this replica, or an answer from
     /// an earlier life of the sender, is dropped.
     public mutating func receive(_ message: Message, now: Milliseconds) {
-        guard message.to == id, message.toIncarnation == incarnation else { return }
+        let isAnyLife = configuration.core.plant == .ignoresLives
+        guard message.to == id, message.toIncarnation == incarnation || isAnyLife else { return }
         switch message.body {
         case .vote, .appended, .appendRejected, .heartbeatReply, .requestVote:
             // A candidate that the membership doesn't know may be newer than what is applied here; one whose disk
             // was lost is not.
-            if let known = core.membership[message.from], known.incarnation != message.fromIncarnation { return }
+            if let known = core.membership[message.from], known.incarnation != message.fromIncarnation, !isAnyLife {
+                return
+            }
             if message.clock > 0 { clock.heard(message.from, message.clock, now: now) }
         case .append(_, let entries, _):
             for entry in entries { clock.saw(entry.stamp, now: now) }
@@ -195,7 +204,8 @@ public struct ReplicaDriver: Sendable {
         let write = pending.removeFirst()
         completedAt = core.now
         if let last = write.lastEntry {
-            let cut = cuts.filter { $0.serial > write.serial }.map(\.index).min()
+            var cut = cuts.filter { $0.serial > write.serial }.map(\.index).min()
+            if configuration.core.plant == .staleCompletionVouches { cut = nil }
             core.saved(through: min(last, (cut ?? .max) - (cut == nil ? 0 : 1)))
         }
         cuts.removeAll { $0.serial <= write.serial }
@@ -315,7 +325,7 @@ public struct ReplicaDriver: Sendable {
         if heldBackCuts == core.truncations { output.held = heldBack + output.held }
         heldBack = []
         if let write = nextWrite(held: &output.held, now: now, &effects) { effects.write = write }
-        if core.hasUnsaved {
+        if core.hasUnsaved, configuration.core.plant != .promisesUnwritten {
             // They promise entries of which a part comes with a later request.
             heldBack = output.held
             heldBackCuts = core.truncations
@@ -384,7 +394,8 @@ public struct ReplicaDriver: Sendable {
         guard hasMoreToApply else { return [] }
         // Not beyond the log that goes into this request: a power cut behind it must not leave an applied position that
         // the log doesn't reach.
-        let through = min(core.commit, core.lastHandedOut)
+        let isUnwrittenToo = configuration.core.plant == .appliesUnwritten
+        let through = isUnwrittenToo ? core.commit : min(core.commit, core.lastHandedOut)
         guard nextToApply <= through else { return [] }
         guard
             let entries = core.log.entries(from: nextToApply, through: through, bytesMax: configuration.applyBytesMax)
@@ -424,7 +435,9 @@ public struct ReplicaDriver: Sendable {
             return match < floor
         }
         for snapshot in sendingSnapshots.values
-        where appliedBytesTotal - snapshot.bytes <= configuration.snapshotRetainedBytes {
+        where appliedBytesTotal - snapshot.bytes <= configuration.snapshotRetainedBytes
+            && configuration.core.plant != .compactsDuringSnapshots
+        {
             floor = min(floor, snapshot.index)
         }
         floor = min(floor, core.durable)
@@ -441,7 +454,8 @@ public struct ReplicaDriver: Sendable {
         guard !waitingReads.isEmpty else { return }
         var still: [(index: LogIndex, token: UInt64)] = []
         for read in waitingReads {
-            if read.index <= visible { effects.readyReads.append(read.token) } else { still.append(read) }
+            let isThere = read.index <= visible || configuration.core.plant == .readsBeforeApplying
+            if isThere { effects.readyReads.append(read.token) } else { still.append(read) }
         }
         waitingReads = still
         // What can't be applied can't be read, and nobody should wait for it.

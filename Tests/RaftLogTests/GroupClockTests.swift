@@ -69,6 +69,19 @@ import Testing
         #expect(try stamp(own) == Self.start)
     }
 
+    @Test func aReadingThatIsOldCountsForNothing() throws {
+        let one = leader(wall: Self.start, clocks: [Self.start + 365 * 24 * Self.hour])
+        // Its clock has been set right, and it can't be heard; now the third one's is wrong.
+        one.now += 6_000
+        var message = Message(
+            from: ReplicaID(3), to: ReplicaID(1), fromIncarnation: DriverFixture.incarnation(ReplicaID(3)),
+            toIncarnation: DriverFixture.incarnation(ReplicaID(1)), term: one.driver.core.term,
+            body: .heartbeatReply(round: 0))
+        message.clock = Self.start + 365 * 24 * Self.hour
+        one.driver.receive(message, now: one.now)
+        #expect(try stamp(one) <= Self.start + one.now)
+    }
+
     @Test func withoutAQuorumOfClocksLogTimeStands() throws {
         let own = leader(wall: Self.start, clocks: [])
         #expect(try stamp(own) == 0)

@@ -161,6 +161,21 @@ import Testing
         #expect(one.effects().unknownProposals == [42])
     }
 
+    @Test func whoCannotWriteDoesNotCampaign() throws {
+        let one = DriverFixture()
+        one.append(2, term: 1, after: start, [1], commit: 1)
+        let write = try #require(one.effects().write)
+        one.now = one.driver.core.electionDeadline + 2_000
+        one.driver.tick(now: one.now)
+        #expect(one.driver.core.role == .follower, "its own vote would wait for a disk that stands still")
+        #expect(one.effects().messages.isEmpty)
+        one.complete(write)
+        one.settle()
+        one.now = one.driver.core.electionDeadline
+        one.driver.tick(now: one.now)
+        #expect(one.driver.core.role == .preCandidate)
+    }
+
     @Test func aSlowApplyAloneDoesNotCostTheOffice() throws {
         let one = DriverFixture()
         one.becomeLeader()
@@ -287,6 +302,36 @@ import Testing
             }
         }
         #expect(sent == 4)
+    }
+
+    @Test func anAnswerFromBelowTheLogDoesNotAskForASecondSnapshot() throws {
+        var configuration = ReplicaDriver.Configuration()
+        configuration.retainedEntries = 4
+        let one = DriverFixture(configuration: configuration)
+        one.becomeLeader()
+        func write(_ count: Int) throws {
+            for _ in 0..<count {
+                _ = try one.propose([1])
+                one.settle()
+                one.receive(2, term: one.driver.core.term, .appended(match: one.driver.core.lastPosition.index))
+                one.settle()
+            }
+        }
+        try write(10)
+        let base = one.driver.core.firstIndex - 1
+        let none = LogPosition(index: 1, term: 1)
+        one.receive(
+            3, term: one.driver.core.term,
+            .appendRejected(previous: one.driver.core.lastPosition.index - 1, hint: none))
+        one.settle()
+        one.receive(3, term: one.driver.core.term, .appendRejected(previous: base, hint: none))
+        #expect(one.effects().neededSnapshots.map(\.id) == [ReplicaID(3)])
+        one.driver.snapshotStarted(to: ReplicaID(3), index: one.driver.core.applied)
+        try write(10)
+        #expect(one.driver.core.firstIndex > base + 2)
+        // What it had on its way to the disk when the snapshot was made.
+        one.receive(3, term: one.driver.core.term, .appended(match: base + 1))
+        #expect(one.effects().neededSnapshots.isEmpty)
     }
 
     @Test func readsBeyondTheBoundAreRefused() {

@@ -160,8 +160,8 @@ import Testing
     // MARK: - The driver
 
     /// A follower with entries 2...5 committed, of which 3 waits, and the request that it applied them with.
-    private func blockedFollower() throws -> DriverFixture {
-        let one = DriverFixture()
+    private func blockedFollower(voters: Membership = DriverFixture.membership) throws -> DriverFixture {
+        let one = DriverFixture(voters: voters)
         one.append(2, term: 1, after: BootstrapRecord.position, [1, 1, 1, 1], commit: 5)
         let write = try #require(one.effects().write)
         #expect(write.commands.map(\.entry.index) == [2, 3, 4, 5])
@@ -186,6 +186,46 @@ import Testing
         #expect(write.commands.isEmpty)
         one.complete(write, applied: nil, waitsFor: nil)
         #expect(one.effects().messages.map(\.body) == [.appended(match: 6)])
+    }
+
+    /// It would be made a voter by that, and could be the only one that is left.
+    @Test func aBlockedReplicaThatIsNoVoterAcknowledgesNothing() throws {
+        let others = Membership(members: Array(DriverFixture.membership.members.dropFirst()))
+        let one = try blockedFollower(voters: others)
+        one.settle()
+        one.append(2, term: 1, after: LogPosition(index: 5, term: 1), [1], commit: 6)
+        #expect(one.settle().isEmpty)
+        one.driver.staged()
+        one.settle()
+        one.append(2, term: 1, after: LogPosition(index: 6, term: 1), [1], commit: 6)
+        #expect(one.settle() == [.appended(match: 7)])
+    }
+
+    private func receive(_ change: MembershipChange, _ one: DriverFixture) {
+        let entry = Entry(index: 6, term: 1, kind: .membership, stamp: 0, payload: change.encoded)
+        one.receive(2, term: 1, .append(previous: LogPosition(index: 5, term: 1), entries: [entry], commit: 5))
+    }
+
+    /// Those who staged it would be gone with its consent.
+    @Test func aBlockedReplicaAcknowledgesNothingThatTakesAMemberAway() throws {
+        let life = Incarnation(high: 9, low: 9)
+        for change in [.remove(ReplicaID(2)), .replace(ReplicaID(2), address: "n2", incarnation: life)]
+            as [MembershipChange]
+        {
+            let one = try blockedFollower()
+            one.settle()
+            receive(change, one)
+            #expect(one.settle().isEmpty)
+            one.append(2, term: 1, after: LogPosition(index: 6, term: 1), [1], commit: 5)
+            #expect(one.settle().isEmpty)
+        }
+    }
+
+    @Test func aBlockedReplicaAcknowledgesThatAMemberComes() throws {
+        let one = try blockedFollower()
+        one.settle()
+        receive(.add(ReplicaID(4), address: "n4", incarnation: Incarnation(high: 9, low: 9)), one)
+        #expect(one.settle() == [.appended(match: 6)])
     }
 
     @Test func theWritesBehindTheWaitingEntryAreSkippedInOrder() throws {
@@ -240,7 +280,10 @@ import Testing
 
     @Test func aCandidateThatBecomesBlockedDoesNotStayLeader() throws {
         let one = DriverFixture()
-        one.append(2, term: 1, after: BootstrapRecord.position, [1, 1], commit: 3)
+        one.append(2, term: 1, after: BootstrapRecord.position, [1, 1], commit: 1)
+        one.settle()
+        // Only applied: whoever waits for its log's disk doesn't campaign.
+        one.receive(2, term: 1, .heartbeat(commit: 3, round: 0))
         let apply = try #require(one.effects().write)
         one.now = one.driver.core.electionDeadline
         one.driver.tick(now: one.now)

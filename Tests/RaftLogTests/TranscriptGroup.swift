@@ -1,9 +1,11 @@
 import Engines
 import RaftLog
+import Simulator
 
-/// A group of replica drivers whose network, disks and clock stand still until a transcript moves them.
+/// A group of replicas whose network, disks and clock stand still until a transcript moves them: the simulator's shells,
+/// with nobody but the transcript to say when a round is, and when a disk is done.
 ///
-/// Messages wait in `network`, write requests in each node's `disk`. There is one clock for all nodes.
+/// Messages wait in `network`, write requests in each shell's queue. There is one clock for all nodes.
 final class TranscriptGroup {
     /// Keeps every command in order, so that a state can be shown as a line.
     struct ListMachine: StateMachine {
@@ -25,20 +27,26 @@ final class TranscriptGroup {
         }
     }
 
+    typealias Shell = SimulatedReplica<ListMachine>
+
     struct Node {
         let id: ReplicaID
         var incarnation: Incarnation
-        var engine = MemoryEngine()
-        var driver: ReplicaDriver
-        var storage: GroupStorage<ListMachine>
-        var families: FamilyTable
-        var disk: [WriteRequest] = []
+        var engine: MemoryEngine
+        var shell: Shell
         var isUp = true
+
+        var driver: ReplicaDriver { shell.driver }
+        var hasToWrite: Bool { isUp && shell.hasToWrite }
     }
 
     let configuration: ReplicaDriver.Configuration
     var nodes: [ReplicaID: Node] = [:]
     var network: [Message] = []
+    /// Copies that come once more, much later.
+    var late: [Message] = []
+    /// Snapshots on their way, by whom they are for.
+    private var parcels: [ReplicaID: (from: ReplicaID, SnapshotHeader, [[(key: [UInt8], value: [UInt8])]])] = [:]
     var now: Milliseconds = 0
     /// Messages to and from these are lost.
     var isolated: Set<ReplicaID> = []
@@ -88,23 +96,16 @@ final class TranscriptGroup {
     }
 
     private func open(_ id: ReplicaID, _ incarnation: Incarnation, _ engine: MemoryEngine) throws -> Node {
-        let families = try FamilyTable(engine: engine)
-        let layout = try families.layout(of: Self.gid)
-        let view = try engine.snapshot()
-        let opened = try GroupStorage.open(layout, machine: ListMachine(), in: view)
-        view.close()
-        let driver = ReplicaDriver(
-            id: id, incarnation: incarnation, configuration: configuration, state: opened.state, seed: id.rawValue,
-            now: now)
-        return Node(
-            id: id, incarnation: incarnation, engine: engine, driver: driver, storage: opened.storage,
-            families: families)
+        let shell = try Shell(
+            gid: Self.gid, engine: engine, machine: ListMachine(), id: id, incarnation: incarnation,
+            configuration: configuration, seed: id.rawValue, now: now
+        ) { .bytes($0) }
+        return Node(id: id, incarnation: incarnation, engine: engine, shell: shell)
     }
 
     /// The process dies with everything that isn't synced, and its messages that nobody has read yet stay.
     func crash(_ id: ReplicaID) {
         nodes[id]?.engine.crash(keepingUnsynced: 0)
-        nodes[id]?.disk = []
         nodes[id]?.isUp = false
     }
 
@@ -115,29 +116,48 @@ final class TranscriptGroup {
 
     // MARK: - Moving on
 
-    /// Changes a driver and carries out what it says.
-    func with(_ id: ReplicaID, _ body: (inout ReplicaDriver) -> Void) throws {
-        guard var node = nodes[id], node.isUp else { return }
-        body(&node.driver)
-        if node.driver.core.role != nodes[id]?.driver.core.role {
-            lines.append("\(id) becomes \(node.driver.core.role) in term \(node.driver.core.term)")
-        }
+    /// Gives a replica something to do, and carries out what its driver says until it is quiet.
+    func give(_ input: ReplicaShell.Input?, to id: ReplicaID) throws {
+        guard let node = nodes[id], node.isUp else { return }
+        let shell = node.shell
+        if let input { shell.post(input) }
         repeat {
-            let effects = node.driver.effects(now: now)
-            nodes[id] = node
-            try carryOut(effects, id)
-            node = nodes[id] ?? node
-        } while node.driver.hasMoreToWrite
+            let role = shell.driver.core.role
+            var isFirst = true
+            // Without a wall clock, so that stamps don't depend on when a transcript was run.
+            _ = try shell.round(now: now, wall: 0, tickInterval: nil) { effects in
+                if isFirst {
+                    for verdict in shell.verdicts { note(verdict, id) }
+                    if shell.driver.core.role != role {
+                        lines.append("\(id) becomes \(shell.driver.core.role) in term \(shell.driver.core.term)")
+                    }
+                }
+                isFirst = false
+                try carryOut(effects, shell, id)
+            }
+        } while shell.hasInput
     }
 
-    private func carryOut(_ effects: ReplicaDriver.Effects, _ id: ReplicaID) throws {
+    private func note(_ verdict: ReplicaShell.Verdict, _ id: ReplicaID) {
+        switch verdict {
+        case .proposal(let token?, .success(let position)): lines.append("proposal \(token) is \(position)")
+        case .proposal(let token?, .failure(let error)): lines.append("proposal \(token) is refused: \(error.refusal)")
+        case .change(_, .success(let position)): lines.append("the change is \(position)")
+        case .change(_, .failure(let refusal)): lines.append("the change is refused: \(refusal)")
+        case .read(_, isTaken: false): lines.append("\(id) refuses the read")
+        case .transfer(isTaken: false): lines.append("\(id) refuses to hand over")
+        case .proposal, .read, .transfer: return
+        }
+    }
+
+    private func carryOut(_ effects: ReplicaDriver.Effects, _ shell: Shell, _ id: ReplicaID) throws {
         for message in effects.messages {
             let isLost = isolated.contains(message.from) || isolated.contains(message.to)
             if !isLost { network.append(message) }
             lines.append((isLost ? "lost " : "") + Self.describe(message))
         }
         if let write = effects.write {
-            nodes[id]?.disk.append(write)
+            shell.enqueue(write)
             lines.append("\(id) disk: \(Self.describe(write))")
         }
         for token in effects.readyReads { lines.append("\(id) read \(token) may be answered: \(try list(id))") }
@@ -145,62 +165,59 @@ final class TranscriptGroup {
         for token in effects.unknownProposals { lines.append("\(id) proposal \(token): outcome unknown") }
         for needed in effects.neededEntries {
             lines.append("\(id) reads entries \(needed.from)...\(needed.through) for \(needed.peer)")
-            guard let node = nodes[id] else { continue }
-            let view = try node.engine.snapshot()
-            let entries = try node.storage.layout.readEntries(
-                from: needed.from, through: needed.through, bytesMax: configuration.core.appendBytesMax, in: view)
-            nodes[id]?.driver.provideEntries(entries, to: needed.peer)
-            try with(id) { _ in }
+            let entries = try shell.layout.readEntries(
+                from: needed.from, through: needed.through, bytesMax: configuration.core.appendBytesMax,
+                in: shell.engine.snapshot())
+            shell.post(.entries(entries, to: needed.peer))
         }
         for member in effects.neededSnapshots { lines.append("\(id) must send a snapshot to \(member.id)") }
         for family in effects.discardedFamilies { lines.append("\(id) discards \(family)") }
     }
 
-    func deliver(_ message: Message) throws { try with(message.to) { $0.receive(message, now: now) } }
+    func deliver(_ message: Message) throws { try give(.message(message), to: message.to) }
 
     /// The disk finishes everything that it was given: one batch, one sync.
     func flushDisk(_ id: ReplicaID) throws {
-        guard var node = nodes[id], node.isUp, !node.disk.isEmpty else { return }
-        let requests = node.disk
-        node.disk = []
-        let view = try node.engine.snapshot()
-        let families = node.families
-        var batch = StorageBatch(view: view) { () throws(EngineError) in try families.take() }
-        var outcomes: [GroupStorage<ListMachine>.Outcome] = []
-        for request in requests { outcomes.append(try node.storage.execute(request, in: &batch)) }
-        view.close()
-        try node.engine.write(batch.batch, durability: batch.durability)
-        for family in batch.unmapped { try node.engine.dropFamily(family) }
-        nodes[id] = node
-        for outcome in outcomes {
-            for reply in outcome.replies {
-                lines.append(
-                    "\(id) answers proposal \(reply.token): \(String(decoding: reply.reply, as: UTF8.self)) at \(reply.position)"
-                )
-            }
-        }
-        try with(id) { driver in for outcome in outcomes { driver.completed(outcome.completion) } }
+        guard let node = nodes[id], node.isUp, node.shell.beginWriting() else { return }
+        try finishWriting(id)
     }
 
-    /// Carries a snapshot over as it is now.
-    func sendSnapshot(from: ReplicaID, to: ReplicaID) throws {
-        guard let source = nodes[from], let target = nodes[to] else { return }
-        let view = try source.engine.snapshot()
-        let (header, families) = try SnapshotHeader.read(source.storage.layout, in: view)
-        try with(from) { $0.snapshotStarted(to: to, index: header.applied.position.index) }
-        var loaded: [FamilyID] = []
-        for family in families {
-            let copy = try target.families.take()
-            var batch = WriteBatch()
-            try view.scan(family) { key, value in
-                batch.put(copy, key: Array(key), value: Array(value))
-                return true
-            }
-            try target.engine.write(batch, durability: .synced)
-            loaded.append(copy)
+    /// The disk begins with everything that has queued; what comes then waits for the next write.
+    func beginWriting(_ id: ReplicaID) {
+        if let node = nodes[id], node.isUp { _ = node.shell.beginWriting() }
+    }
+
+    func finishWriting(_ id: ReplicaID) throws {
+        guard let node = nodes[id], node.isUp, node.shell.isWriting else { return }
+        let written = try node.shell.write()
+        for answer in written.answers {
+            guard case .bytes(let text) = answer.reply else { continue }
+            let position = written.applied.first { $0.entry.payload == text }
+                .map { LogPosition(index: $0.entry.index, term: $0.entry.term) }
+            lines.append(
+                "\(id) answers proposal \(answer.token): \(String(decoding: text, as: UTF8.self)) at \(position ?? .zero)"
+            )
         }
-        try with(to) { $0.install(SnapshotInstall(header: header, families: loaded), now: now) }
-        try with(from) { $0.snapshotEnded(to: to, index: header.applied.position.index) }
+        for completion in written.completions { node.shell.post(.completed(completion)) }
+        try give(nil, to: id)
+    }
+
+    /// Makes a snapshot as the state is now; it is on its way until it arrives or is lost.
+    func beginSnapshot(from: ReplicaID, to: ReplicaID) throws {
+        guard let source = nodes[from] else { return }
+        let (header, contents) = try source.shell.snapshot()
+        parcels[to] = (from, header, contents)
+        lines.append("a snapshot at \(header.applied.position) is on its way to \(to)")
+        try give(.snapshotStarted(to: to, header.applied.position.index), to: from)
+    }
+
+    func endSnapshot(to: ReplicaID, arrives: Bool) throws {
+        guard let (from, header, contents) = parcels.removeValue(forKey: to), let target = nodes[to] else { return }
+        if arrives {
+            let install = try target.shell.load(header, contents)
+            try give(.install(install), to: to)
+        }
+        try give(.snapshotEnded(to: to, arrives ? header.applied.position.index : nil), to: from)
     }
 
     /// A leader tells with its next tick what is committed and went out with no append.
@@ -218,10 +235,10 @@ final class TranscriptGroup {
         while true {
             if let next = network.firstIndex(where: { takesPart($0.to) && takesPart($0.from) }) {
                 try deliver(network.remove(at: next))
-            } else if let id = ids.first(where: { takesPart($0) && nodes[$0]?.disk.isEmpty == false }) {
+            } else if let id = ids.first(where: { takesPart($0) && nodes[$0]?.hasToWrite == true }) {
                 try flushDisk(id)
             } else if let id = ids.first(where: { takesPart($0) && hasCommitToAnnounce($0) }) {
-                try with(id) { $0.tick(now: now) }
+                try give(.tick, to: id)
             } else {
                 return
             }
@@ -232,7 +249,7 @@ final class TranscriptGroup {
 
     /// What the machine of a node has applied.
     func list(_ id: ReplicaID) throws -> String {
-        guard let node = nodes[id], let family = node.storage.families[ListMachine.family] else { return "[]" }
+        guard let node = nodes[id], let family = node.shell.families[ListMachine.family] else { return "[]" }
         let row = try node.engine.snapshot().get(family, key: ListMachine.key) ?? []
         return "[\(String(decoding: row, as: UTF8.self))]"
     }

@@ -1,5 +1,6 @@
 import Foundation
 import RaftLog
+import Simulator
 import Testing
 
 /// Runs Transcripts/*.txt: commands in, text out, one file for each section of the paper, as in etcd's raft.
@@ -163,26 +164,15 @@ enum Transcript {
                 // Until the node's patience is over.
                 let id = try words.id(0)
                 group.now = max(group.now, group.nodes[id]?.driver.core.electionDeadline ?? 0)
-                let now = group.now
-                try group.with(id) { $0.tick(now: now) }
+                try group.give(.tick, to: id)
             case "sleep": group.now += words.plain.first.flatMap(UInt64.init) ?? 0
             case "tick":
-                let now = group.now
-                for id in words.ids.isEmpty ? group.ids : words.ids { try group.with(id) { $0.tick(now: now) } }
+                for id in words.ids.isEmpty ? group.ids : words.ids { try group.give(.tick, to: id) }
             case "propose":
                 for payload in words.plain.dropFirst() where payload != "quiet" { try propose(payload, words) }
             case "read":
-                let token = takeToken()
-                try group.with(try words.id(0)) { driver in
-                    if !driver.read(token: token) { group.lines.append("\(driver.id) refuses the read") }
-                }
-            case "transfer":
-                let target = try words.id(1)
-                try group.with(try words.id(0)) { driver in
-                    if !driver.transferLeadership(to: target) {
-                        group.lines.append("\(driver.id) refuses to hand over")
-                    }
-                }
+                try group.give(.read(token: takeToken()), to: try words.id(0))
+            case "transfer": try group.give(.transfer(try words.id(1)), to: try words.id(0))
             case "change": try change(words)
             default: try moveWorld(words)
             }
@@ -196,6 +186,15 @@ enum Transcript {
             case "deliver": try deliver(words)
             case "drop": group.network.removeAll { matches($0, words) }
             case "disk": for id in words.ids { try group.flushDisk(id) }
+            case "disk-begins": for id in words.ids { group.beginWriting(id) }
+            case "disk-ends": for id in words.ids { try group.finishWriting(id) }
+            case "late":
+                // A message that the network keeps, and brings once more.
+                for message in group.network where matches(message, words) { group.late.append(message) }
+            case "deliver-late":
+                let late = group.late.filter { matches($0, words) }
+                group.late.removeAll { matches($0, words) }
+                for message in late { try group.deliver(message) }
             case "isolate":
                 group.isolated.formUnion(words.ids)
                 group.network.removeAll { group.isolated.contains($0.from) || group.isolated.contains($0.to) }
@@ -203,7 +202,13 @@ enum Transcript {
             case "crash": for id in words.ids { group.crash(id) }
             case "restart": for id in words.ids { try group.restart(id) }
             case "blank": try group.addBlank(try words.id(0), life: words.number("life") ?? 1)
-            case "snapshot": try group.sendSnapshot(from: try words.id(0), to: try words.id(1))
+            case "snapshot":
+                try group.beginSnapshot(from: try words.id(0), to: try words.id(1))
+                group.lines.removeFirst()
+                try group.endSnapshot(to: try words.id(1), arrives: true)
+            case "snapshot-begins": try group.beginSnapshot(from: try words.id(0), to: try words.id(1))
+            case "snapshot-arrives": try group.endSnapshot(to: try words.id(0), arrives: true)
+            case "snapshot-fails": try group.endSnapshot(to: try words.id(0), arrives: false)
             case "state": try showState(words)
             case "membership": try showMembership(words)
             default: throw UsageError(description: "unknown verb \(words.verb)")
@@ -216,13 +221,7 @@ enum Transcript {
         }
 
         private mutating func propose(_ payload: String, _ words: Words) throws {
-            let (group, token) = (try group(), takeToken())
-            try group.with(try words.id(0)) { driver in
-                switch driver.propose(Array(payload.utf8), token: token, stamp: 0) {
-                case .success(let position): group.lines.append("proposal \(token) is \(position)")
-                case .failure(let error): group.lines.append("proposal \(token) is refused: \(error.refusal)")
-                }
-            }
+            try group().give(.propose(Array(payload.utf8), token: takeToken()), to: try words.id(0))
         }
 
         private func change(_ words: Words) throws {
@@ -236,12 +235,7 @@ enum Transcript {
             case "replace": change = .replace(target, address: "n\(target)", incarnation: incarnation)
             default: throw UsageError(description: "change LEADER NODE do=add|remove|replace")
             }
-            try group.with(try words.id(0)) { driver in
-                switch driver.propose(change) {
-                case .success(let position): group.lines.append("the change is \(position)")
-                case .failure(let refusal): group.lines.append("the change is refused: \(refusal)")
-                }
-            }
+            try group.give(.change(change), to: try words.id(0))
         }
 
         private func matches(_ message: Message, _ words: Words) -> Bool {
