@@ -44,6 +44,18 @@ public struct ControllerMachine: StateMachine {
     /// While it is there, no move starts.
     public private(set) var hold: MoveHold?
 
+    /// A known defect that is put back, for the simulator to find.
+    package var plant: Plant?
+
+    package enum Plant: Sendable {
+        /// The epoch of a move is not used up by it.
+        case reusesEpochs
+        /// Nothing ends a hold but its holder.
+        case outlivesHolds
+        /// Moves begin while they are held.
+        case ignoresHolds
+    }
+
     public init() {}
 
     public mutating func load(in context: inout ApplyContext) throws(EngineError) {
@@ -69,7 +81,7 @@ public struct ControllerMachine: StateMachine {
             )
         }
         // A hold that has ended is lifted before anything else happens.
-        if let hold, let map, context.logTime >= hold.until {
+        if let hold, let map, context.logTime >= hold.until, plant != .outlivesHolds {
             var held = HeldMap(map: map, hold: hold)
             held.lift()
             try record(held, in: &context)
@@ -79,8 +91,9 @@ public struct ControllerMachine: StateMachine {
         }
         let reply: Reply
         let (now, held) = (context.logTime, map.map { HeldMap(map: $0, hold: hold) })
+        let plant = plant
         let result = Result { () throws(ControllerRefusal) in
-            try Self.execute(decoded.command, on: held, at: now)
+            try Self.execute(decoded.command, on: held, at: now, plant)
         }
         switch result {
         case .failure(let refusal): reply = .refused(refusal)
@@ -122,7 +135,7 @@ public struct ControllerMachine: StateMachine {
     /// What follows from a command at a log time; `nil` before initialisation. Unchanged if the command asks for what
     /// is so already.
     static func execute(
-        _ command: ControllerCommand, on held: HeldMap?, at now: Milliseconds
+        _ command: ControllerCommand, on held: HeldMap?, at now: Milliseconds, _ plant: Plant? = nil
     ) throws(ControllerRefusal) -> HeldMap? {
         if case .initialize(let shardCount, let clusterID) = command {
             if let held { return held }
@@ -141,8 +154,12 @@ public struct ControllerMachine: StateMachine {
         case .initialize, .passTime: break
         case .join(let groups): try next.map.join(groups, isHeld: isHeld)
         case .leave(let gids): try next.map.leave(gids, isHeld: isHeld)
+        case .move(let shard, let gid) where plant == .ignoresHolds: try next.map.move(shard, to: gid)
         case .move(let shard, let gid): try next.move(shard, to: gid)
-        case .report(let shard, let epoch, let event): next.map.report(shard, epoch: epoch, event, isHeld: isHeld)
+        case .report(let shard, let epoch, let event):
+            let before = next.map.row(shard)
+            next.map.report(shard, epoch: epoch, event, isHeld: isHeld)
+            if plant == .reusesEpochs, event == .activated, let before { next.map[shard].epoch = before.epoch }
         case .relocate(let gid, let addresses, let index, let identity):
             try next.map.relocate(gid, addresses, membershipIndex: index, identity: identity)
         case .giveUp(let gid): try next.map.giveUp(gid)

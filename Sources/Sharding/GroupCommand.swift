@@ -186,6 +186,9 @@ public enum GroupCommand: Sendable, Equatable {
 
 /// As a session's row keeps it (docs/formats.md).
 extension KeyReply {
+    /// With the number before it: each is a byte and at most one number of 10.
+    static let encodedBytesMax = 21
+
     func encode(to writer: inout ByteWriter) {
         switch self {
         case .put: writer.byte(0)

@@ -12,7 +12,7 @@ extension GroupMachine {
             return .outOfStep("the cluster has \(self.shardCount ?? 0) shards, not \(shardCount)")
         }
         guard shard.shard.index < shardCount else { return Self.outOfRange(shard, shardCount) }
-        guard shards[shard.shard] == nil else { return .stepped }
+        guard shards[shard.shard] == nil || plant == .adoptsTwice else { return .stepped }
         setRecord(shard.shard, ShardRecord(state: .serving, epoch: shard.epoch))
         return .stepped
     }
@@ -57,6 +57,11 @@ extension GroupMachine {
         }
         precondition(
             shard.epoch > record.epoch, "\(shard) was frozen for a move, and is served under epoch \(record.epoch)")
+        if plant == .servesAfterCollect {
+            record.state = .serving
+            setRecord(shard.shard, record)
+            return .stepped
+        }
         record.state = .gone
         record.epoch = shard.epoch
         record.sessions = 0
@@ -96,7 +101,7 @@ extension GroupMachine {
         let lives = Set(activation.stagedBy)
         let voters = context.membership.members.filter { $0.standing == .voter }
         let staged = voters.count { lives.contains($0.incarnation) }
-        guard staged >= context.membership.quorum else {
+        guard staged >= context.membership.quorum || plant == .activatesUnstaged else {
             return .outOfStep(
                 "shard \(shard.shard) is staged by \(staged) of \(voters.count) voters, and a quorum is needed")
         }
@@ -117,12 +122,23 @@ extension GroupMachine {
             "\(shard) would take the place of what is here: \(String(describing: before))")
         var record = ShardRecord(state: .serving, epoch: shard.epoch)
         record.sessions = here.sessions
+        if plant == .leavesSessionsBehind {
+            try leaveSessions(of: shard.shard, in: &context)
+            record.sessions = 0
+        }
         // Sessions that had ended at the source stay ended. Only this shard's time is ahead: a source whose clock was
         // wrong must not carry that into all that is here.
         let now = groupTime(in: context)
         record.timeShift = activation.logTime > now ? activation.logTime - now : 0
         setRecord(shard.shard, record)
         return .stepped
+    }
+
+    /// A planted defect: whoever has written is forgotten.
+    private func leaveSessions(of shard: ShardID, in context: inout ApplyContext) throws(EngineError) {
+        guard let family = context.families[ShardRecord.family(shard)] else { return }
+        let rows = try context.scan(family, lower: [ShardRows.session], upper: [ShardRows.user], limit: .max)
+        for row in rows { context.delete(family, row.key) }
     }
 
     mutating func reject(_ shard: ShardEpoch, in context: inout ApplyContext) throws(EngineError) -> GroupReply {

@@ -52,6 +52,16 @@ public struct GroupMachine: StateMachine {
         case forgetsDeletes
         /// A session that its client has closed leaves nothing behind.
         case forgetsClosedSessions
+        /// A shard is activated however few members have staged it.
+        case activatesUnstaged
+        /// The rows of sessions don't come with an activated shard.
+        case leavesSessionsBehind
+        /// A shard is adopted whether it was here already or not.
+        case adoptsTwice
+        /// Writes of a frozen shard are taken.
+        case writesWhileFrozen
+        /// A shard that was collected is served further.
+        case servesAfterCollect
     }
 
     public init() {}
@@ -134,6 +144,7 @@ public struct GroupMachine: StateMachine {
         let shard = Slot.shard(of: key, shardCount: shardCount)
         switch shards[shard]?.state {
         case .serving: break
+        case .frozen where plant == .writesWhileFrozen: break
         case .frozen: return .failure(.frozen(shard: shard))
         case .gone, nil: return .failure(.wrongGroup(shard: shard))
         }
@@ -162,7 +173,7 @@ public struct GroupMachine: StateMachine {
         }
         row.forget(below: min(stamp.lowestUnanswered, stamp.sequence))
         if plant == .forgetsAnswersEarly { row.answers.removeAll { $0.sequence < stamp.sequence } }
-        if row.answers.count >= SessionLimits.answersMax {
+        guard row.hasRoom else {
             return .failure(.busy("the session has \(row.answers.count) unanswered writes in shard \(shard)"))
         }
         let result = try execute(key, operation, in: family, &context)

@@ -41,6 +41,13 @@ public struct SessionRow: Sendable, Equatable {
         answers.insert((sequence, reply), at: position)
     }
 
+    /// Whether one more answer finds room, however long it is: the row is written anew with each batch that touches it.
+    package var hasRoom: Bool {
+        // Most rows are so short that they needn't be measured.
+        if answers.count < SessionLimits.answerBytesMax / KeyReply.encodedBytesMax { return true }
+        return encoded.count + KeyReply.encodedBytesMax <= SessionLimits.answerBytesMax
+    }
+
     package mutating func forget(below lowestUnanswered: UInt64) {
         guard lowestUnanswered > lowest else { return }
         lowest = lowestUnanswered
@@ -90,8 +97,9 @@ public enum SessionLimits {
     public static let rowsMax = 65_536
     /// A session that its client has closed is remembered for so long, or to its end.
     public static let closedLifetime: Milliseconds = 300_000
-    /// Answers kept for one session in one shard.
-    public static let answersMax = 4_096
+    /// Bytes of a session's row in one shard: 4,000 answers of puts whose client has not said that it has them, fewer of
+    /// appends. With `sessionsMax` it bounds what the sessions of a shard take: 128 MiB.
+    public static let answerBytesMax = 8_192
     /// A session's end may lie this far ahead of log time.
     public static let lifetimeMax: Milliseconds = 25 * 3600 * 1000
     /// Sessions evicted by one command, so that none takes long.

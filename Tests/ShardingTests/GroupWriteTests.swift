@@ -310,17 +310,33 @@ import Testing
         #expect(try bench.write("k", .put(value: []), fitting.stamp(1)) == .key(.put))
     }
 
-    @Test func aSessionWithTooManyUnansweredWritesIsBusy() throws {
+    /// Numbers far apart and long answers make a row long; a row that stays short for ever costs what its answers do.
+    @Test(arguments: [UInt64(1), 1 << 20, 1 << 50])
+    func aSessionsRowIsBoundedInBytes(stride: UInt64) throws {
         let bench = try Bench.group(shards: 1)
         let session = TestSession(1, end: bench.now + 1000)
-        let commands = (1...SessionLimits.answersMax + 1).map {
-            GroupCommand.write(key: bytes("k"), .delete, session.stamp(UInt64($0), lowest: 1))
+        let commands = (1...5_000).map {
+            GroupCommand.write(
+                key: bytes("k"), .append(value: [1]), session.stamp(UInt64($0) * stride, lowest: 1))
         }
         let replies = try bench.run(commands)
-        #expect(replies.dropLast().allSatisfy { $0 == .key(.deleted(existed: false)) })
-        guard case .refused(.busy) = try #require(replies.last) else {
-            Issue.record("\(replies.count) answers are kept")
-            return
+        let answered = replies.prefix { if case .key = $0 { true } else { false } }
+        #expect((380...2_800).contains(answered.count))
+        for reply in replies.dropFirst(answered.count) {
+            guard case .refused(.busy) = reply else {
+                Issue.record("\(reply)")
+                return
+            }
         }
+        var row = SessionRow(end: 1)
+        for (index, reply) in answered.enumerated() {
+            guard case .key(let answer) = reply else { continue }
+            row.record(answer, for: UInt64(index + 1) * stride)
+        }
+        #expect(row.encoded.count <= SessionLimits.answerBytesMax)
+        // An answer that the client has gives its place to another.
+        let next = GroupCommand.write(
+            key: bytes("k"), .append(value: [1]), session.stamp(6_000 * stride, lowest: 2 * stride))
+        #expect(try bench.run([next]) == [.key(.appended(length: answered.count + 1))])
     }
 }

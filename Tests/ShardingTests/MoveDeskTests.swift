@@ -76,6 +76,53 @@ import Testing
         #expect(error.message.contains("both copies are kept") && alarm.contains("keeping both"))
     }
 
+    /// On a real machine, with a scan of what its disk holds: one byte that went bad after the freeze keeps both copies.
+    @Test(arguments: [false, true]) func whatWentBadAfterTheFreezeIsNotTakenForTheCopy(isDamaged: Bool) throws {
+        let bench = try MachineBench<GroupMachine>.group(7, shards: 1)
+        for number in 0..<20 { _ = try bench.write("key\(number)", .put(value: bytes("value\(number)"))) }
+        let shard = ShardEpoch(shard: 0, epoch: 2)
+        var desk = SourceDesk()
+        func run(_ question: SourceQuestion) throws -> SourceCall.Step {
+            var call = SourceCall(question)
+            var step = call.begin()
+            for _ in 0..<10 {
+                switch step {
+                case .propose(let command):
+                    let reply = try bench.run(command)
+                    guard reply == .stepped else { return step }
+                    step = call.heard(.stepped, &desk)
+                case .look(let shard):
+                    step = call.heard(.looked(try bench.reader.record(shard), time: bench.now), &desk)
+                case .scan(let shard):
+                    step = call.heard(.scanned(try bench.reader.hashes(shard.shard), time: bench.now), &desk)
+                case .frozen, .done, .refused: return step
+                }
+            }
+            return step
+        }
+        guard case .frozen(let frozen) = try run(.freeze(shard, for: 8)) else {
+            Issue.record("not frozen")
+            return
+        }
+        let family = try #require(try bench.layout.family(ShardRecord.family(0), in: bench.engine.snapshot()))
+        if isDamaged {
+            var batch = WriteBatch()
+            batch.put(family, key: ShardRows.userKey(bytes("key7")), value: ShardRows.record(bytes("valuE7")))
+            try bench.engine.write(batch, durability: .synced)
+        }
+        let end = try run(.collect(shard, .activated(frozen.hashes)))
+        guard isDamaged else {
+            #expect(end == .done)
+            #expect(try bench.reader.record(0)?.state == .gone)
+            return
+        }
+        #expect(code(end) == .failedPrecondition)
+        #expect(try bench.reader.record(0)?.state == .frozen(to: 8, epoch: 2))
+        #expect(try bench.reader.hashes(0).user.count == 20)
+        // Nor by asking again.
+        #expect(code(try run(.collect(shard, .activated(frozen.hashes)))) == .failedPrecondition)
+    }
+
     @Test func whatHasGoneIsCollectedAlready() {
         var desk = SourceDesk()
         for epoch: UInt64 in [5, 6] {

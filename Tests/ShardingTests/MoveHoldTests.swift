@@ -37,6 +37,24 @@ import Testing
         return refusal.kind
     }
 
+    /// The leader's wall clock is an hour behind: no question of it. Log time is a quorum's.
+    @Test func aHoldEndsByTheTimeThatPassesAndNotByTheLeadersClock() {
+        var watch = HoldWatch()
+        func isDue(_ until: Milliseconds?, _ logTime: Milliseconds, _ now: Milliseconds) -> Bool {
+            let hold = until.map { MoveHold(id: Self.id, holder: "a backup", until: 1_700_000_000_000 + $0) }
+            return watch.isDue(hold, logTime: 1_700_000_000_000 + logTime, now: now)
+        }
+        #expect(!isDue(500, 0, 10))
+        #expect(!isDue(500, 0, 509))
+        #expect(isDue(500, 0, 510))
+        // It is prolonged.
+        #expect(!isDue(1_000, 500, 520))
+        #expect(isDue(1_000, 500, 1_020))
+        // Another leads for a while.
+        #expect(!isDue(nil, 0, 2_000))
+        #expect(!isDue(1_000, 500, 2_000))
+    }
+
     @Test func aMoveThatIsAskedForMeanwhileStartsAtTheRelease() throws {
         let bench = try held()
         let before = bench.map

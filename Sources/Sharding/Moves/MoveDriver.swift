@@ -105,6 +105,8 @@ public struct MoveDriver: Sendable {
     private var sessionsAt: Milliseconds
     /// When to go on, as of the last `effects`.
     private var alarm: Milliseconds = 0
+    /// A known defect that is put back, for the simulator to find.
+    package var plant: MovePlant?
 
     public init(group: GroupID, clusterID: [UInt8], _ standing: Standing, now: Milliseconds) {
         own = group
@@ -262,16 +264,30 @@ public struct MoveDriver: Sendable {
         }
         freezeOverruled(map, records, now)
         if isCertain { adopt(map, records, now) }
+        if plant == .unfreezesOnTimeout { unfreeze(records, now) }
     }
 
     /// Shards that were given to this group with nothing in them: nothing to copy. Others come by a move.
     private mutating func adopt(_ map: ShardMap, _ records: [ShardID: ShardRecord], _ now: Milliseconds) {
-        let given = map.shardIDs.lazy.filter { [own] shard in
-            map[shard].gid == own && map[shard].isBlank && records[shard] == nil
+        let given = map.shardIDs.lazy.filter { [own, plant] shard in
+            map[shard].gid == own && map[shard].isBlank && (records[shard] == nil || plant == .adoptsTwice)
         }
         for shard in given.prefix(Self.adoptionsAtOnce) {
             let epoch = ShardEpoch(shard: shard, epoch: map[shard].epoch)
             ask(.command(.adopt(epoch, shardCount: map.shardCount)), .upkeep, now)
+        }
+    }
+
+    /// A planted defect: what is frozen here for longer than a failure rests is served again.
+    private mutating func unfreeze(_ records: [ShardID: ShardRecord], _ now: Milliseconds) {
+        for (shard, record) in records.sorted(by: { $0.key < $1.key }) {
+            guard case .frozen(_, let epoch) = record.state else { continue }
+            ask(.command(.unfreeze(ShardEpoch(shard: shard, epoch: epoch))), .upkeep, now)
+        }
+        // Looked at again, so that what was frozen meanwhile is seen.
+        if !isAsked(.upkeep) {
+            self.records = nil
+            recordsAt = now + Self.restAfterFailure
         }
     }
 
@@ -328,7 +344,8 @@ public struct MoveDriver: Sendable {
             guard resting[shard] == nil, moves[shard] == nil, let group = map.groups[move.from],
                 moves.values.count(where: { $0.move.from == move.from }) < Self.movesAtOnce
             else { continue }
-            let begun = ShardMove(shard, from: source(move.from, group), shardCount: map.shardCount)
+            let begun = ShardMove(
+                shard, from: source(move.from, group), shardCount: map.shardCount, plant: plant)
             lastID += 1
             moves[shard] = (begun, lastID)
             ask(begun.first, .move(shard, lastID), now)

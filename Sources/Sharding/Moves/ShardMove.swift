@@ -15,6 +15,7 @@ struct ShardMove: Sendable {
     private let shardCount: Int
     private var source: SourceGroup
     private var phase = Phase.findingSource
+    private let plant: MovePlant?
 
     private enum Phase {
         case findingSource
@@ -41,7 +42,8 @@ struct ShardMove: Sendable {
     }
 
     /// The first question is who leads the source.
-    init(_ shard: ShardEpoch, from source: SourceGroup, shardCount: Int) {
+    init(_ shard: ShardEpoch, from source: SourceGroup, shardCount: Int, plant: MovePlant? = nil) {
+        self.plant = plant
         self.shard = shard
         self.source = source
         self.shardCount = shardCount
@@ -84,7 +86,7 @@ struct ShardMove: Sendable {
             return decided(decision, afterActivation)
         case (.freezing, .frozen(let frozen, let leader)):
             source.leader = leader ?? source.leader
-            phase = .staging(frozen, StagingRound(membership, now: now))
+            phase = .staging(frozen, StagingRound(membership, now: now, plant: plant))
             return .ask(membership.members.map { .stage(order(frozen.hashes), at: $0) })
         case (.activating, .done): return lookUp(afterActivation: true)
         case (.reportingActivation(let hashes), .done):
@@ -146,6 +148,7 @@ struct ShardMove: Sendable {
             return .obstacle(
                 "\(round.staged.count) of \(round.membership.members.count) members have staged shard \(shard.shard)")
         case .enough:
+            if plant == .collectsBeforeActivation { return collect(.activated(frozen.hashes)) }
             phase = .activating
             let activation = Activation(
                 hashes: frozen.hashes, logTime: frozen.logTime, shardCount: shardCount,

@@ -65,6 +65,8 @@ public struct SourceCall: Sendable {
     private let shard: ShardEpoch
     private var phase: Phase
     private let first: Step
+    /// A known defect that is put back, for the simulator to find.
+    package var plant: MovePlant?
 
     public init(_ question: SourceQuestion) {
         switch question {
@@ -109,7 +111,7 @@ public struct SourceCall: Sendable {
             return .scan(shard)
         case (.comparing(let theirs), .scanned(let found, _)):
             guard let own = found else { return notFrozen }
-            guard own == theirs else {
+            guard own == theirs || plant == .collectsUncompared else {
                 let sentence =
                     "shard \(shard.shard) has other contents here than at the target; both copies are kept"
                 return .refused(

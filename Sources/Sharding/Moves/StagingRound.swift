@@ -7,14 +7,17 @@ struct StagingRound: Sendable {
     private static let laggardsWait: Milliseconds = 1_000
 
     let membership: Membership
+    /// Voters that must have the shard.
+    private let needed: Int
     private let began: Milliseconds
     private var waiting: Set<ReplicaID>
     private(set) var staged: [Member] = []
     /// Once a quorum has it: the others are waited for until then.
     private(set) var end: Milliseconds?
 
-    init(_ membership: Membership, now: Milliseconds) {
+    init(_ membership: Membership, now: Milliseconds, plant: MovePlant? = nil) {
         self.membership = membership
+        needed = plant == .activatesUnstaged ? 1 : membership.quorum
         began = now
         waiting = Set(membership.members.map(\.id))
     }
@@ -24,14 +27,14 @@ struct StagingRound: Sendable {
     mutating func heard(_ member: Member, hasIt: Bool, now: Milliseconds) {
         guard waiting.remove(member.id) != nil, hasIt else { return }
         staged.append(member)
-        if end == nil, stagedVoters >= membership.quorum { end = now + (now - began) + Self.laggardsWait }
+        if end == nil, stagedVoters >= needed { end = now + (now - began) + Self.laggardsWait }
     }
 
     func verdict(now: Milliseconds) -> Verdict {
         if let end { return waiting.isEmpty || now >= end ? .enough : .open }
         let hoped = membership.members.count { $0.standing == .voter && waiting.contains($0.id) }
         // The others can't make a quorum any more.
-        return stagedVoters + hoped < membership.quorum ? .tooFew : .open
+        return stagedVoters + hoped < needed ? .tooFew : .open
     }
 
     private var stagedVoters: Int { staged.count { $0.standing == .voter } }
