@@ -3,7 +3,10 @@
 /// A message is taken in by the length that it announces, so that whoever has a place can finish. Nobody waits for one:
 /// what finds no room is refused, and if somebody holds more than the asker would, that one is shown out instead. So
 /// those who hold much can't keep the messages out of those who hold little, and no two can wait for each other. Answers,
-/// whose lengths nobody knows before, are refused to all while the budget is taken.
+/// whose lengths nobody knows before, are refused while the budget is taken.
+///
+/// Beyond the budget there is a reserve for those who hold next to nothing, so that a budget that a few have taken
+/// doesn't make everybody else hear «busy».
 public struct MemoryAccount: Sendable {
     /// A connection.
     public typealias Holder = UInt64
@@ -14,6 +17,9 @@ public struct MemoryAccount: Sendable {
         case instead(of: Holder)
         case refused
     }
+
+    /// The reserve, as a part of the budget.
+    private static let reserveShare = 4
 
     public let bytesMax: Int
     public let holderBytesMax: Int
@@ -28,7 +34,17 @@ public struct MemoryAccount: Sendable {
     public func held(by holder: Holder) -> Int { holders[holder] ?? 0 }
 
     /// No more should be made for this holder now.
-    public func isFull(for holder: Holder) -> Bool { held(by: holder) >= holderBytesMax || held >= bytesMax }
+    public func isFull(for holder: Holder) -> Bool {
+        let own = held(by: holder)
+        return own >= holderBytesMax || held >= limit(forThoseWith: own)
+    }
+
+    /// What all may hold when one with so many bytes asks for more. Those who have no more than their part of the reserve
+    /// can't overdraw it together.
+    private func limit(forThoseWith own: Int) -> Int {
+        let reserve = bytesMax / Self.reserveShare
+        return own < reserve / max(1, holders.count) ? bytesMax + reserve : bytesMax
+    }
 
     public mutating func take(_ bytes: Int, for holder: Holder) -> Answer {
         let own = held(by: holder) + bytes
@@ -36,7 +52,7 @@ public struct MemoryAccount: Sendable {
         if held + bytes > bytesMax {
             // One at a time: whoever was named gives its bytes back when it is closed.
             guard let most = holders.max(by: { ($0.value, $0.key) < ($1.value, $1.key) }), most.key != holder,
-                most.value > own, held + bytes <= bytesMax + most.value
+                most.value > own, held + bytes <= max(bytesMax + most.value, limit(forThoseWith: own))
             else { return .refused }
             charge(bytes, for: holder)
             return .instead(of: most.key)

@@ -14,6 +14,7 @@ public final class ControllerNode: Sendable {
     private let listener: GRPCListener
     private let http: HTTPListener?
     private let tasks: [Task<Void, Never>]
+    private let desk: ControllerDesk
 
     /// Opens the directory, listens, and comes to life in the background.
     public init(_ options: ServeOptions, log: Logger) async throws {
@@ -28,11 +29,13 @@ public final class ControllerNode: Sendable {
         let node = try Node(options, log: log) { ControllerMachine() }
         self.node = node
         if descriptors.isTight { node.log.warning("\(DescriptorBudget.tightness)") }
+        let desk = ControllerDesk(node: node)
+        self.desk = desk
         let status = StatusService(node: node) { _, _, _ in }
         listener = try await GRPCListener(
             endpoint,
             services: [
-                PeerService(node: node, moves: nil), ControllerService(node: node),
+                PeerService(node: node, moves: nil), ControllerService(node: node, desk: desk),
                 status,
             ], connectionsMax: descriptors.grpc, memory: memory)
         do { http = try await status.serveHTTP(connectionsMax: descriptors.http, memory: memory) } catch {
@@ -42,43 +45,14 @@ public final class ControllerNode: Sendable {
         node.log.info("controller node \(options.id) listens on \(listener.endpoint), data in \(options.directory)")
         tasks = [
             Task {
-                do { try await node.start(clusterID: []) } catch is CancellationError {
+                do { try await node.start(nil) } catch is CancellationError {
                     return
                 } catch {
                     return node.failToStart(error)
                 }
-                await Self.initialize(node)
-                await Self.endHolds(node)
+                desk.begin()
             }
         ]
-    }
-
-    /// The first leader writes the first map: the number of shards is fixed from then on.
-    private static func initialize(_ node: Node<ControllerMachine>) async {
-        while !Task.isCancelled {
-            if let status = node.host?.status, status.role == .leader, status.hasCommittedInTerm {
-                let layout = node.layout
-                let known = try? await node.read {
-                    try ControllerMachine.map(number: nil, layout: layout, in: $0) != nil
-                }
-                if known == true { return }
-                let command = ControllerCommand.initialize(
-                    shardCount: node.options.shardCount, clusterID: node.clusterID)
-                _ = try? await node.propose(command.encoded(requestID: []))
-            }
-            try? await Task.sleep(for: .milliseconds(50))
-        }
-    }
-
-    /// Lets log time pass when a hold on moves is due to end and its holder is gone.
-    private static func endHolds(_ node: Node<ControllerMachine>) async {
-        while !Task.isCancelled {
-            try? await Task.sleep(for: .seconds(1))
-            guard let status = node.host?.status, status.role == .leader, status.hasCommittedInTerm,
-                let hold = try? node.hold(), hold.until <= HostClock.wall()
-            else { continue }
-            _ = try? await node.propose(ControllerCommand.passTime.encoded(requestID: []))
-        }
     }
 
     /// Why the node can no longer work, once it can't.
@@ -87,6 +61,7 @@ public final class ControllerNode: Sendable {
     /// Hands leadership over, ends what waits and closes the engine; see `Node.stop`.
     public func stop(closesConnections: Bool = true) async {
         for task in tasks { task.cancel() }
+        desk.end()
         http?.stop()
         let listener = listener
         await node.stop(closesConnections ? { await listener.stop() } : nil)

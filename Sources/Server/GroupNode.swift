@@ -53,10 +53,7 @@ public final class GroupNode: Sendable {
         tasks = [
             Task {
                 do {
-                    // A group that is founded already works without the controller.
-                    let founded = node.directory.identity.clusterId != nil
-                    let cluster = founded ? [] : try await controllers.clusterID(log: node.log)
-                    try await node.start(clusterID: cluster)
+                    try await node.start(controllers)
                 } catch is CancellationError {
                     return
                 } catch {

@@ -237,13 +237,44 @@ def a_source_whose_leader_hangs_does_not_hold_a_move_up(engine):
         leader = cluster.leader(gid)
         leader.signal(signal.SIGSTOP)
         try:
+            began = time.monotonic()
             cluster.move(shard, 101)
             # Minutes, if every step waits for the one that hangs.
             cluster.wait_settled(60)
+            print(f"        settled {time.monotonic() - began:.1f} s after the move was asked for", flush=True)
             require(cluster.query()["shards"][shard] == 101, "the shard didn't move")
             cluster.run("kv", "put", "k", "v")
         finally:
             leader.signal(signal.SIGCONT)
+
+
+@check()
+def a_leader_that_hangs_while_it_sends_a_snapshot_is_replaced(engine):
+    with Cluster(engine, groups=(100,), shards=1, retain=50).up() as cluster:
+        leader = cluster.leader(100)
+        follower, other = (node for node in cluster.group(100) if node is not leader)
+        follower.kill()
+        # Nothing that an engine could make shorter: it comes in pieces of 256 KiB, sixteen or so, a quarter of a second each.
+        cluster.put_many([(f"key{number}", os.urandom(2000).hex()) for number in range(1000)])
+        follower.start({"FLOTILLA_FAILPOINTS": "piece-fetched=250"})
+
+        def arrives():
+            for place, _, files in os.walk(follower.directory):
+                if any(os.path.getsize(os.path.join(place, file)) > 0 for file in files if "/in" in place):
+                    return True
+            return False
+        wait_for("the first piece of a snapshot", arrives, 60)
+        leader.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            # The one that is behind gives up what the hanging leader sends, and takes the new leader's.
+            cluster.run("kv", "put", "after", "v", "--timeout", "60", timeout=90)
+            print(f"        written {time.monotonic() - began:.1f} s after the leader was stopped", flush=True)
+            require(cluster.get("after") == "v", "the write is not there")
+            require(cluster.leader(100) is other, "the one that hangs, or the one that was behind, leads")
+        finally:
+            leader.signal(signal.SIGCONT)
+        cluster.wait_replicas_agree(100)
 
 
 @check(["rocksdb", "lmdb", "sqlite"], alone="beside others a leader may lose its office for want of processors")

@@ -8,7 +8,7 @@ import Testing
         #expect(account.take(60, for: 1) == .granted)
         #expect(account.take(1, for: 1) == .refused)
         #expect(account.take(40, for: 2) == .granted)
-        #expect(account.isFull(for: 3))
+        #expect(account.isFull(for: 1) && account.isFull(for: 2))
         account.give(60, from: 1)
         #expect(account.take(60, for: 3) == .granted)
         #expect(account.held == 100)
@@ -40,6 +40,25 @@ import Testing
         #expect(granted == 60)
         account.give(60, from: 1)
         #expect(account.held == 100)
+    }
+
+    /// A few who took everything don't make everybody else hear «busy», and those others don't take more than the reserve.
+    @Test func whoHoldsNextToNothingIsAnsweredBeyondTheBudget() {
+        var account = MemoryAccount(bytesMax: 1_000, holderBytesMax: 600)
+        account.charge(600, for: 1)
+        account.charge(500, for: 2)
+        #expect(account.isFull(for: 1) && account.isFull(for: 2))
+        for holder in UInt64(3)..<1_000 {
+            while !account.isFull(for: holder) {
+                account.charge(10, for: holder)
+                // The room for a request is that for its answer.
+                if account.held < 1_200 { #expect(account.take(1, for: holder + 2_000) == .instead(of: 1)) }
+                account.give(1, from: holder + 2_000)
+            }
+        }
+        #expect(account.held > 1_100 && account.held <= 1_260)
+        account.give(600, from: 1)
+        #expect(!account.isFull(for: 3))
     }
 
     @Test func whatIsThereAlreadyOverdrawsTheAccount() {

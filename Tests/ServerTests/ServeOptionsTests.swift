@@ -30,6 +30,7 @@ import Wire
             ("-db", { $0.directory = "" }),
             ("--shards 0", { $0.shardCount = 0 }),
             ("--memory-budget 127", { $0.memoryBudgetMebibytes = 127 }),
+            ("--move-rate 0", { $0.moveRateMebibytes = 0 }),
             ("--listen", { $0.cluster = ["node.example:1"] }),
         ]
         for (word, change) in mistakes {

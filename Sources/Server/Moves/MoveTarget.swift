@@ -89,15 +89,20 @@ final class MoveTarget: Sendable {
         let (order, staging) = (call.order, node.directory.staging)
         let directory = try staging.make("in")
         defer { staging.remove(directory) }
-        let fetched = try await fetch(order, host, into: directory, progress)
-        if let refusal = call.refusal(ofSent: fetched.manifest?.contentHash) { throw refusal }
+        let space = node.space
+        let fetch = ExportFetch(
+            ExportFetch.Order(party: order.source, what: .shard(order.shard), formats: host.formats),
+            from: order.addresses, of: "group \(order.source.gid)", into: directory, liveness: node.calls.liveness,
+            rate: node.options.moveRate, room: { space.room }, progress: progress)
+        let manifest = try await fetch.run().manifests.first
+        if let refusal = call.refusal(ofSent: manifest?.contentHash) { throw refusal }
         let node = node
         try await offload {
-            guard let manifest = fetched.manifest else {
+            guard let manifest else {
                 let note = StagedShard(hashes: order.hashes, sessions: 0).encoded
                 return try host.stage(StagedShard.name(order.shard), StagedFamily(family: nil, note: note))
             }
-            let family = try host.load(manifest, from: "\(fetched.directory)/0")
+            let family = try host.load(manifest, from: "\(directory)/0")
             do {
                 let snapshot = try node.engine.snapshot()
                 defer { snapshot.close() }
@@ -113,39 +118,7 @@ final class MoveTarget: Sendable {
         }
         node.log.info(
             "staged shard \(order.shard.shard) from group \(order.source.gid)",
-            metadata: ["epoch": "\(order.shard.epoch)", "form": "\(fetched.manifest?.format ?? "none")"])
-    }
-
-    private struct Fetched: Sendable {
-        var manifest: FamilyManifest?
-        var directory: String
-    }
-
-    /// From the first member of the source that has the shard frozen.
-    private func fetch(
-        _ order: StageOrder, _ host: ReplicaHost<GroupMachine>, into directory: String, _ progress: TransferProgress
-    ) async throws -> Fetched {
-        let what = ExportFetch.Order(
-            party: order.source, what: .shard(order.shard), formats: host.formats)
-        var failure: any Error = MoveObstacle(text: "group \(order.source.gid) has no members")
-        for (number, address) in order.addresses.enumerated() {
-            let place = "\(directory)/\(number)"
-            do {
-                try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: false)
-                guard let endpoint = Address(toCall: address) else {
-                    throw MoveObstacle(text: "\(address) is not an address")
-                }
-                let room = node.space.room
-                let fetched = try await node.calls.liveness.whileAlive(endpoint) {
-                    try await ExportFetch.run(what, from: address, into: place, room: room, progress: progress)
-                }
-                return Fetched(manifest: fetched.manifests.first, directory: place)
-            } catch {
-                if Task.isCancelled { throw error }
-                failure = MoveObstacle(text: "group \(order.source.gid)'s node at \(address): \(reason(of: error))")
-            }
-        }
-        throw failure
+            metadata: ["epoch": "\(order.shard.epoch)", "form": "\(manifest?.format ?? "none")"])
     }
 
     /// Forgets what no entry of the log can map any more.

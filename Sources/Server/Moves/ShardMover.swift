@@ -49,20 +49,10 @@ final class ShardMover: Sendable {
                     group.addTask { post.yield(.answer(await self.carryOut(ask.question), to: ask.id)) }
                 }
                 alarm?.cancel()
-                alarm = Self.alarm(at: driver.wakeAt, post)
+                alarm = Alarm.ring(at: driver.wakeAt) { post.yield(.woken) }
             }
             alarm?.cancel()
             group.cancelAll()
-        }
-    }
-
-    private static func alarm(
-        at time: Milliseconds, _ post: AsyncStream<Input>.Continuation
-    ) -> Task<Void, Never> {
-        Task {
-            let now = HostClock.monotonic()
-            do { try await Task.sleep(for: .milliseconds(Int64(clamping: time - min(time, now)))) } catch { return }
-            post.yield(.woken)
         }
     }
 
@@ -76,7 +66,7 @@ final class ShardMover: Sendable {
 
     private func tell(_ effects: MoveDriver.Effects) {
         if let map = effects.map { note(map) }
-        if let isKnown = effects.isKnown { isKnown ? node.isKnown() : node.foundedAnew() }
+        if let isKnown = effects.isKnown { node.isKnown(isKnown) }
         for note in effects.notes {
             if note.isError { node.log.error("\(note)") } else { node.log.info("\(note)", metadata: note.metadata) }
         }

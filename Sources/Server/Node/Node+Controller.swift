@@ -1,5 +1,6 @@
 internal import Engines
 internal import Keyspace
+internal import RaftLog
 internal import Sharding
 
 extension Node where Machine == ControllerMachine {

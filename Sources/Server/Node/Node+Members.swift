@@ -18,6 +18,9 @@ extension Node {
         }
     }
 
+    /// How long a new member may take to catch up while somebody waits for it.
+    private static var catchUpMax: Milliseconds { 30_000 }
+
     /// Changes the group's members, through its log; returns when the change is carried out.
     func change(_ asked: MemberChange) async throws -> GroupMembers {
         guard let host else { throw unavailable() }
@@ -66,8 +69,13 @@ extension Node {
         case .failure(.invalid(let error)): throw KvError(.failedPrecondition, error.description)
         }
         // Bounded: a member that is down can't catch up, and the caller should hear so.
-        for _ in 0..<600 {
-            try await Task.sleep(for: .milliseconds(50))
+        let (changes, post) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let follower = follow { post.yield() }
+        defer { unfollow(follower) }
+        let alarm = Alarm.ring(at: HostClock.monotonic() + Self.catchUpMax) { post.finish() }
+        defer { alarm?.cancel() }
+        post.yield()
+        for await _ in changes {
             let membership = host.status.membership
             let member = membership[target]
             let isThere =
@@ -78,6 +86,7 @@ extension Node {
             }
             guard host.status.role == .leader || arriving == nil else { throw notLeader() }
         }
+        try Task.checkCancellation()
         throw KvError(
             .unavailable,
             "member \(target) is a member but has not caught up after 30 s; see `member list` and the node's log"

@@ -42,7 +42,6 @@ extension Node: ReplicaTransport {
     /// - Parameter term: of the leader that offers it; one of a later term takes the place of what an earlier one sends.
     func fetchSnapshot(from address: String, cluster: [UInt8], term: Term) async throws -> String? {
         guard let host else { return "the node is starting" }
-        guard let endpoint = Address(toCall: address) else { return "\(address) is not an address" }
         guard let turn = beginReceiving(term) else { return "another snapshot is being received" }
         defer { endReceiving(turn) }
         let place = try directory.staging.make("in")
@@ -50,10 +49,11 @@ extension Node: ReplicaTransport {
         let order = ExportFetch.Order(
             party: Party(clusterID: cluster, gid: options.gid, identity: groupIdentity),
             what: .snapshot(for: incarnation), formats: host.formats)
-        let room = space.room
-        let fetched = try await calls.liveness.whileAlive(endpoint) {
-            try await ExportFetch.run(order, from: address, into: place, room: room) { self.isReceiving(turn) }
-        }
+        let fetch = ExportFetch(
+            order, from: [address], of: "the group", into: place, liveness: calls.liveness, rate: options.moveRate,
+            room: { [space] in space.room }
+        ) { self.isReceiving(turn) }
+        let fetched = try await fetch.run()
         let header = try SnapshotHeader(encoded: fetched.header)
         try await offload { try host.install(header, manifests: fetched.manifests, from: place) }
         log.info("loaded a snapshot at \(header.applied.position) from \(address) (\(Self.forms(fetched.manifests)))")

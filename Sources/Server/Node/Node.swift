@@ -5,6 +5,7 @@ internal import Keyspace
 internal import Logging
 internal import RaftHost
 internal import RaftLog
+internal import Sharding
 internal import Synchronization
 internal import Telemetry
 
@@ -21,7 +22,7 @@ final class Node<Machine: StateMachine>: Sendable {
     let id: ReplicaID
     let incarnation: Incarnation
     private let makeMachine: @Sendable () -> Machine
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     /// Addresses of peers that the membership doesn't name (yet): whom a new member answers.
     private let learned = Mutex<[ReplicaID: String]>([:])
     let calls = PeerCalls()
@@ -34,17 +35,35 @@ final class Node<Machine: StateMachine>: Sendable {
     private let reliefTask = Mutex<Task<Void, Never>?>(nil)
 
     private struct State {
+        var core: NodeCore
         var host: ReplicaHost<Machine>?
-        var record: BootstrapRecord?
-        /// `nil`: it takes part.
-        var condition: NodeCondition? = .starting
-        var clusterID: [UInt8] = []
-        /// The snapshot that is being received, and the term of the leader that offered it.
-        var receiving: (turn: UInt64, term: Term)?
-        var turns: UInt64 = 0
         var failure: NodeFailure?
         var httpAddress = ""
-        var follower: (@Sendable () -> Void)?
+        var followers: [UInt64: @Sendable () -> Void] = [:]
+        var lastFollower: UInt64 = 0
+        /// Whoever waits for what `core` may do next: the start, or the end.
+        var wake: AsyncStream<Input>.Continuation?
+    }
+
+    private enum Input: Sendable {
+        case cluster([UInt8]?)
+        case heard(NodeCore.Identified?, from: ReplicaID)
+        case asked(by: ReplicaID)
+        case roleChanged
+        case alarm
+    }
+
+    private func take(_ input: Input) -> [NodeCore.Step] {
+        let (now, leads) = (HostClock.monotonic(), host?.status.role == .leader)
+        return state.withLock { state in
+            switch input {
+            case .cluster(let id): state.core.heardOfCluster(id, now: now)
+            case .heard(let found, let founder): state.core.heard(found, from: founder, now: now)
+            case .asked(let founder): state.core.wasAsked(by: founder, now: now)
+            case .roleChanged: state.core.observe(leads: leads)
+            case .alarm: state.core.woken(now: now)
+            }
+        }
     }
 
     init(_ options: ServeOptions, log: Logger, makeMachine: @escaping @Sendable () -> Machine) throws(EngineError) {
@@ -61,6 +80,13 @@ final class Node<Machine: StateMachine>: Sendable {
         }
         self.incarnation = incarnation
         id = ReplicaID(options.id)
+        state = Mutex(
+            State(
+                core: NodeCore(
+                    NodeCore.Configuration(
+                        id: ReplicaID(options.id), incarnation: incarnation, gid: options.gid,
+                        address: options.address, founders: options.cluster, controllers: options.controllers,
+                        directory: options.directory))))
         engine = try directory.openEngine()
         families = try FamilyTable(engine: engine)
         try families.sweepUnmapped()
@@ -75,9 +101,11 @@ final class Node<Machine: StateMachine>: Sendable {
     }
 
     var host: ReplicaHost<Machine>? { state.withLock { $0.host } }
-    var clusterID: [UInt8] { state.withLock { $0.clusterID } }
+    var clusterID: [UInt8] { state.withLock { $0.core.cluster } }
     /// Why this node doesn't take part, or its replica doesn't work, in a sentence; `nil`: it does.
-    var obstacle: String? { state.withLock { $0.condition }?.sentence ?? host?.status.condition?.description }
+    var obstacle: String? {
+        state.withLock { $0.core.condition }?.sentence ?? host?.status.condition?.description
+    }
     /// Set when the replica has stopped for good.
     var failure: NodeFailure? { state.withLock { $0.failure } }
 
@@ -92,166 +120,60 @@ final class Node<Machine: StateMachine>: Sendable {
         state.withLock { $0.failure = .cannotStart("\(error)") }
     }
 
-    /// The shard map knows this group by other founders: it must not serve, and people must hear of it.
-    func foundedAnew() {
-        let condition = NodeCondition.foundedAnew(options.gid)
-        let isNews = state.withLock { state -> Bool in
-            defer { state.condition = condition }
-            return state.condition != condition
-        }
-        if isNews { log.critical("\(condition.sentence)") }
-    }
-
-    /// The shard map knows this group.
-    func isKnown() {
-        state.withLock { if $0.condition == .foundedAnew(options.gid) { $0.condition = nil } }
-    }
+    /// The shard map knows this group by its own founders, or by others: then it must not serve.
+    func isKnown(_ isKnown: Bool) { tell(state.withLock { $0.core.isKnown(isKnown) }) }
 
     // MARK: - Coming to life
 
     /// Finds out who the group is and starts the replica. Returns when it runs; waits for as long as it takes.
-    /// - Parameter known: the cluster that the controller answers for; empty if this node knows it already, or is
-    ///   the controller.
-    func start(clusterID known: [UInt8]) async throws {
-        let snapshot = try engine.snapshot()
-        let record = try layout.bootstrapRecord(in: snapshot)
-        let rows = try GroupStorageRows.load(layout, in: snapshot)
-        let recoveries = try layout.recoveries(in: snapshot)
-        snapshot.close()
-        try note(recoveries, rows.membership)
-        if let stored = directory.identity.clusterId.flatMap(Self.bytes(ofHex:)) { adoptCluster(stored) }
-        state.withLock { $0.record = record }
-        if !rows.membership.members.isEmpty {
-            // A member, by founding or by a snapshot in an earlier life of the process.
-            if let record { try setCluster(cluster(of: record)) } else { try setCluster(known) }
-            try directory.recordJoined()
-            state.withLock { $0.condition = nil }
-            checkAddress(rows.membership)
-        } else if directory.identity.hasJoined == true {
-            throw EngineError.corruption(
-                place: "\(options.directory)/engine holds nothing of \(options.role) \(options.gid), of which this "
-                    + "node was a member: its files were lost or replaced; restore them, or remove the directory "
-                    + "and start the node anew, whose log then names the `member replace` command")
-        } else if let record {
-            try waitForReplacement(record)
-        } else {
-            try await bootstrap(clusterID: known.isEmpty ? clusterID : known)
-        }
-        try run()
-    }
-
-    /// A member that was started under another address can't be found by the others.
-    private func checkAddress(_ membership: Membership) {
-        guard let own = membership[id], own.incarnation == incarnation else { return }
-        let condition = NodeCondition.movedAway(
-            known: own.address, own: options.address,
-            command: "flotilla group member update \(id) \(options.address) --node "
-                + (membership.members.first { $0.id != id }?.address ?? options.address))
-        guard Self.spelledAlike([own.address]) != Self.spelledAlike([options.address]) else { return }
-        log.error("\(condition.sentence)")
-        state.withLock { $0.condition = condition }
-    }
-
-    /// A group that went on without its quorum may have lost what it acknowledged: said at every start.
-    private func note(_ recoveries: [RecoveryNote], _ membership: Membership) throws(EngineError) {
-        for note in recoveries {
-            let lost = note.before.members.filter { $0.id != id }.map { "\($0.id) \($0.address)" }
-            log.warning(
-                "this replica was made its group's only member by force, at index \(note.index); what only nodes \(lost.joined(separator: ", ")) had is lost, and their old directories must never be started"
-            )
-        }
-        guard let last = recoveries.last, last.isUnfinished(in: membership, id: id, incarnation: incarnation) else {
-            return
-        }
-        throw .mismatch(
-            "the recovery of \(options.directory) was interrupted; repeat `flotilla group recover "
-                + "--force-new-membership --db \(options.directory)`")
-    }
-
-    private static func bytes(ofHex text: String) -> [UInt8]? { Incarnation(hex: text)?.bytes }
-
-    private func cluster(of record: BootstrapRecord) -> [UInt8] {
-        options.isController ? record.hash : record.clusterID
-    }
-
-    /// Not a founder of this group: runs without a vote until the leader's log names this directory's incarnation.
-    private func waitForReplacement(_ record: BootstrapRecord) throws(EngineError) {
-        let verb = record.membership[id] == nil ? "add" : "replace"
-        let command =
-            "flotilla group member \(verb) \(id) \(options.address) --node "
-            + (record.membership.members.first { $0.id != id }?.address ?? "HOST:PORT")
-        let condition = NodeCondition.awaitsMembership(command: command)
-        log.warning("\(condition.sentence)")
-        state.withLock {
-            $0.condition = condition
-            $0.record = record
-        }
-        try setCluster(cluster(of: record))
-    }
-
-    private func become(_ record: BootstrapRecord) throws(EngineError) {
-        state.withLock {
-            $0.record = record
-            $0.condition = nil
-        }
-        try setCluster(cluster(of: record))
-        try directory.recordJoined()
-    }
-
-    private func setCluster(_ id: [UInt8]) throws(EngineError) {
-        guard !id.isEmpty else { return }
-        try directory.record(clusterId: id.hexadecimal)
-        adoptCluster(id)
-    }
-
-    private func adoptCluster(_ id: [UInt8]) {
-        links.setCluster(id)
-        state.withLock { $0.clusterID = id }
-    }
-
-    private func bootstrap(clusterID: [UInt8]) async throws {
-        // A group that were founded without a cluster could never follow one.
-        guard options.isController || !clusterID.isEmpty else { throw CancellationError() }
-        var addresses: [ReplicaID: String] = [:]
-        for (number, address) in options.cluster.enumerated() { addresses[ReplicaID(UInt64(number))] = address }
-        var core = BootstrapCore(
-            own: id, incarnation: incarnation, addresses: addresses, clusterID: clusterID, gid: options.gid.rawValue,
-            parameters: [])
-        var decision = core.decision
-        var announced: [ReplicaID] = []
-        while true {
-            switch decision {
-            case .adopt(let record):
-                var batch = WriteBatch()
-                record.write(to: layout, in: &batch)
-                try engine.write(batch, durability: .synced)
-                log.info(
-                    "founded the group with nodes \(record.membership.members.map { "\($0.id)" }.joined(separator: ", "))"
-                )
-                return try become(record)
-            case .waitForReplacement(let record):
-                // Kept, so that this node too can show it when others ask.
-                var batch = WriteBatch()
-                record.writeAlone(to: layout, in: &batch)
-                try engine.write(batch, durability: .synced)
-                return try waitForReplacement(record)
-            case .await(let missing):
-                if missing != announced {
-                    announced = missing
-                    let condition = NodeCondition.awaitsFounders(
-                        missing.map { .init(id: $0, address: addresses[$0] ?? "?") })
-                    log.info("\(condition.sentence)")
-                    state.withLock { $0.condition = condition }
+    /// - Parameter controllers: who knows which cluster this is; `nil` in a controller's node.
+    func start(_ controllers: ControllerLink?) async throws {
+        let holdings = try holdings()
+        if !holdings.cluster.isEmpty { links.setCluster(holdings.cluster) }
+        let (inputs, post) = AsyncStream.makeStream(of: Input.self)
+        state.withLock { $0.wake = post }
+        defer { state.withLock { $0.wake = nil } }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            var steps = state.withLock { $0.core.begin(holdings, now: HostClock.monotonic()) }
+            var next = inputs.makeAsyncIterator()
+            var alarm: Task<Void, Never>?
+            defer {
+                alarm?.cancel()
+                group.cancelAll()
+            }
+            while true {
+                for step in steps {
+                    switch step {
+                    case .askController:
+                        group.addTask { post.yield(.cluster(await controllers?.clusterID())) }
+                    case .ask(let founder, let address):
+                        group.addTask { post.yield(.heard(await self.founder(at: address), from: founder)) }
+                    default: try carryOut(step)
+                    }
                 }
-                for peer in missing {
-                    guard let address = addresses[peer], let answer = await founder(peer, at: address) else { continue }
-                    decision = core.answered(peer, answer)
-                    if case .await = decision { continue }
-                    break
-                }
-                if case .await = decision { try await Task.sleep(for: .milliseconds(100)) }
+                if state.withLock({ $0.core.isRunning }) { return }
+                alarm?.cancel()
+                alarm = Alarm.ring(at: state.withLock { $0.core.wakeAt }) { post.yield(.alarm) }
+                guard let input = await next.next() else { throw CancellationError() }
+                steps = take(input)
             }
         }
+    }
+
+    private func holdings() throws -> NodeCore.Holdings {
+        let snapshot = try engine.snapshot()
+        defer { snapshot.close() }
+        return NodeCore.Holdings(
+            record: try layout.bootstrapRecord(in: snapshot),
+            membership: try GroupStorageRows.load(layout, in: snapshot).membership,
+            recoveries: try layout.recoveries(in: snapshot),
+            cluster: directory.identity.clusterId.flatMap { Incarnation(hex: $0)?.bytes } ?? [],
+            hasJoined: directory.identity.hasJoined == true)
+    }
+
+    /// What a founder says of itself; `nil` if nobody of this group answers.
+    private func founder(at address: String) async -> NodeCore.Identified? {
+        await identify(address).map { NodeCore.Identified(id: $0.id, cluster: $0.cluster, answer: $0.answer) }
     }
 
     /// Asks the node at an address who it is; `nil` if it doesn't answer.
@@ -259,27 +181,41 @@ final class Node<Machine: StateMachine>: Sendable {
         await calls.identify(address, gid: options.gid, from: id, incarnation)
     }
 
-    /// What a peer says of itself while this node looks for its group; `nil` if it can't count.
-    private func founder(_ peer: ReplicaID, at address: String) async -> BootstrapCore.Answer? {
-        guard let found = await identify(address) else { return nil }
-        var obstacle: NodeCondition?
-        if found.id != peer {
-            obstacle = .founderIsAnother(id: found.id.rawValue, address: address, expected: peer)
-        } else if found.answer.record == nil, found.cluster != Self.spelledAlike(options.cluster) {
-            obstacle = .founderHasAnotherList(peer, theirs: found.cluster, own: options.cluster)
+    /// What needs no waiting.
+    private func carryOut(_ step: NodeCore.Step) throws(EngineError) {
+        switch step {
+        case .write(let record, let founds):
+            var batch = WriteBatch()
+            if founds { record.write(to: layout, in: &batch) } else { record.writeAlone(to: layout, in: &batch) }
+            try engine.write(batch, durability: .synced)
+        case .recordCluster(let id):
+            try directory.record(clusterId: id.hexadecimal)
+            links.setCluster(id)
+        case .recordJoined: try directory.recordJoined()
+        case .run: try run()
+        case .fail(let error): throw error
+        case .say(let note): say(note)
+        case .handOver: host?.handOver()
+        case .dismissWaiters: host?.dismissWaiters()
+        case .close: close()
+        case .askController, .ask, .endListening: preconditionFailure("\(step) is carried out by whoever waits for it")
         }
-        guard let obstacle else { return found.answer }
-        if state.withLock({ state -> Bool in
-            defer { state.condition = obstacle }
-            return state.condition != obstacle
-        }) {
-            log.error("\(obstacle.sentence)")
-        }
-        return nil
     }
 
-    private static func spelledAlike(_ addresses: [String]) -> [String] {
-        addresses.map { text in Address(text).map { "\($0.numericHost):\($0.port)" } ?? text }
+    private func say(_ note: NodeNote) {
+        switch note.level {
+        case .info: log.info("\(note)")
+        case .warning: log.warning("\(note)")
+        case .error: log.error("\(note)")
+        case .critical: log.critical("\(note)")
+        }
+    }
+
+    /// Steps of a node that runs.
+    private func tell(_ steps: [NodeCore.Step]) {
+        for step in steps {
+            do throws(EngineError) { try carryOut(step) } catch { log.error("\(error)") }
+        }
     }
 
     private func run() throws(EngineError) {
@@ -325,34 +261,44 @@ final class Node<Machine: StateMachine>: Sendable {
 
     /// `body` is called after each change of the replica's role, term, leader or members, and of what it waits for, from
     /// a thread that must not be blocked. By the time of the call the replica's status has the change.
-    func follow(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.follower = body } }
+    /// - Returns: What `unfollow` takes.
+    @discardableResult
+    func follow(_ body: @escaping @Sendable () -> Void) -> UInt64 {
+        state.withLock { state in
+            state.lastFollower += 1
+            state.followers[state.lastFollower] = body
+            return state.lastFollower
+        }
+    }
+
+    func unfollow(_ number: UInt64) { state.withLock { $0.followers[number] = nil } }
+
+    /// A node of this group has asked who this one is.
+    func wasAsked(by peer: ReplicaID) { state.withLock { $0.wake }?.yield(.asked(by: peer)) }
 
     private func observe(_ event: ReplicaEvent) {
         defer {
             switch event {
             case .roleChanged, .termBegan, .snapshotInstalled, .membershipChanged, .waits:
-                state.withLock { $0.follower }?()
+                for (_, body) in state.withLock({ $0.followers }) { body() }
             case .snapshotSending, .synced, .noSpace, .damaged, .clockJumped, .failed: break
             }
         }
         switch event {
         case .roleChanged(let role, let term, let leader):
             metrics.led(by: leader)
+            state.withLock { $0.wake }?.yield(.roleChanged)
             log.info("\(role) in term \(term)", metadata: ["leader": "\(leader.map { "\($0)" } ?? "none")"])
         case .termBegan: break
         case .snapshotSending(let peer, let position): log.info("sending a snapshot at \(position) to node \(peer)")
         case .snapshotInstalled(let position):
             log.info("installed a snapshot at \(position)")
-            state.withLock { $0.condition = nil }
-            do throws(EngineError) { try directory.recordJoined() } catch { log.error("\(error)") }
+            tell(state.withLock { $0.core.installedSnapshot() })
         case .membershipChanged(let membership):
             log.info(
                 "members: \(membership.members.map { "\($0.id) \($0.address) \($0.standing)" }.joined(separator: "; "))"
             )
-            if membership[id]?.incarnation == incarnation {
-                state.withLock { $0.condition = nil }
-                checkAddress(membership)
-            }
+            tell(state.withLock { $0.core.observe(membership) })
         case .waits(let name?): log.warning("applies nothing more until \(name) is here; fetching it")
         case .waits(nil): log.info("goes on applying")
         case .synced(let nanoseconds): metrics.diskSync.record(nanoseconds)
@@ -381,17 +327,29 @@ final class Node<Machine: StateMachine>: Sendable {
     ///   it, and a call that comes in while they are being closed can trap in the transport (a stream's writer that
     ///   nobody took).
     func stop(_ endListening: (() async -> Void)?) async {
-        let isLeading = host?.status.role == .leader
-        // To whoever could take over soonest; a member that is down couldn't.
-        if isLeading { host?.handOver() }
-        // Calls that wait for a disk would keep the listener from ending.
-        host?.dismissWaiters()
-        if let endListening {
-            await endListening()
-        } else if isLeading {
-            // Leadership goes with a message or two; who doesn't get it has an election timeout to wait.
-            for _ in 0..<50 where host?.status.role == .leader { try? await Task.sleep(for: .milliseconds(10)) }
+        let (inputs, post) = AsyncStream.makeStream(of: Input.self)
+        var steps = state.withLock { state in
+            state.wake = post
+            return state.core.stop(
+                leads: state.host?.status.role == .leader, listens: endListening != nil, now: HostClock.monotonic())
         }
+        // It may have changed before anybody listened.
+        post.yield(.roleChanged)
+        var next = inputs.makeAsyncIterator()
+        while true {
+            for step in steps {
+                if case .endListening = step { await endListening?() } else { tell([step]) }
+            }
+            let wakeAt = state.withLock { $0.core.wakeAt }
+            if steps.contains(.close) || wakeAt == nil { return }
+            let alarm = Alarm.ring(at: wakeAt) { post.yield(.alarm) }
+            let input = await next.next() ?? .alarm
+            alarm?.cancel()
+            steps = take(input)
+        }
+    }
+
+    private func close() {
         host?.stop()
         links.stop()
         spaceTask.cancel()
@@ -404,7 +362,7 @@ final class Node<Machine: StateMachine>: Sendable {
 
     /// Who this node is, for others that look for their group.
     var identity: (cluster: [String], record: BootstrapRecord?) {
-        (Self.spelledAlike(options.cluster), state.withLock { $0.record })
+        state.withLock { ($0.core.spelledFounders, $0.core.record) }
     }
 
     /// Whether what claims to be of this cluster may be heard: a node that knows no cluster yet hears everybody.
@@ -433,22 +391,13 @@ final class Node<Machine: StateMachine>: Sendable {
         return address(of: leader, in: status.membership) ?? ""
     }
 
-    /// One snapshot at a time: `nil` if one is being received that a leader of this term or a later one has offered. (One
-    /// whose sender falls silent ends by itself.)
+    /// One snapshot at a time; see `NodeCore.beginReceiving`.
     func beginReceiving(_ term: Term) -> UInt64? {
-        state.withLock { state in
-            guard state.host != nil else { return nil }
-            if let receiving = state.receiving, receiving.term >= term { return nil }
-            state.turns += 1
-            state.receiving = (turn: state.turns, term: term)
-            return state.turns
-        }
+        state.withLock { $0.host == nil ? nil : $0.core.beginReceiving(term) }
     }
 
     /// Whether the turn is still whose it was.
-    func isReceiving(_ turn: UInt64) -> Bool { state.withLock { $0.receiving?.turn == turn } }
+    func isReceiving(_ turn: UInt64) -> Bool { state.withLock { $0.core.isReceiving(turn) } }
 
-    func endReceiving(_ turn: UInt64) {
-        state.withLock { if $0.receiving?.turn == turn { $0.receiving = nil } }
-    }
+    func endReceiving(_ turn: UInt64) { state.withLock { $0.core.endReceiving(turn) } }
 }

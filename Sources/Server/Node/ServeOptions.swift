@@ -24,11 +24,13 @@ public struct ServeOptions: Sendable {
     public var httpPort: Int?
     /// What may be held for clients and peers at once, in MiB; `nil`: a share of the machine's memory.
     public var memoryBudgetMebibytes: Int?
+    /// What one transfer of a shard or a snapshot to this node may take, in MiB a second; `nil`: what it can.
+    public var moveRateMebibytes: Int?
 
     public init(
         id: UInt64, gid: GroupID, cluster: [String], controllers: [String], directory: String, engine: EngineKind,
         listen: String? = nil, shardCount: Int = 64, retainedEntries: UInt64 = 10_000, httpPort: Int? = nil,
-        memoryBudgetMebibytes: Int? = nil
+        memoryBudgetMebibytes: Int? = nil, moveRateMebibytes: Int? = nil
     ) {
         self.id = id
         self.gid = gid
@@ -41,10 +43,17 @@ public struct ServeOptions: Sendable {
         self.retainedEntries = retainedEntries
         self.httpPort = httpPort
         self.memoryBudgetMebibytes = memoryBudgetMebibytes
+        self.moveRateMebibytes = moveRateMebibytes
     }
 
     /// In MiB: below, the largest messages don't fit; above, it is a mistake.
     public static let memoryBudgetRange = (MemoryBudget.bytesMin >> 20)...(1 << 20)
+
+    /// In MiB a second.
+    public static let moveRateRange = 1...(1 << 20)
+
+    /// In bytes a second.
+    var moveRate: UInt64? { moveRateMebibytes.map { UInt64($0) << 20 } }
 
     var memoryBudget: MemoryBudget { MemoryBudget(bytes: memoryBudgetMebibytes.map { $0 << 20 }) }
 
@@ -101,6 +110,11 @@ extension ServeOptions {
             throw ServeError(
                 "--memory-budget \(given) is out of range; give \(range.lowerBound) to \(range.upperBound) MiB",
                 exitCode: 64)
+        }
+        if let given = moveRateMebibytes, !Self.moveRateRange.contains(given) {
+            let range = Self.moveRateRange
+            throw ServeError(
+                "--move-rate \(given): give MiB a second, \(range.lowerBound) to \(range.upperBound)", exitCode: 64)
         }
         let text = listen ?? address
         guard let endpoint = Address(text) else {

@@ -1,7 +1,6 @@
 internal import Foundation
 internal import GRPCCore
 internal import Keyspace
-internal import Logging
 internal import Sharding
 internal import Synchronization
 internal import Wire
@@ -33,20 +32,9 @@ final class ControllerLink: Sendable {
         }
     }
 
-    /// The identity of the cluster; waits for the controller for as long as it takes.
-    func clusterID(log: Logger) async throws -> [UInt8] {
-        var announced = false
-        while !Task.isCancelled {
-            if let response = try? await call({ try await $0.cluster(Flotilla_V1_ClusterRequest(), options: $1) }) {
-                return response.clusterID.array
-            }
-            if !announced {
-                announced = true
-                log.info("waiting for the controller at \(addresses.joined(separator: ", "))")
-            }
-            try await Task.sleep(for: .milliseconds(200))
-        }
-        throw CancellationError()
+    /// The identity of the cluster; `nil` if no controller says so.
+    func clusterID() async -> [UInt8]? {
+        try? await call { try await $0.cluster(Flotilla_V1_ClusterRequest(), options: $1) }.clusterID.array
     }
 
     /// The identity of the cluster, if a controller says so at once.

@@ -30,10 +30,14 @@ private struct LiveCluster: KeyDestination {
     /// sending them again would only add to it.
     private static let attemptPatience: Duration = .seconds(5)
 
+    private static let sessionLifetime: Duration = .seconds(60)
+
     init(endpoints: [String]) {
         var options = FlotillaClient.Options()
         options.deadline = Self.deadline
         options.attemptPatience = Self.attemptPatience
+        // A run that ends, however it ends, leaves nothing for long.
+        options.sessionLifetime = Self.sessionLifetime
         client = FlotillaClient(endpoints: endpoints, options: options)
         controller = ControllerClient(endpoints: endpoints, deadline: Self.controllerDeadline)
     }

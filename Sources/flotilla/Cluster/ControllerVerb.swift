@@ -23,7 +23,7 @@ struct ControllerVerb: AsyncParsableCommand {
                 id: serve.id, gid: .controller, cluster: serve.addresses, controllers: [], directory: serve.db,
                 engine: serve.engine, listen: serve.listen, shardCount: shards, retainedEntries: serve.retain,
                 httpPort: serve.httpPort,
-                memoryBudgetMebibytes: serve.memoryBudget)
+                memoryBudgetMebibytes: serve.memoryBudget, moveRateMebibytes: serve.moveRate)
             try await serve.run {
                 let node = try await ControllerNode(options, log: serve.logger)
                 return ServeArguments.Running(

@@ -30,7 +30,7 @@ struct GroupVerb: AsyncParsableCommand {
                 id: serve.id, gid: gid, cluster: serve.addresses,
                 controllers: commaList(controllers), directory: serve.db,
                 engine: serve.engine, listen: serve.listen, retainedEntries: serve.retain, httpPort: serve.httpPort,
-                memoryBudgetMebibytes: serve.memoryBudget)
+                memoryBudgetMebibytes: serve.memoryBudget, moveRateMebibytes: serve.moveRate)
             try await serve.run {
                 let node = try await GroupNode(options, log: serve.logger)
                 return ServeArguments.Running(

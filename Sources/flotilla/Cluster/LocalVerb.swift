@@ -34,6 +34,7 @@ struct LocalVerb: AsyncParsableCommand {
     @Option(help: "Also serve the dashboard on this port, 0 to 65535; 0: the system chooses.") var dashboardPort: Int?
     @Option(help: "MiB of requests and answers that a node may hold at once (default: see `group serve --help`).")
     var memoryBudget: Int?
+    @Option(help: "MiB a second that a transfer to a node takes at most (default: what it can).") var moveRate: Int?
     @OptionGroup var actions: DashboardActions
 
     func validate() throws {
@@ -44,6 +45,7 @@ struct LocalVerb: AsyncParsableCommand {
         try require("--retain", retain, in: ArgumentLimits.entries)
         if let dashboardPort { try require("--dashboard-port", dashboardPort, in: ArgumentLimits.port) }
         if let memoryBudget { try require("--memory-budget", memoryBudget, in: ServeOptions.memoryBudgetRange) }
+        if let moveRate { try require("--move-rate", moveRate, in: ServeOptions.moveRateRange) }
         if dashboardPort == nil, actions.allowActions || !actions.allowHost.isEmpty {
             throw ValidationError("--allow-actions and --allow-host are for the dashboard; give --dashboard-port.")
         }
@@ -136,7 +138,8 @@ struct LocalVerb: AsyncParsableCommand {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Self.ownPath)
         let budget = memoryBudget.map { ["--memory-budget", "\($0)"] } ?? []
-        process.arguments = arguments + budget + ["--exit-with-parent"]
+        let rate = moveRate.map { ["--move-rate", "\($0)"] } ?? []
+        process.arguments = arguments + budget + rate + ["--exit-with-parent"]
         let log = "\(dataDir)/\(name).log"
         if !FileManager.default.fileExists(atPath: log), !FileManager.default.createFile(atPath: log, contents: nil) {
             note("flotilla: can't create \(log); make \(dataDir) writable, or give another --data-dir")

@@ -29,6 +29,11 @@ struct ServeArguments: ParsableArguments {
             "MiB of requests and answers that may be held at once, 256 to 1048576 (default: an eighth of the memory, at most 4096)."
     )
     var memoryBudget: Int?
+    @Option(
+        help:
+            "MiB a second that a transfer of a shard or a snapshot to this node takes at most, 1 to 1048576 (default: what it can)."
+    )
+    var moveRate: Int?
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel = "info"
     @Flag(help: .hidden) var exitWithParent = false
 
@@ -56,6 +61,7 @@ struct ServeArguments: ParsableArguments {
         try require("--retain", retain, in: ArgumentLimits.entries)
         if let httpPort { try require("--http-port", httpPort, in: ArgumentLimits.port) }
         if let memoryBudget { try require("--memory-budget", memoryBudget, in: ServeOptions.memoryBudgetRange) }
+        if let moveRate { try require("--move-rate", moveRate, in: ServeOptions.moveRateRange) }
     }
 
     func run(_ start: () async throws -> Running) async throws {

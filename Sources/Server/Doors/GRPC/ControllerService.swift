@@ -10,6 +10,7 @@ internal import Wire
 /// The Controller service: commands for the log, and questions about the map.
 struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
     let node: Node<ControllerMachine>
+    let desk: ControllerDesk
 
     private func execute(_ command: ControllerCommand, _ requestID: Data) async throws -> Flotilla_V1_ConfigResponse {
         guard requestID.count <= Limits.requestIDBytesMax else {
@@ -17,6 +18,8 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
                 .invalidArgument,
                 "the request's id has \(requestID.count) bytes; it has at most \(Limits.requestIDBytesMax)")
         }
+        // Whatever came of it: who waits for a newer map is woken by the end of commands.
+        defer { desk.changed() }
         switch try await node.propose(command.encoded(requestID: requestID.array)) {
         case .map(let map): return response(map, try node.hold())
         case .refused(let refusal):
@@ -107,50 +110,32 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
 
     func query(request: Flotilla_V1_QueryRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {
         let number = request.hasNumber ? request.number : nil
-        // A long poll looks again and again; 50 ms is soon enough for a map.
-        let polls = request.hasNewerThan ? min(request.waitMs, 60_000) / 50 : 0
-        for poll in 0...polls {
-            // While the own copy shows nothing new there is no need to trouble the group.
-            if request.hasNewerThan, poll > 0, poll < polls, showsNothing(above: request.newerThan) {
-                try await Task.sleep(for: .milliseconds(50))
-                continue
-            }
-            let look: @Sendable (any ReadView) throws -> (map: ShardMap?, hold: MoveHold?) = {
-                [layout = node.layout] view in
-                (
-                    try ControllerMachine.map(number: number, layout: layout, in: view),
-                    number == nil ? try ControllerMachine.hold(layout: layout, in: view) : nil
-                )
-            }
-            let found: (map: ShardMap?, hold: MoveHold?)
-            if request.stale {
-                let snapshot = try node.engine.snapshot()
-                defer { snapshot.close() }
-                found = try look(snapshot)
-            } else {
-                found = try await node.read { try look($0) }
-            }
-            let map = found.map
-            if let map, !request.hasNewerThan || map.number > request.newerThan || poll == polls {
-                return response(map, found.hold)
-            }
-            if map == nil, !request.hasNewerThan || poll == polls {
-                if let number { throw KvError(.notFound, "there is no config \(number)") }
-                throw KvError(
-                    .unavailable, "the controller is not initialised yet", retryAfterMilliseconds: 100
-                )
-            }
-            try await Task.sleep(for: .milliseconds(50))
+        // A stale copy is whatever it is.
+        let waits = request.hasNewerThan && !request.stale && request.waitMs > 0
+        var found = try await look(number, isStale: request.stale)
+        if waits, found.map.map({ $0.number <= request.newerThan }) ?? true {
+            let until = HostClock.monotonic() + min(Milliseconds(request.waitMs), ControllerCore.waitMax)
+            await desk.waitForMap(newerThan: found.map == nil ? nil : request.newerThan, until: until)
+            found = try await look(number, isStale: false)
         }
-        throw KvError(.unavailable, "the controller is not initialised yet")
+        if let map = found.map { return response(map, found.hold) }
+        if let number { throw KvError(.notFound, "there is no config \(number)") }
+        throw KvError(.unavailable, "the controller is not initialised yet", retryAfterMilliseconds: 100)
     }
 
-    /// Whether this node leads and knows of no config above `number`.
-    private func showsNothing(above number: UInt64) -> Bool {
-        guard node.host?.status.role == .leader, let snapshot = try? node.engine.snapshot() else { return false }
+    /// A map, or the newest with the hold on moves.
+    private func look(_ number: UInt64?, isStale: Bool) async throws -> (map: ShardMap?, hold: MoveHold?) {
+        let look: @Sendable (any ReadView) throws -> (map: ShardMap?, hold: MoveHold?) = {
+            [layout = node.layout] view in
+            (
+                try ControllerMachine.map(number: number, layout: layout, in: view),
+                number == nil ? try ControllerMachine.hold(layout: layout, in: view) : nil
+            )
+        }
+        guard isStale else { return try await node.read { try look($0) } }
+        let snapshot = try node.engine.snapshot()
         defer { snapshot.close() }
-        guard let map = try? ControllerMachine.map(number: nil, layout: node.layout, in: snapshot) else { return false }
-        return map.number <= number
+        return try look(snapshot)
     }
 
     func cluster(

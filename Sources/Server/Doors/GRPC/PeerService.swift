@@ -57,6 +57,7 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
                 .failedPrecondition,
                 "\(options.address) is a node of \(options.role) \(options.gid), not of group \(request.gid)")
         }
+        node.wasAsked(by: ReplicaID(request.from))
         var response = Flotilla_V1_IdentifyResponse()
         response.id = options.id
         response.incarnation = Data(node.incarnation.bytes)
