@@ -116,7 +116,7 @@ var targets: [Target] = [
     .target(name: "RaftLog", dependencies: ["Bytes", "Engines", deque], swiftSettings: settings),
     .target(name: "RaftHost", dependencies: ["RaftLog", "Engines"], swiftSettings: settings),
     .testTarget(
-        name: "RaftLogTests", dependencies: ["Bytes", "RaftLog", "RaftHost", "Engines"],
+        name: "RaftLogTests", dependencies: ["Bytes", "RaftLog", "RaftHost", "Engines", "Simulator"],
         exclude: ["Transcripts"], swiftSettings: settings),
 
     // The shard map, the group machine, sessions and migration, all pure.
@@ -139,7 +139,7 @@ var targets: [Target] = [
         swiftSettings: settings),
     .executableTarget(
         name: "flotilla-sim", dependencies: ["Simulator", argumentParser], swiftSettings: settings),
-    .testTarget(name: "SimulatorTests", dependencies: ["Keyspace", "Simulator"], swiftSettings: settings),
+    .testTarget(name: "SimulatorTests", dependencies: ["Keyspace", "RaftLog", "Simulator"], swiftSettings: settings),
 
     // Offline tools: stopped directories, snapshots, backups.
     .target(

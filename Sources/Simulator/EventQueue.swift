@@ -1,21 +1,32 @@
 /// Events in the order of their virtual time; equal times in the order in which they were scheduled.
 package struct EventQueue<Event> {
+    /// Small, since the heap moves it about; the event itself stays where it is.
     private struct Item {
         var time: UInt64
         var serial: UInt64
-        var event: Event
+        var slot: Int
 
         static func < (left: Item, right: Item) -> Bool { (left.time, left.serial) < (right.time, right.serial) }
     }
 
     private var heap: [Item] = []
     private var serial: UInt64 = 0
+    private var events: [Event?] = []
+    private var freeSlots: [Int] = []
 
     package init() {}
 
     package mutating func schedule(_ event: Event, at time: UInt64) {
         serial += 1
-        heap.append(Item(time: time, serial: serial, event: event))
+        let slot: Int
+        if let free = freeSlots.popLast() {
+            slot = free
+            events[slot] = event
+        } else {
+            slot = events.count
+            events.append(event)
+        }
+        heap.append(Item(time: time, serial: serial, slot: slot))
         var child = heap.count - 1
         while child > 0, heap[child] < heap[(child - 1) / 2] {
             heap.swapAt(child, (child - 1) / 2)
@@ -31,7 +42,7 @@ package struct EventQueue<Event> {
             var parent = 0
             while true {
                 var smallest = parent
-                for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count {
+                for child in 2 * parent + 1...2 * parent + 2 where child < heap.count {
                     if heap[child] < heap[smallest] { smallest = child }
                 }
                 if smallest == parent { break }
@@ -39,6 +50,10 @@ package struct EventQueue<Event> {
                 parent = smallest
             }
         }
-        return (first.time, first.event)
+        guard let event = events[first.slot].take() else {
+            preconditionFailure("the event of slot \(first.slot) is gone")
+        }
+        freeSlots.append(first.slot)
+        return (first.time, event)
     }
 }

@@ -8,29 +8,46 @@ struct SimulatedNode {
     var engine = MemoryEngine()
     /// Counts lives; what was scheduled for an earlier one is void.
     var life: UInt64 = 0
-    var process: Process?
-    /// Virtual time until which the process stands still (SIGSTOP).
+    var shell: SimulatedReplica<JournalMachine>?
+    /// Virtual time until which the process stands still (SIGSTOP), and until which its disk does.
     var pausedUntil: UInt64 = 0
+    var diskStandsUntil: UInt64 = 0
     /// How far its clock is ahead of the true time.
     var clockOffset: Int64 = 0
+    /// Writes that are done and that the driver has not heard of.
+    var completions: [WriteCompletion] = []
+    var completionsUntil: UInt64 = 0
 
-    struct Process {
-        var driver: ReplicaDriver
-        var storage: GroupStorage<JournalMachine>
-        var families: FamilyTable
-        /// Requests that the disk has not begun, in order.
-        var queue: [WriteRequest] = []
-        var isWriting = false
-        /// Checked at every step: these only grow within a life.
-        var term: Term = 0
-        var commit: LogIndex = 0
-        /// As it was at the step before.
-        var membership = Membership.none
-        var isLeader = false
-    }
+    // What an observer remembers of it, across its lives.
+
+    /// What it has promised with this disk.
+    var promised = HardState()
+    /// The log's end when the round began that is being carried out.
+    var lastBefore = LogPosition.zero
+    /// The newest round of questions for reads at that time.
+    var roundBefore: UInt64 = 0
+    /// When each other was last heard in the term that is led here, since when it is led, and since when by these members.
+    var heardAt: [ReplicaID: UInt64] = [:]
+    var leadsSince: UInt64 = 0
+    var membersSince: UInt64 = 0
+    /// When it was last asked to hand over.
+    var handsOverSince: UInt64 = 0
+    /// Since when the disk is at a write that promises depend on; `nil`: it isn't.
+    var syncingSince: UInt64?
+    /// Snapshots in a row that were made for another and brought it nowhere.
+    var attempts: [ReplicaID: (count: Int, index: LogIndex, hasArrived: Bool)] = [:]
 
     init(id: ReplicaID, incarnation: Incarnation) {
         self.id = id
         self.incarnation = incarnation
+    }
+
+    /// The process is gone.
+    mutating func forget() {
+        shell = nil
+        completions = []
+        completionsUntil = 0
+        syncingSince = nil
+        attempts = [:]
     }
 }

@@ -2,57 +2,113 @@ internal import Bytes
 internal import Engines
 internal import RaftLog
 
-/// What goes wrong, and what clients and the operator do meanwhile.
+/// What goes wrong, one fault after the other.
 extension Simulation {
-    mutating func fault() throws {
+    /// Each fault has a random source of its own: one that is left out shifts none of the others.
+    mutating func fault(_ number: Int) throws {
         guard !isHealed else { return }
-        queue.schedule(.fault, at: now + UInt64.random(in: 100...900, using: &random))
+        let main = random
+        random = SplitMix64(seed: options.seed &+ UInt64(number + 1) &* 0x9E37_79B9_7F4A_7C15)
+        defer { random = main }
+        queue.schedule(.fault(number: number + 1), at: now + UInt64.random(in: 100...900, using: &random))
+        if number >= options.faultsMax ?? .max || options.skippedFaults.contains(number) { return }
+        report.faults = number + 1
         let node = Int.random(in: nodes.indices, using: &random)
-        switch Int.random(in: 0..<13, using: &random) {
+        switch Int.random(in: 0..<17, using: &random) {
         case 0, 1: try crash(node, powerFails: true)
         case 2: try crash(node, powerFails: false)
         case 3:
             let pause = UInt64.random(in: 50...1_500, using: &random)
-            note(node, "pause \(pause) ms")
+            note(node, "fault \(number): pause \(pause) ms")
             nodes[node].pausedUntil = now + pause
         case 4:
-            for other in nodes.indices where other != node { sever(node, other, bothWays: true) }
-            note(node, "isolate")
+            isolate(node)
+            note(node, "fault \(number): isolate")
+        case 14, 15: split()
+        case 16: try straySnapshot(to: node)
         case 5:
             let other = Int.random(in: nodes.indices, using: &random)
             if other != node { sever(node, other, bothWays: chance(50)) }
-            note(node, "cut towards n\(nodes[other].id)")
+            note(node, "fault \(number): cut towards n\(nodes[other].id)")
         case 6, 7:
             cut = []
-            note(nil, "network whole again")
+            note(nil, "fault \(number): network whole again")
         case 8:
             lossPercent = [0, 2, 10, 30][Int.random(in: 0..<4, using: &random)]
             repeatPercent = [0, 5, 30][Int.random(in: 0..<3, using: &random)]
             delayMax = [2, 10, 60][Int.random(in: 0..<3, using: &random)]
-            note(nil, "network loses \(lossPercent) %, repeats \(repeatPercent) %, delays up to \(delayMax) ms")
+            note(
+                nil,
+                "fault \(number): network loses \(lossPercent) %, repeats \(repeatPercent) %, delays up to \(delayMax) ms"
+            )
         case 9:
             diskDelayMax = [1, 5, 80][Int.random(in: 0..<3, using: &random)]
-            note(nil, "disks take up to \(diskDelayMax) ms")
-        case 10:
-            let target = ReplicaID(UInt64(Int.random(in: nodes.indices, using: &random)))
-            if nodes[node].process?.driver.transferLeadership(to: target) == true {
-                note(node, "hand leadership to n\(target)")
-                try settle(node)
-            }
+            note(nil, "fault \(number): disks take up to \(diskDelayMax) ms")
+        case 10: transfer()
         case 11: try wipe(node)
+        case 12: isolateLeader()
         default: moveClock(node)
         }
+    }
+
+    /// Two halves that don't hear each other, the leader in the smaller one: what it appends there is acknowledged, and
+    /// will be replaced.
+    private mutating func split() {
+        guard let leader = currentLeader else { return }
+        let others = nodes.indices.filter { $0 != leader }.shuffled(using: &random)
+        let size = Int.random(in: 1...max(1, (nodes.count - 1) / 2), using: &random)
+        let half = [leader] + others.prefix(size - 1)
+        cut = []
+        for node in half {
+            for other in others where !half.contains(other) { sever(node, other, bothWays: true) }
+        }
+        note(leader, "cut off from the others, with \(half.count - 1) more")
+    }
+
+    /// A snapshot that was fetched, and is needed no more when it arrives (a replica that waited for staged data has been
+    /// helped meanwhile).
+    private mutating func straySnapshot(to node: Int) throws {
+        guard let leader = currentLeader, leader != node,
+            let member = nodes[leader].shell?.driver.core.membership[nodes[node].id],
+            member.incarnation == nodes[node].incarnation
+        else { return }
+        note(node, "fault: a snapshot that nobody needs")
+        try sendSnapshot(leader, to: member, within: 40)
+    }
+
+    private mutating func transfer() {
+        guard let leader = currentLeader else { return }
+        let target = nodes[Int.random(in: nodes.indices, using: &random)].id
+        note(leader, "hand leadership to n\(target)")
+        post(.transfer(target), to: leader)
+    }
+
+    /// The leader, as soon as it leads, with what it has appended and nobody has: the beginning of Figure 8.
+    private mutating func isolateLeader() {
+        guard let leader = currentLeader else { return }
+        isolate(leader)
+        note(leader, "isolate the leader")
     }
 
     /// One clock at a time is wrong: by hours, by a year, or back by an hour.
     private mutating func moveClock(_ node: Int) {
         let offset: Int64 = [0, 2 * 3_600_000, 365 * 86_400_000, -3_600_000][Int.random(in: 0..<4, using: &random)]
-        for other in nodes.indices { nodes[other].clockOffset = 0 }
+        if nodes.contains(where: { $0.clockOffset != 0 }) {
+            for other in nodes.indices { nodes[other].clockOffset = 0 }
+            knowledge.clocksRightSince = now
+            return note(nil, "clocks are right")
+        }
+        // What others remember of the clock that was wrong before would be a second one.
+        guard now > 6_000 + knowledge.clocksRightSince || knowledge.clocksRightSince == 0 else { return }
         nodes[node].clockOffset = offset
         note(node, "clock is off by \(offset) ms")
     }
 
-    private mutating func sever(_ node: Int, _ other: Int, bothWays: Bool) {
+    mutating func isolate(_ node: Int) {
+        for other in nodes.indices where other != node { sever(node, other, bothWays: true) }
+    }
+
+    mutating func sever(_ node: Int, _ other: Int, bothWays: Bool) {
         cut.insert(Link(from: nodes[node].id, to: nodes[other].id))
         if bothWays { cut.insert(Link(from: nodes[other].id, to: nodes[node].id)) }
     }
@@ -60,10 +116,11 @@ extension Simulation {
     /// The process dies. The write that the disk was at may have happened or not. If power fails, a prefix of what was
     /// not synced survives; otherwise the next process sees all of it, and none of it is synced by that.
     mutating func crash(_ node: Int, powerFails: Bool) throws {
-        guard nodes[node].process != nil else { return }
+        guard let shell = nodes[node].shell else { return }
         report.crashes += 1
-        if nodes[node].process?.isWriting == true, chance(50) {
-            try write(node, reportCompletion: false, inCacheOnly: !powerFails && chance(50))
+        if shell.isWriting, chance(50) {
+            let inCacheOnly = !powerFails && chance(50)
+            try write(shell, node, isUnsynced: inCacheOnly || options.plant == .acknowledgeBeforeSync)
         }
         let unsynced = nodes[node].engine.unsyncedCount
         if powerFails {
@@ -73,7 +130,7 @@ extension Simulation {
         } else {
             note(node, "kill, \(unsynced) unsynced batches are in the cache")
         }
-        nodes[node].process = nil
+        nodes[node].forget()
         queue.schedule(.restart(node: node), at: now + UInt64.random(in: 10...2_000, using: &random))
     }
 
@@ -81,23 +138,19 @@ extension Simulation {
     /// disks loses data in any system.
     private mutating func wipe(_ node: Int) throws {
         guard knowledge.wiped == nil, options.plant == .wipedDiskVotes || chance(40) else { return }
-        guard let leader = currentLeader, let membership = nodes[leader].process?.driver.core.membership,
+        guard let leader = currentLeader, let membership = nodes[leader].shell?.driver.core.membership,
             membership.voters.count >= 3, membership.voters.count == membership.members.count,
             membership.isVoter(nodes[node].id), !isChangeUnderWay
         else { return }
         report.wipes += 1
         note(node, "lose the disk")
-        nodes[node].process = nil
+        nodes[node].forget()
         nodes[node].engine = MemoryEngine()
         if options.plant == .wipedDiskVotes {
-            let families = try FamilyTable(engine: nodes[node].engine)
-            let record = BootstrapRecord(
-                clusterID: [1], gid: layoutGroup, membership: knowledge.firstMembership ?? membership)
-            var batch = WriteBatch()
-            record.write(to: try families.layout(of: layoutGroup), in: &batch)
-            try nodes[node].engine.write(batch, durability: .synced)
+            try bootstrap(node)
         } else {
             nodes[node].incarnation = Incarnation(high: random.next(), low: random.next())
+            nodes[node].promised = HardState()
             knowledge.wiped = node
         }
         queue.schedule(.restart(node: node), at: now + UInt64.random(in: 10...500, using: &random))
@@ -105,115 +158,15 @@ extension Simulation {
 
     /// Some change of members may still come to be committed. (A node that is down may hold one.)
     private var isChangeUnderWay: Bool {
-        nodes.contains { $0.life > 0 && $0.process?.driver.core.unappliedMemberships.isEmpty != true }
+        nodes.contains { $0.life > 0 && $0.shell?.driver.core.unappliedMemberships.isEmpty != true }
     }
 
     var currentLeader: Int? {
-        nodes.indices.filter { nodes[$0].process?.driver.core.isLeader == true && nodes[$0].pausedUntil <= now }
-            .max { nodes[$0].process?.driver.core.term ?? 0 < nodes[$1].process?.driver.core.term ?? 0 }
+        nodes.indices.filter { nodes[$0].shell?.driver.core.isLeader == true && nodes[$0].pausedUntil <= now }
+            .max { nodes[$0].shell?.driver.core.term ?? 0 < nodes[$1].shell?.driver.core.term ?? 0 }
     }
 
-    /// The operator replaces the node that lost its disk, as the log of that node says, and adds and removes others.
-    mutating func operate() throws {
-        queue.schedule(.operator, at: now + (isHealed ? 150 : UInt64.random(in: 50...operatorPace, using: &random)))
-        guard let leader = currentLeader, let membership = nodes[leader].process?.driver.core.membership else { return }
-        guard let wiped = knowledge.wiped else { return try changeMembers(leader, membership) }
-        let member = membership[nodes[wiped].id]
-        if member?.incarnation == nodes[wiped].incarnation {
-            if member?.standing == .voter { knowledge.wiped = nil }
-            return
-        }
-        let change = MembershipChange.replace(
-            nodes[wiped].id, address: "n\(nodes[wiped].id)", incarnation: nodes[wiped].incarnation)
-        if case .success(let position)? = nodes[leader].process?.driver.propose(change) {
-            note(leader, "replace n\(nodes[wiped].id) at \(position)")
-            try settle(leader)
-        }
-    }
-
-    /// Between two and all nodes are members. One that comes back after it was removed has its old disk.
-    private mutating func changeMembers(_ leader: Int, _ membership: Membership) throws {
-        guard changesMembers, !isHealed else { return }
-        let node = Int.random(in: nodes.indices, using: &random)
-        let id = nodes[node].id
-        let change: MembershipChange
-        if membership[id] != nil {
-            guard membership.voters.count > 2 || !membership.isVoter(id), chance(60) else { return }
-            change = .remove(id)
-        } else {
-            if nodes[node].life == 0 { try start(node) }
-            change = .add(id, address: "n\(id)", incarnation: nodes[node].incarnation)
-        }
-        if case .success(let position)? = nodes[leader].process?.driver.propose(change) {
-            report.changes += 1
-            note(leader, "\(membership[id] == nil ? "add" : "remove") n\(id) at \(position)")
-            try settle(leader)
-        }
-    }
-
-    mutating func client() throws {
-        if now < options.faultyTime + options.healingTime * 3 / 4 {
-            queue.schedule(.client, at: now + UInt64.random(in: 5...120, using: &random))
-        }
-        // Clients ask whoever they believe to lead; often that is somebody who no longer does.
-        let believers = nodes.indices.filter { nodes[$0].process?.driver.core.isLeader == true }
-        guard let node = believers.randomElement(using: &random) else { return }
-        for _ in 0..<Int.random(in: 1...4, using: &random) {
-            if chance(30) {
-                let token = takeNumber()
-                knowledge.reads[token] = knowledge.acknowledgedIndex
-                if nodes[node].process?.driver.read(token: token) != true { knowledge.reads[token] = nil }
-                if options.plant == .unconfirmedReads, knowledge.reads[token] != nil {
-                    try readIsReady(node, token)
-                }
-            } else {
-                let number = takeNumber()
-                let payload = chance(4) ? try stage(number, node) : bigEndianBytes(number)
-                if case .success? = nodes[node].process?.driver.propose(payload, token: number, now: now) {
-                    knowledge.proposals[number] = number
-                }
-            }
-        }
-        // A paused process takes requests only when it wakes; its queue is the network's, see `deliver`.
-        try settle(node)
-    }
-
-    /// Loads a family beside the log of a random quorum, as the leader of a move has its members do. Sometimes one too
-    /// few: then the command must do nothing.
-    private mutating func stage(_ number: UInt64, _ leader: Int) throws -> [UInt8] {
-        guard let membership = nodes[leader].process?.driver.core.membership else { return bigEndianBytes(number) }
-        let up = membership.voters.shuffled(using: &random).map { Int($0.rawValue) }.filter { node in
-            nodes[node].process != nil && membership[nodes[node].id]?.incarnation == nodes[node].incarnation
-        }
-        let wanted =
-            chance(10)
-            ? membership.quorum - 1 : Int.random(in: membership.quorum...membership.members.count, using: &random)
-        var lives: [Incarnation] = []
-        for node in up.prefix(wanted) {
-            try stage(number, on: node)
-            lives.append(nodes[node].incarnation)
-        }
-        report.stages += 1
-        note(leader, "command \(number) needs what \(lives.count) have staged")
-        return JournalMachine.payload(number, stagedBy: lives)
-    }
-
-    mutating func stage(_ number: UInt64, on node: Int) throws {
-        guard let process = nodes[node].process else { return }
-        let family = try process.families.take()
-        var batch = WriteBatch()
-        batch.put(family, key: [1], value: bigEndianBytes(number))
-        process.storage.layout.putStaged(
-            JournalMachine.stage(number), StagedFamily(family: family, note: bigEndianBytes(number)), in: &batch)
-        try nodes[node].engine.write(batch, durability: .synced)
-    }
-
-    private mutating func takeNumber() -> UInt64 {
-        defer { nextNumber += 1 }
-        return nextNumber
-    }
-
-    mutating func heal() throws {
+    mutating func heal() {
         note(nil, "heal")
         isHealed = true
         cut = []
@@ -222,40 +175,8 @@ extension Simulation {
         delayMax = 5
         diskDelayMax = 3
         for node in nodes.indices {
-            nodes[node].pausedUntil = 0
-            if nodes[node].process == nil, nodes[node].life > 0 { queue.schedule(.restart(node: node), at: now + 10) }
+            if nodes[node].shell == nil, nodes[node].life > 0 { queue.schedule(.restart(node: node), at: now + 10) }
         }
-    }
-
-    /// A node's state, for the end of a trace.
-    func summary(_ node: Int) -> String {
-        guard let process = nodes[node].process else { return "down" }
-        let core = process.driver.core
-        let members = core.membership.members.map { "n\($0.id) \($0.standing)" }.joined(separator: ", ")
-        return "\(core.role) in t\(core.term), log to \(core.lastPosition), commit \(core.commit), applied "
-            + "\(process.storage.applied.position.index); members as of \(core.membership.index): \(members)"
-            + (core.unappliedMemberships.isEmpty ? "" : "; unapplied changes \(core.unappliedMemberships)")
-            + (process.driver.waitsFor.map { "; waits for \($0)" } ?? "")
-            + (nodes[node].pausedUntil > now ? "; paused" : "") + (process.isWriting ? "; writing" : "")
-    }
-
-    func describe(_ message: Message) -> String {
-        "n\(message.from)->n\(message.to) t\(message.term) " + Self.describe(message.body)
-    }
-
-    static func describe(_ body: Message.Body) -> String {
-        switch body {
-        case .requestVote(let last, let isPreVote, let force):
-            return (isPreVote ? "pre-vote? " : "vote? ") + "last \(last)" + (force ? " forced" : "")
-        case .vote(let granted, let isPreVote):
-            return (isPreVote ? "pre-vote " : "vote ") + (granted ? "granted" : "refused")
-        case .append(let previous, let entries, let commit):
-            return "append \(entries.count) after \(previous) commit \(commit)"
-        case .appended(let match): return "appended \(match)"
-        case .appendRejected(let previous, let hint): return "rejected \(previous), try \(hint)"
-        case .heartbeat(let commit, let round): return "heartbeat commit \(commit) round \(round)"
-        case .heartbeatReply(let round): return "heartbeat-reply round \(round)"
-        case .timeoutNow: return "timeout-now"
-        }
+        queue.schedule(.watch, at: now + Self.settlingTime)
     }
 }

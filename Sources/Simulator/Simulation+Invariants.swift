@@ -6,85 +6,189 @@ internal import RaftLog
 extension Simulation {
     /// What an omniscient observer remembers.
     struct Knowledge {
+        struct Read {
+            /// What had been acknowledged, and the newest term that had a leader, when it began.
+            var floor: LogIndex
+            var newestTerm: Term
+            /// In which its leader took it, the round of questions that was under way, and the members.
+            var term: Term
+            var round: UInt64 = 0
+            var members: LogIndex = 0
+        }
+
+        /// One life in one term.
+        struct Speaker: Hashable {
+            var incarnation: Incarnation
+            var term: Term
+        }
+
+        struct Ballot: Hashable {
+            var term: Term
+            var voter: ReplicaID
+        }
+
         var leaders: [Term: ReplicaID] = [:]
-        /// Every entry that some replica has applied, by index: the committed log.
+        var newestTerm: Term = 0
+        /// Every entry that was ever in a log, and the term of the one before it.
+        var entries: [LogPosition: (entry: Entry, previous: Term)] = [:]
+        /// What a leader has called committed: the term of the entry, and that of the leader.
+        var chosen: [LogIndex: (term: Term, by: Term)] = [:]
+        var commitMax: LogIndex = BootstrapRecord.position.index
+        /// Every entry that some replica has applied, by index: the committed log; and log time there.
         var committed: [LogIndex: Entry] = [:]
-        /// The term in which some replica first applied it: it was committed in that term or before.
-        var committedBy: [LogIndex: Term] = [:]
-        var commitMax: LogIndex = 0
-        /// Proposals that are not answered yet.
+        var logTimes: [LogIndex: Milliseconds] = [BootstrapRecord.position.index: 0]
+        /// Where members changed.
+        var memberships: Set<LogIndex> = []
+        var ballots: [Ballot: ReplicaID] = [:]
+        /// With which log a candidate has asked for votes.
+        var candidacies: [Ballot: LogPosition] = [:]
+        /// What a life has acknowledged in a term, and which round of its leader it has answered.
+        var acknowledgements: [Speaker: LogIndex] = [:]
+        var answers: [Speaker: UInt64] = [:]
+        /// Proposals that are not answered yet, and when they were made.
         var proposals: [UInt64: UInt64] = [:]
         var acknowledged: [UInt64] = []
         var acknowledgedIndex: LogIndex = 0
-        /// Reads under way, with what had been acknowledged when they began.
-        var reads: [UInt64: LogIndex] = [:]
+        var reads: [UInt64: Read] = [:]
         /// The node whose disk was lost and which is not a voter again yet.
         var wiped: Int?
-        var firstMembership: Membership?
+        var firstMembership = Membership.none
+        /// Until then an election has a reason, although nothing has failed: a leader that couldn't apply, or handed over.
+        var excusedUntil: UInt64 = 0
+        var leaderlessSince: UInt64?
+        /// One clock at a time is wrong.
+        var clocksRightSince: UInt64 = 0
     }
 
-    func violate(_ sentence: String) throws -> Never { throw Violation(sentence: sentence) }
-
     mutating func observe(_ node: Int) throws {
-        guard let process = nodes[node].process else { return }
-        let core = process.driver.core
-        if knowledge.firstMembership == nil { knowledge.firstMembership = core.membership }
-        if core.term < process.term { try violate("n\(core.id): term went back from \(process.term) to \(core.term)") }
-        if core.commit < process.commit {
-            try violate("n\(core.id): commit went back from \(process.commit) to \(core.commit)")
+        guard let shell = nodes[node].shell else { return }
+        let core = shell.driver.core
+        if core.term < shell.termSeen {
+            try violate("n\(core.id): term went back from \(shell.termSeen) to \(core.term)")
         }
-        nodes[node].process?.term = core.term
-        nodes[node].process?.commit = core.commit
+        if core.commit < shell.commitSeen {
+            try violate("n\(core.id): commit went back from \(shell.commitSeen) to \(core.commit)")
+        }
         if core.lastPosition.term > core.term {
             try violate("n\(core.id): its log ends with term \(core.lastPosition.term), its own is \(core.term)")
         }
         if core.applied > core.commit {
             try violate("n\(core.id): applied \(core.applied) beyond commit \(core.commit)")
         }
-        defer {
-            nodes[node].process?.membership = core.membership
-            nodes[node].process?.isLeader = core.isLeader
-        }
-        guard core.isLeader else { return }
+        if core.isLeader { try observeLeader(node) }
+        if core.commit > shell.commitSeen { try checkCommit(node) }
+        if core.membership.index != shell.membershipBefore.index { try checkMembers(node) }
+        shell.termSeen = core.term
+        shell.commitSeen = core.commit
+        shell.membershipBefore = core.membership
+        shell.wasLeader = core.isLeader
+    }
+
+    private mutating func observeLeader(_ node: Int) throws {
+        guard let shell = nodes[node].shell else { return }
+        let core = shell.driver.core
         if let other = knowledge.leaders[core.term] {
             // Election Safety.
             if other != core.id { try violate("two leaders in term \(core.term): n\(other) and n\(core.id)") }
         } else {
             knowledge.leaders[core.term] = core.id
+            knowledge.newestTerm = max(knowledge.newestTerm, core.term)
             report.elections += 1
             note(node, "leads term \(core.term)")
+            nodes[node].leadsSince = now
+            nodes[node].heardAt = [:]
+            nodes[node].attempts = [:]
             try checkLeaderCompleteness(node)
+            try checkElectorate(node)
+            try checkReasonForElection(node)
         }
-        // What it knew to be committed when it was elected was counted by another, perhaps by members before.
-        guard core.commit > knowledge.commitMax else { return }
-        if process.isLeader { try checkCommittedOnQuorum(node) }
-        knowledge.commitMax = core.commit
+        for (peer, follower) in core.progress { try checkProgress(of: peer, follower, core) }
+    }
+
+    /// What a leader believes of a follower, that follower has said: in this life, in this term.
+    private func checkProgress(of peer: ReplicaID, _ follower: Progress, _ core: RaftCore) throws {
+        guard let incarnation = core.membership[peer]?.incarnation else { return }
+        let speaker = Knowledge.Speaker(incarnation: incarnation, term: core.term)
+        if follower.match > knowledge.acknowledgements[speaker] ?? 0 {
+            try violate(
+                "n\(core.id) counts entry \(follower.match) as acknowledged by n\(peer), which has not said so in term "
+                    + "\(core.term)")
+        }
+        if follower.confirmedRound > knowledge.answers[speaker] ?? 0 {
+            try violate(
+                "n\(core.id) counts round \(follower.confirmedRound) as answered by n\(peer), which has not said so in term "
+                    + "\(core.term)")
+        }
+        if follower.answeredInFlight > 0 {
+            try violate(
+                "n\(core.id) keeps \(follower.answeredInFlight) appends to n\(peer) in flight that are answered")
+        }
     }
 
     /// Leader Completeness: whoever leads has every entry that was committed in an earlier term. (A delayed vote
     /// may still elect a leader of a term that is long over; it owes nothing of later terms, and finds out.)
     private func checkLeaderCompleteness(_ node: Int) throws {
-        guard let core = nodes[node].process?.driver.core else { return }
-        for (index, entry) in knowledge.committed.sorted(by: { $0.key < $1.key }) where index >= core.firstIndex {
-            guard let committedBy = knowledge.committedBy[index], committedBy < core.term else { continue }
+        guard let core = nodes[node].shell?.driver.core, knowledge.commitMax >= core.firstIndex else { return }
+        for index in core.firstIndex...knowledge.commitMax {
+            guard let (chosen, by) = knowledge.chosen[index], by < core.term else { continue }
             guard let term = core.termOfLog(at: index) else {
-                try violate("leader n\(core.id) of term \(core.term) lacks committed entry \(index)@\(entry.term)")
+                try violate("leader n\(core.id) of term \(core.term) lacks committed entry \(index)@\(chosen)")
             }
-            if term != entry.term {
-                try violate("leader n\(core.id) has \(index)@\(term) where \(index)@\(entry.term) is committed")
+            if term != chosen {
+                try violate("leader n\(core.id) has \(index)@\(term) where \(index)@\(chosen) is committed")
             }
         }
+    }
+
+    /// Majorities share a voter if they are at most one change apart (dissertation, section 4.1).
+    private func checkElectorate(_ node: Int) throws {
+        guard let core = nodes[node].shell?.driver.core else { return }
+        let missed = knowledge.memberships.filter { index in
+            index > core.membership.index && knowledge.chosen[index].map { $0.by < core.term } ?? false
+        }
+        if missed.count > 1 {
+            try violate(
+                "n\(core.id) leads term \(core.term) by the members as of \(core.membership.index), "
+                    + "\(missed.count) changes ago")
+        }
+    }
+
+    /// What a replica calls committed, a leader has called committed, on a quorum's disks.
+    private mutating func checkCommit(_ node: Int) throws {
+        guard let shell = nodes[node].shell else { return }
+        let core = shell.driver.core
+        // What it knew to be committed when it was elected was counted by another, perhaps by members before.
+        let hasCounted = shell.wasLeader && core.commit > knowledge.commitMax
+        if hasCounted {
+            try checkCommittedOnQuorum(node)
+            try checkNobodyElseCouldLead(node)
+        }
+        for index in max(core.firstIndex, shell.commitSeen + 1)..<max(core.firstIndex, core.commit + 1) {
+            guard let term = core.termOfLog(at: index) else { continue }
+            if let (chosen, _) = knowledge.chosen[index] {
+                if chosen != term {
+                    try violate("n\(core.id) takes \(index)@\(term) for committed where \(index)@\(chosen) is")
+                }
+            } else if hasCounted {
+                knowledge.chosen[index] = (term, shell.termSeen)
+            } else if core.isLeader, core.membership.voters == [core.id] {
+                knowledge.chosen[index] = (term, core.term)
+            } else if index > BootstrapRecord.position.index {
+                try violate("n\(core.id) takes \(index)@\(term) for committed, which no leader has committed")
+            }
+        }
+        if hasCounted { knowledge.commitMax = max(knowledge.commitMax, core.commit) }
     }
 
     /// What a leader calls committed is on the disks of a majority of its voters: those that it counted by, which are
     /// the ones before, if it has applied a change in the same step.
     private func checkCommittedOnQuorum(_ leader: Int) throws {
-        guard let process = nodes[leader].process else { return }
-        let core = process.driver.core
+        guard let shell = nodes[leader].shell else { return }
+        let core = shell.driver.core
         guard let term = core.termOfLog(at: core.commit) else { return }
         let position = LogPosition(index: core.commit, term: term)
         if try isOnQuorum(position, of: core.membership) { return }
-        if !process.membership.members.isEmpty, try isOnQuorum(position, of: process.membership) { return }
+        if !shell.membershipBefore.members.isEmpty, try isOnQuorum(position, of: shell.membershipBefore) { return }
         try violate("entry \(position) was committed by n\(core.id), but is not on the disks of a quorum")
     }
 
@@ -98,53 +202,42 @@ extension Simulation {
         return holders >= membership.quorum
     }
 
-    func isDurable(_ position: LogPosition, on node: Int) throws -> Bool {
-        let view = nodes[node].engine.durableSnapshot()
-        guard let families = try? FamilyTable(engine: nodes[node].engine),
-            let layout = try? families.layout(of: layoutGroup)
-        else { return false }
-        let rows = try GroupStorageRows.load(layout, in: view)
-        if rows.base.index >= position.index { return true }
-        // Not by `readEntries`, to which an entry that isn't there yet is damage.
-        guard let row = try view.get(layout.log, key: GroupLayout.logKey(position.index)) else { return false }
-        return try layout.decode(position.index, row).term == position.term
-    }
-
-    /// What a replica finds when it starts counts as its own, so it must be on the disk.
-    func checkFound(_ last: LogPosition, _ node: Int) throws {
-        if last.index > BootstrapRecord.position.index, try !isDurable(last, on: node) {
-            try violate("n\(nodes[node].id) counts entry \(last), which it found, and a power cut may take it away")
+    /// Nobody who lacks what is committed could be elected by the logs as they are (section 5.4.2: why an entry of an
+    /// earlier term isn't committed by being on a quorum).
+    private func checkNobodyElseCouldLead(_ leader: Int) throws {
+        guard let core = nodes[leader].shell?.driver.core, let term = core.termOfLog(at: core.commit) else { return }
+        let position = LogPosition(index: core.commit, term: term)
+        let voters = core.membership.members.filter { $0.standing == .voter }.map { Int($0.id.rawValue) }
+        for node in voters {
+            let last = try lastDurable(node)
+            // Behind what is committed it would be refused by all who have that.
+            guard last > position, try !isDurable(position, on: node) else { continue }
+            let electors = try voters.count { try lastDurable($0) <= last }
+            if electors >= core.membership.quorum {
+                try violate(
+                    "entry \(position) was committed by n\(core.id) in term \(core.term), and n\(nodes[node].id), whose "
+                        + "log ends with \(last), could be elected without it")
+            }
         }
     }
 
-    /// Durable before said: votes and acknowledgements leave only after what they promise is on disk.
-    func checkPromise(_ message: Message, _ node: Int) throws {
-        switch message.body {
-        case .vote(granted: true, isPreVote: false):
-            let state = try durableState(node)
-            if state.term < message.term || (state.term == message.term && state.vote != message.to) {
-                try violate("n\(message.from) promised its vote in term \(message.term) before it was on disk")
+    /// Log Matching: what two logs have at the same index and term is the same, and so is everything before.
+    mutating func checkLogMatching(_ request: WriteRequest, _ node: Int) throws {
+        guard let first = request.entries.first, let core = nodes[node].shell?.driver.core else { return }
+        guard var previous = core.termOfLog(at: first.index - 1) else { return }
+        for entry in request.entries {
+            let position = LogPosition(index: entry.index, term: entry.term)
+            if let known = knowledge.entries[position] {
+                if known.entry != entry { try violate("n\(core.id) has another entry \(position) than others had") }
+                if known.previous != previous {
+                    try violate(
+                        "n\(core.id) has \(position) after term \(previous), others after term \(known.previous)")
+                }
+            } else {
+                knowledge.entries[position] = (entry, previous)
             }
-        case .requestVote(_, isPreVote: false, _):
-            let state = try durableState(node)
-            if state.term < message.term {
-                try violate("n\(message.from) asked for votes in term \(message.term) before its own was on disk")
-            }
-        case .appended(let match):
-            guard let core = nodes[node].process?.driver.core, core.term == message.term,
-                let term = core.termOfLog(at: match)
-            else { return }
-            if try !isDurable(LogPosition(index: match, term: term), on: node) {
-                try violate("n\(message.from) acknowledged entry \(match) before it was on disk")
-            }
-        default: return
+            previous = entry.term
         }
-    }
-
-    private func durableState(_ node: Int) throws -> HardState {
-        let view = nodes[node].engine.durableSnapshot()
-        let layout = try FamilyTable(engine: nodes[node].engine).layout(of: layoutGroup)
-        return try GroupStorageRows.load(layout, in: view).hardState
     }
 
     /// State Machine Safety: nobody ever applies another entry at the same index.
@@ -162,8 +255,16 @@ extension Simulation {
             }
         } else {
             knowledge.committed[entry.index] = entry
-            knowledge.committedBy[entry.index] = nodes[node].process?.driver.core.term ?? entry.term
+            knowledge.logTimes[entry.index] = max(knowledge.logTimes[entry.index - 1] ?? 0, entry.stamp)
         }
+    }
+
+    /// Log time is the largest stamp so far, on every replica.
+    func checkLogTime(_ applied: AppliedState, _ node: Int) throws {
+        guard let expected = knowledge.logTimes[applied.position.index], applied.logTime != expected else { return }
+        try violate(
+            "n\(nodes[node].id) has log time \(applied.logTime) at entry \(applied.position.index), and the largest "
+                + "stamp so far is \(expected)")
     }
 
     mutating func acknowledge(_ number: UInt64, _ position: LogPosition) {
@@ -173,31 +274,49 @@ extension Simulation {
         report.acknowledged += 1
     }
 
-    /// A read sees everything that was acknowledged before it began.
+    /// A read sees everything that was acknowledged before it began, and its leader asks a majority after it began: one
+    /// that had elected another before that doesn't answer.
     mutating func readIsReady(_ node: Int, _ token: UInt64) throws {
-        guard let floor = knowledge.reads.removeValue(forKey: token), let process = nodes[node].process else { return }
+        guard let read = knowledge.reads.removeValue(forKey: token), let shell = nodes[node].shell else { return }
         report.reads += 1
-        let applied = process.storage.applied.position.index
+        let applied = shell.applied.position.index
         note(node, "read \(token) at \(applied)")
-        if applied < floor {
-            try violate("n\(nodes[node].id) answered a read from index \(applied); \(floor) was acknowledged before")
+        if applied < read.floor {
+            try violate(
+                "n\(nodes[node].id) answered a read from index \(applied); \(read.floor) was acknowledged before")
+        }
+        let core = shell.driver.core
+        if core.isLeader, core.term == read.term, core.membership.index == read.members,
+            options.plant != .unconfirmedReads
+        {
+            let asked = core.membership.voters.count {
+                $0 == core.id || core.progress[$0]?.confirmedRound ?? 0 > read.round
+            }
+            if asked < core.membership.quorum {
+                try violate("n\(core.id) answered a read, and no majority was asked after it began")
+            }
+        }
+        if read.newestTerm > read.term {
+            try violate(
+                "n\(nodes[node].id) answered a read as leader of term \(read.term); term \(read.newestTerm) had a leader "
+                    + "before it began")
         }
     }
 
     /// After healing: one leader, everybody equal, nothing acknowledged is missing, nothing is there twice.
-    mutating func checkConvergence() throws {
-        guard let leader = currentLeader, let reference = nodes[leader].process else {
-            try violate("no leader \(options.healingTime) ms after everything healed")
+    func checkConvergence() throws {
+        guard let leader = currentLeader, let reference = nodes[leader].shell else {
+            try violate("no leader \(now - options.faultyTime) ms after everything healed")
         }
         if knowledge.wiped != nil { try violate("the node that lost its disk has not become a voter again") }
         let expected = try content(leader)
         let members = reference.driver.core.membership
         for node in nodes.indices where members[nodes[node].id]?.incarnation == nodes[node].incarnation {
-            guard let process = nodes[node].process else { try violate("n\(nodes[node].id) is down at the end") }
-            if process.storage.applied != reference.storage.applied {
+            guard let shell = nodes[node].shell else { try violate("n\(nodes[node].id) is down at the end") }
+            if shell.applied != reference.applied {
                 try violate(
-                    "n\(nodes[node].id) is at \(process.storage.applied.position), the leader at "
-                        + "\(reference.storage.applied.position), long after healing")
+                    "n\(nodes[node].id) is at \(shell.applied.position), the leader at "
+                        + "\(reference.applied.position), long after healing")
             }
             let found = try content(node)
             if found.hash != expected.hash { try violate("n\(nodes[node].id) and n\(nodes[leader].id) differ") }
@@ -215,14 +334,16 @@ extension Simulation {
     }
 
     private func mapped(_ node: Int) throws -> [UInt8]? {
-        guard let family = nodes[node].process?.storage.families[JournalMachine.mapped] else { return nil }
-        return try nodes[node].engine.snapshot().get(family, key: [1])
+        guard let family = nodes[node].shell?.families[JournalMachine.mapped] else { return nil }
+        do { return try nodes[node].engine.snapshot().get(family, key: [1]) } catch {
+            try violate("n\(nodes[node].id) has mapped a family that isn't there: \(error)")
+        }
     }
 
     private func content(_ node: Int) throws -> (hash: ContentHash, numbers: [UInt64]) {
         var hash = ContentHash()
         var numbers: [UInt64] = []
-        guard let process = nodes[node].process, let family = process.storage.families[JournalMachine.family] else {
+        guard let shell = nodes[node].shell, let family = shell.families[JournalMachine.family] else {
             return (hash, numbers)
         }
         try nodes[node].engine.snapshot().scan(family) { key, value in

@@ -1,5 +1,5 @@
-internal import Engines
-internal import RaftLog
+package import Engines
+package import RaftLog
 
 /// The shell of one replica without threads: in which order its driver hears of things, and what a disk takes at once.
 ///
@@ -7,46 +7,61 @@ internal import RaftLog
 /// asks for effects; write requests wait until the disk is free, and whatever has queued when a write *begins* becomes
 /// one batch; its completion is an input like others, and may come late. Whoever runs the simulation decides when rounds
 /// are, how long writes take and what becomes of messages.
-class ReplicaShell {
-    enum Input {
+package class ReplicaShell {
+    package enum Input {
+        case tick
         case message(Message)
         case propose([UInt8], token: UInt64?)
         case read(token: UInt64)
         case change(MembershipChange)
         case transfer(ReplicaID)
+        /// Something was staged beside the log that an entry may wait for.
+        case staged
         case completed(WriteCompletion)
         case entries([Entry], to: ReplicaID)
+        case entriesUnreadable(to: ReplicaID)
+        case snapshotStarted(to: ReplicaID, LogIndex)
         case snapshotEnded(to: ReplicaID, LogIndex?)
         case install(SnapshotInstall)
     }
 
     /// A request that the driver didn't take.
-    struct Refusal {
-        var token: UInt64
-        var isBusy: Bool
+    package struct Refusal {
+        package var token: UInt64
+        package var isBusy: Bool
+    }
+
+    /// What a driver said to what was asked of it.
+    package enum Verdict {
+        case proposal(token: UInt64?, Result<LogPosition, RaftCore.RefusalError>)
+        case read(token: UInt64, isTaken: Bool)
+        case change(MembershipChange, Result<LogPosition, RaftCore.ChangeRefusal>)
+        case transfer(isTaken: Bool)
     }
 
     /// What came of a write.
-    struct Written {
-        var completions: [WriteCompletion] = []
+    package struct Written {
+        package var completions: [WriteCompletion] = []
         /// Every entry that was applied, and what its machine answered, if it is a command.
-        var applied: [(entry: Entry, reply: MachineReply?)] = []
-        var answers: [(token: UInt64, reply: MachineReply)] = []
+        package var applied: [(entry: Entry, reply: MachineReply?)] = []
+        package var answers: [(token: UInt64, reply: MachineReply)] = []
         /// Proposals whose outcome nobody here will know.
-        var abandoned: [UInt64] = []
+        package var abandoned: [UInt64] = []
     }
 
-    final let layout: GroupLayout
-    final let engine: MemoryEngine
-    final let familyTable: FamilyTable
-    final var driver: ReplicaDriver
+    package final let layout: GroupLayout
+    package final let engine: any StorageEngine
+    package final let familyTable: FamilyTable
+    package final var driver: ReplicaDriver
     final private var inbox: [Input] = []
     /// Somebody has scheduled the next round.
-    final var isRoundScheduled = false
+    package final var isRoundScheduled = false
     final private var nextTick: Milliseconds = 0
     /// Requests that the disk has not begun, and those that it is at.
     final private var queue: [WriteRequest] = []
-    final private(set) var writing: [WriteRequest] = []
+    package final private(set) var writing: [WriteRequest] = []
+    /// Of the last round, in the order of its inputs.
+    package final private(set) var verdicts: [Verdict] = []
 
     // Checked at every round: these only grow within a life.
     final var termSeen: Term = 0
@@ -55,7 +70,7 @@ class ReplicaShell {
     final var membershipBefore = Membership.none
     final var wasLeader = false
 
-    init(layout: GroupLayout, engine: MemoryEngine, familyTable: FamilyTable, driver: ReplicaDriver) {
+    init(layout: GroupLayout, engine: any StorageEngine, familyTable: FamilyTable, driver: ReplicaDriver) {
         self.layout = layout
         self.engine = engine
         self.familyTable = familyTable
@@ -64,43 +79,53 @@ class ReplicaShell {
 
     // MARK: - The driver's side
 
-    final func post(_ input: Input) { inbox.append(input) }
-    final var hasInput: Bool { !inbox.isEmpty }
+    package final func post(_ input: Input) { inbox.append(input) }
+    package final var hasInput: Bool { !inbox.isEmpty }
 
     /// Takes everything from the inbox, lets time pass if it is due, and hands out effects until none are left.
     ///
+    /// - Parameter tickInterval: `nil`: time passes only as an input.
     /// - Returns: Requests that were refused.
-    final func round(
-        now: Milliseconds, wall: Milliseconds, tickInterval: Milliseconds,
+    package final func round(
+        now: Milliseconds, wall: Milliseconds, tickInterval: Milliseconds?,
         carryOut: (ReplicaDriver.Effects) throws -> Void
     ) rethrows -> [Refusal] {
-        var refusals: [Refusal] = []
+        verdicts.removeAll(keepingCapacity: true)
         driver.observe(wall: wall, now: now)
         let inputs = inbox
         inbox.removeAll(keepingCapacity: true)
-        for input in inputs { handle(input, now, &refusals) }
-        if now >= nextTick {
+        for input in inputs { handle(input, now) }
+        if let tickInterval, now >= nextTick {
             driver.tick(now: now)
             nextTick = now + tickInterval
         }
         repeat { try carryOut(driver.effects(now: now)) } while driver.hasMoreToWrite
-        return refusals
+        return verdicts.compactMap(refusal)
     }
 
-    private final func handle(_ input: Input, _ now: Milliseconds, _ refusals: inout [Refusal]) {
+    private final func refusal(_ verdict: Verdict) -> Refusal? {
+        switch verdict {
+        case .proposal(let token?, .failure(let error)):
+            return Refusal(token: token, isBusy: error.refusal == .busy)
+        case .read(let token, isTaken: false): return Refusal(token: token, isBusy: driver.core.isLeader)
+        case .proposal, .read, .change, .transfer: return nil
+        }
+    }
+
+    private final func handle(_ input: Input, _ now: Milliseconds) {
         switch input {
+        case .tick: driver.tick(now: now)
         case .message(let message): driver.receive(message, now: now)
         case .propose(let payload, let token):
-            if case .failure(let error) = driver.propose(payload, token: token, now: now), let token {
-                let isBusy = if case .busy = error.refusal { true } else { false }
-                refusals.append(Refusal(token: token, isBusy: isBusy))
-            }
-        case .read(let token):
-            if !driver.read(token: token) { refusals.append(Refusal(token: token, isBusy: driver.core.isLeader)) }
-        case .change(let change): _ = driver.propose(change)
-        case .transfer(let target): _ = driver.transferLeadership(to: target)
+            verdicts.append(.proposal(token: token, driver.propose(payload, token: token, now: now)))
+        case .read(let token): verdicts.append(.read(token: token, isTaken: driver.read(token: token)))
+        case .change(let change): verdicts.append(.change(change, driver.propose(change)))
+        case .transfer(let target): verdicts.append(.transfer(isTaken: driver.transferLeadership(to: target)))
+        case .staged: driver.staged()
         case .completed(let completion): driver.completed(completion)
         case .entries(let entries, let peer): driver.provideEntries(entries, to: peer)
+        case .entriesUnreadable(let peer): driver.entriesUnreadable(for: peer)
+        case .snapshotStarted(let peer, let index): driver.snapshotStarted(to: peer, index: index)
         case .snapshotEnded(let peer, let index): driver.snapshotEnded(to: peer, index: index)
         case .install(let snapshot): driver.install(snapshot, now: now)
         }
@@ -108,11 +133,12 @@ class ReplicaShell {
 
     // MARK: - The writer's side
 
-    final func enqueue(_ request: WriteRequest) { queue.append(request) }
-    final var isWriting: Bool { !writing.isEmpty }
+    package final func enqueue(_ request: WriteRequest) { queue.append(request) }
+    package final var hasToWrite: Bool { !queue.isEmpty || !writing.isEmpty }
+    package final var isWriting: Bool { !writing.isEmpty }
 
     /// The disk takes everything that has queued. False if it is at a write, or there is nothing.
-    final func beginWriting() -> Bool {
+    package final func beginWriting() -> Bool {
         guard writing.isEmpty, !queue.isEmpty else { return false }
         swap(&writing, &queue)
         return true
@@ -120,8 +146,12 @@ class ReplicaShell {
 
     /// The write that was begun happens: one batch, one sync.
     ///
-    /// - Parameter durability: `nil`: the one that the batch asks for.
-    final func write(durability: Durability? = nil) throws(EngineError) -> Written {
+    /// - Parameters:
+    ///   - durability: `nil`: the one that the batch asks for.
+    ///   - isDropping: called before families are dropped that the batch has unmapped.
+    package final func write(
+        durability: Durability? = nil, isDropping: ([FamilyID]) throws(EngineError) -> Void = { _ in }
+    ) throws(EngineError) -> Written {
         let view = try engine.snapshot()
         let table = familyTable
         var batch = StorageBatch(view: view) { () throws(EngineError) in try table.take() }
@@ -131,22 +161,23 @@ class ReplicaShell {
         for request in requests { try execute(request, in: &batch, &written) }
         view.close()
         try engine.write(batch.batch, durability: durability ?? batch.durability)
+        if !batch.unmapped.isEmpty { try isDropping(batch.unmapped) }
         for family in batch.unmapped { try engine.dropFamily(family) }
         return written
     }
 
     /// What only a shell that knows its machine can do.
-    func execute(
+    package func execute(
         _ request: WriteRequest, in batch: inout StorageBatch, _ written: inout Written
     ) throws(EngineError) { preconditionFailure("a shell without a machine") }
 
-    var applied: AppliedState { preconditionFailure("a shell without a machine") }
-    var families: [String: FamilyID] { preconditionFailure("a shell without a machine") }
+    package var applied: AppliedState { preconditionFailure("a shell without a machine") }
+    package var families: [String: FamilyID] { preconditionFailure("a shell without a machine") }
 
     // MARK: - Snapshots
 
     /// Loads what another replica has sent.
-    final func load(
+    package final func load(
         _ header: SnapshotHeader, _ contents: [[(key: [UInt8], value: [UInt8])]]
     ) throws(EngineError) -> SnapshotInstall {
         var loaded: [FamilyID] = []
@@ -161,8 +192,9 @@ class ReplicaShell {
     }
 
     /// The group as it is on this replica's disk.
-    final func snapshot() throws(EngineError) -> (header: SnapshotHeader, contents: [[(key: [UInt8], value: [UInt8])]])
-    {
+    package final func snapshot() throws(EngineError) -> (
+        header: SnapshotHeader, contents: [[(key: [UInt8], value: [UInt8])]]
+    ) {
         let view = try engine.snapshot()
         let (header, families) = try SnapshotHeader.read(layout, in: view)
         var contents: [[(key: [UInt8], value: [UInt8])]] = []

@@ -23,8 +23,12 @@ struct Knobs {
     /// Operations that a client has under way, at most.
     let operationsMax: Int
     let changesMembers: Bool
+    /// Milliseconds from one thing that the administrator does to the next, at most.
+    let administratorPace: UInt64
+    /// Rows of an export that are sent at once.
+    let rowsInPiece: Int
 
-    init(_ random: inout SplitMix64) {
+    init(_ random: inout SplitMix64, _ options: World.Options) {
         func pick<Value>(_ values: [Value]) -> Value { values[Int.random(in: values.indices, using: &random)] }
         var configuration = ReplicaDriver.Configuration()
         configuration.core.electionTimeout = 250
@@ -40,15 +44,17 @@ struct Knobs {
         roundDelayMax = pick([0, 0, 1, 4])
         completionDelayMax = pick([0, 0, 2, 20])
         controllers = pick([1, 1, 2, 3, 3, 5])
-        groups = pick([1, 1, 2, 3])
+        groups = min(pick([1, 2, 2, 3, 3]), max(1, options.groupsMax))
         shardCount = pick([1, 2, 5])
-        clients = pick([1, 2, 3, 4])
+        clients = min(pick([1, 2, 3, 4]), max(1, options.clientsMax))
         keys = pick([1, 2, 4, 6])
         sessionLifetime = pick([1_200, 3_000, 20_000])
         attemptPatience = pick([60, 200, 700])
         clientPace = pick([30, 80, 250])
         operationsMax = pick([1, 3, 8])
         changesMembers = Bool.random(using: &random)
+        rowsInPiece = pick([1, 3, 50])
+        administratorPace = pick([250, 600, 1_500])
     }
 
     /// Replicas of a data group.

@@ -71,7 +71,7 @@ extension World {
     }
 
     /// When something that is sent now arrives: `nil` if it is lost; a second time if it is repeated, perhaps very late.
-    private mutating func arrivals(from: Place, to: Place) -> (first: UInt64?, again: UInt64?) {
+    mutating func arrivals(from: Place, to: Place) -> (first: UInt64?, again: UInt64?) {
         if !network.cut.isEmpty, network.cut.contains(Network.Link(from: from, to: to)) { return (nil, nil) }
         if network.lossPercent > 0, chance(network.lossPercent) { return (nil, nil) }
         let first = now + delay(network.delayMax)
@@ -96,7 +96,7 @@ extension World {
     /// comes once, or very late, or not at all. It never comes twice: what a node has refused is not done later.
     mutating func send(_ request: Request) {
         guard let first = arrivals(from: request.from, to: request.to).first else { return }
-        guard nodes[request.to].shell != nil else { return reply(.nobody, to: request) }
+        guard nodes[request.to].isUp else { return reply(.nobody, to: request) }
         let late = network.repeatPercent > 0 && chance(4) ? UInt64.random(in: 100...4_000, using: &random) : 0
         queue.schedule(.request(request), at: first + late)
     }

@@ -1,15 +1,10 @@
 internal import ClientCore
 internal import Keyspace
-internal import RaftLog
-internal import Sharding
 
 /// One call to the controller that is under way.
 struct PendingCall {
     enum Owner {
         case clientMap(client: Int, life: UInt64, operation: Int, attempt: Int)
-        case nodeMap(node: Int, life: UInt64)
-        /// A group's leader says who the group is.
-        case nodeReport(node: Int, life: UInt64, membershipIndex: LogIndex)
         case administrator
     }
 
@@ -20,7 +15,7 @@ struct PendingCall {
     var isAsking = false
 }
 
-/// Calls of clients, nodes and the administrator to the controller, through the core that they share.
+/// Calls of clients and the administrator to the controller, through the core that they share.
 extension World {
     mutating func call(_ body: Request.Body, changes: Bool, within: Duration, _ owner: PendingCall.Owner) throws {
         let id = Int(takeNumber())
@@ -41,10 +36,6 @@ extension World {
             guard clients[client].life == life else { return }
             step = input(&pending.call, &clients[client].controllers)
             place = clients[client].place
-        case .nodeMap(let node, let life), .nodeReport(let node, let life, _):
-            guard nodes[node].life == life, nodes[node].shell != nil else { return }
-            step = input(&pending.call, &nodes[node].controllers)
-            place = node
         case .administrator:
             step = input(&pending.call, &administrator.controllers)
             place = Self.administratorPlace
@@ -74,9 +65,6 @@ extension World {
             case .clientMap(let client, let life, _, _):
                 guard clients[client].life == life else { return }
                 pending.call.answered(&clients[client].controllers)
-            case .nodeMap(let node, let life), .nodeReport(let node, let life, _):
-                guard nodes[node].life == life, nodes[node].shell != nil else { return }
-                pending.call.answered(&nodes[node].controllers)
             case .administrator: pending.call.answered(&administrator.controllers)
             }
             try ended(pending, .success(map))
@@ -100,24 +88,7 @@ extension World {
         switch pending.owner {
         case .clientMap(let client, let life, let operation, let attempt):
             try mapArrived(result, client, life, operation, attempt)
-        case .nodeMap(let node, _):
-            nodes[node].isAskingForMap = false
-            if case .success(let map) = result { adopt(map, node) }
-        case .nodeReport(let node, _, let index):
-            nodes[node].isReporting = false
-            switch result {
-            case .success(let map):
-                nodes[node].mover.reported = max(nodes[node].mover.reported, index)
-                adopt(map, node)
-            case .failure(let failure): note(node, "the controller doesn't take the report: \(failure.message)")
-            }
         case .administrator: administrator.ended(result)
         }
-    }
-
-    private mutating func adopt(_ map: ShardMap, _ node: Int) {
-        guard map.number > nodes[node].map?.number ?? 0 || nodes[node].map == nil else { return }
-        note(node, "hears of map \(map.number)")
-        nodes[node].map = map
     }
 }

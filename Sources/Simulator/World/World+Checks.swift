@@ -96,7 +96,8 @@ extension World {
 
     private func isDurable(_ position: LogPosition, on node: Int) throws -> Bool {
         guard let layout = nodes[node].layout else { return false }
-        let view = nodes[node].engine.durableSnapshot()
+        let view = try nodes[node].disk.durable()
+        defer { view.close() }
         if let row = try view.get(layout.log, key: GroupLayout.logKey(position.index)) {
             return try layout.decode(position.index, row).term == position.term
         }
@@ -138,9 +139,10 @@ extension World {
     }
 
     private func durableState(_ node: Int) throws -> HardState {
-        guard let layout = nodes[node].layout,
-            let row = try nodes[node].engine.durableSnapshot().get(layout.meta, key: GroupLayout.hardStateKey)
-        else { return HardState() }
+        guard let layout = nodes[node].layout else { return HardState() }
+        let view = try nodes[node].disk.durable()
+        defer { view.close() }
+        guard let row = try view.get(layout.meta, key: GroupLayout.hardStateKey) else { return HardState() }
         return try HardState(encoded: row)
     }
 
@@ -188,9 +190,12 @@ extension World {
     private mutating func decided(_ entry: Entry, _ reply: MachineReply, _ group: Int, _ node: Int) throws {
         switch reply {
         case .group(let reply):
-            switch groups[group].model.apply(entry, reply) {
+            switch model.apply(entry, reply, of: groups[group].gid) {
             case .nothing: return
             case .repeated: report.repeats += 1
+            case .frozen(let shard): try noteFrozen(shard, node)
+            case .activated(let shard, let activation): try checkActivation(shard, activation, node)
+            case .collected(let shard, let target): try checkCollected(shard, by: target, node)
             case .objection(let sentence): try violate("\(nodes[node].name): \(sentence)")
             case .executed(let stamp, let answered):
                 report.executed += 1
@@ -204,8 +209,21 @@ extension World {
                     try violate("write #\(id) is executed, and its client has heard that nothing was done")
                 }
             }
-        case .controller(.map(let map)): try checkMap(map)
-        case .controller(.refused): return
+        case .controller(let reply):
+            let isHeld = holds.apply(entry, reply)
+            guard case .map(let map) = reply else { return }
+            // The end of a hold makes a map of its own, before the command makes the next.
+            if let last = maps.last, map.number > last.number + 1, let shell = nodes[node].shell {
+                let view = try shell.engine.snapshot()
+                defer { view.close() }
+                for number in last.number + 1..<map.number {
+                    if let between = try ControllerMachine.map(number: number, layout: shell.layout, in: view) {
+                        try checkMap(between, isHeld: false)
+                    }
+                }
+            }
+            try checkMap(map, isHeld: isHeld)
+        case .bytes: return
         }
     }
 
@@ -215,11 +233,12 @@ extension World {
         case .group(let reply): "\(reply)"
         case .controller(.map(let map)): "map \(map.number)"
         case .controller(.refused(let refusal)): refusal.description
+        case .bytes(let bytes): "\(bytes)"
         }
     }
 
     /// Maps are numbered without a hole, and epochs only grow.
-    private mutating func checkMap(_ map: ShardMap) throws {
+    private mutating func checkMap(_ map: ShardMap, isHeld: Bool) throws {
         guard let last = maps.last else {
             maps.append(map)
             return
@@ -229,8 +248,15 @@ extension World {
             return
         }
         if map.number != last.number + 1 { try violate("map \(map.number) comes after \(last.number)") }
-        for shard in map.shardIDs where map[shard].epoch < last[shard].epoch {
-            try violate("the epoch of shard \(shard) goes back from \(last[shard].epoch) to \(map[shard].epoch)")
+        for shard in map.shardIDs {
+            if map[shard].epoch < last[shard].epoch {
+                try violate("the epoch of shard \(shard) goes back from \(last[shard].epoch) to \(map[shard].epoch)")
+            }
+            guard let move = map[shard].move, move.epoch != last[shard].move?.epoch else { continue }
+            if isHeld { try violate("a move of shard \(shard) begins although moves are held") }
+            if !moved.insert(ShardEpoch(shard: shard, epoch: move.epoch)).inserted {
+                try violate("epoch \(move.epoch) of shard \(shard) is used a second time")
+            }
         }
         report.maps += 1
         maps.append(map)
@@ -262,6 +288,7 @@ extension World {
         guard let map = maps.last else {
             try violate("there is no map \(options.healingTime) ms after everything healed")
         }
+        try checkSettled(map)
         for group in groups.indices {
             let gid = groups[group].gid
             guard let leader = leader(of: group), let reference = nodes[leader].shell else {
@@ -279,10 +306,12 @@ extension World {
                 if try content(shell) != expected {
                     try violate("\(nodes[node].name) and \(nodes[leader].name) have different contents")
                 }
+                try checkLeftovers(node)
             }
             guard gid != .controller else { continue }
             try checkValues(group, reference)
             guard let replica = reference as? SimulatedReplica<GroupMachine> else { continue }
+            try checkRecords(map, replica, gid)
             for shard in map.shardIDs where map[shard].gid == gid {
                 if replica.machine.shards[shard]?.state != .serving {
                     try violate("group \(gid) doesn't serve shard \(shard) long after it was given to it")
@@ -313,7 +342,7 @@ extension World {
         for key in 0..<knobs.keys {
             let name = Self.key(key)
             guard case .success(let found) = try reader.get(name, shardCount: knobs.shardCount) else { continue }
-            if found != groups[group].model.values[name] {
+            if found != model.values[name] {
                 try violate("key\(key) has another value than the writes in the log of group \(groups[group].gid) make")
             }
         }

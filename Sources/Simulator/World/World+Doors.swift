@@ -7,7 +7,10 @@ internal import Sharding
 extension World {
     mutating func receive(_ request: Request) throws {
         let node = request.to
-        guard let shell = nodes[node].shell else { return }
+        guard nodes[node].isUp else { return }
+        guard let shell = nodes[node].shell else {
+            return refuse(request, KvError(.unavailable, "the node is starting", retryAfterMilliseconds: 100))
+        }
         let isController = groups[nodes[node].group].isController
         switch request.body {
         case .keys(let asked):
@@ -41,12 +44,30 @@ extension World {
     }
 
     private mutating func wait(_ request: Request, _ ask: Ask, on node: Int) {
+        wait(.request(request), ask, on: node)
+    }
+
+    private mutating func wait(_ waiter: WorldNode.Waiter, _ ask: Ask, on node: Int) {
         let token = takeNumber()
-        nodes[node].waiters[token] = WorldNode.Waiter(request: request)
+        nodes[node].waiters[token] = waiter
         switch ask {
         case .read: post(.read(token: token), to: node)
         case .propose(let payload): post(.propose(payload, token: token), to: node)
         }
+    }
+
+    /// Proposes to the log of a node's group, for the node itself.
+    mutating func propose(
+        _ payload: [UInt8], on node: Int, then: @escaping (inout World, Result<MachineReply, KvError>) throws -> Void
+    ) {
+        wait(.proposal(then), .propose(payload), on: node)
+    }
+
+    /// A linearizable view for the node itself.
+    mutating func read(
+        on node: Int, then: @escaping (inout World, Result<any ReadSnapshot, KvError>) throws -> Void
+    ) {
+        wait(.read(then), .read, on: node)
     }
 
     private static func invalid(_ operation: KvRequest.Operation) -> KvError? {
@@ -70,14 +91,19 @@ extension World {
         reply(request.asker.isOperation ? .keys(KvResponse(id: 0, error)) : .refused(error), to: request)
     }
 
-    /// The driver hasn't taken it, or can't see a read through.
-    mutating func refuse(_ token: UInt64, isBusy: Bool, _ node: Int) {
-        guard let waiter = nodes[node].waiters.removeValue(forKey: token) else { return }
-        if isBusy {
-            refuse(waiter.request, KvError(.busy, "too many requests wait", retryAfterMilliseconds: 10))
-        } else {
-            refuse(waiter.request, notLeader(node))
+    private mutating func fail(_ waiter: WorldNode.Waiter, _ error: KvError) throws {
+        switch waiter {
+        case .request(let request): refuse(request, error)
+        case .proposal(let then): try then(&self, .failure(error))
+        case .read(let then): try then(&self, .failure(error))
         }
+    }
+
+    /// The driver hasn't taken it, or can't see a read through.
+    mutating func refuse(_ token: UInt64, isBusy: Bool, _ node: Int) throws {
+        guard let waiter = nodes[node].waiters.removeValue(forKey: token) else { return }
+        let busy = KvError(.busy, "too many requests wait", retryAfterMilliseconds: 10)
+        try fail(waiter, isBusy ? busy : notLeader(node))
     }
 
     private func notLeader(_ node: Int) -> KvError {
@@ -87,28 +113,31 @@ extension World {
         return KvError(.notLeader, "\(address) leads", leader: address)
     }
 
-    mutating func outcomeUnknown(_ token: UInt64, _ node: Int) {
+    mutating func outcomeUnknown(_ token: UInt64, _ node: Int) throws {
         guard let waiter = nodes[node].waiters.removeValue(forKey: token) else { return }
-        refuse(waiter.request, KvError(.outcomeUnknown, "leadership was lost before the request was answered"))
+        try fail(waiter, KvError(.outcomeUnknown, "leadership was lost before the request was answered"))
+        try act(on: node) { $0.changed() }
     }
 
-    mutating func answered(_ token: UInt64, _ answer: MachineReply, _ node: Int) {
+    mutating func answered(_ token: UInt64, _ answer: MachineReply, _ node: Int) throws {
         guard let waiter = nodes[node].waiters.removeValue(forKey: token) else { return }
+        switch waiter {
+        case .request(let request): answered(request, answer, node)
+        case .proposal(let then): try then(&self, .success(answer))
+        case .read: try violate("a read was answered by the log")
+        }
+        try act(on: node) { $0.changed() }
+    }
+
+    private mutating func answered(_ request: Request, _ answer: MachineReply, _ node: Int) {
         switch answer {
-        case .group(.key(let written)): reply(.keys(KvResponse(id: 0, .written(written))), to: waiter.request)
-        case .group(.stepped): reply(.keys(KvResponse(id: 0, .written(.put))), to: waiter.request)
-        case .group(.refused(let refusal)): refuse(waiter.request, error(refusal, node))
-        case .group(.outOfStep(let sentence)): refuse(waiter.request, KvError(.internal, sentence))
-        case .controller(.map(let map)): reply(.map(map), to: waiter.request)
-        case .controller(.refused(let refusal)):
-            let code: KvError.Code =
-                switch refusal.kind {
-                case .invalid: .invalidArgument
-                case .notFound: .notFound
-                case .precondition: .failedPrecondition
-                case .busy: .busy
-                }
-            refuse(waiter.request, KvError(code, refusal.description))
+        case .group(.key(let written)): reply(.keys(KvResponse(id: 0, .written(written))), to: request)
+        case .group(.stepped): reply(.keys(KvResponse(id: 0, .written(.put))), to: request)
+        case .group(.refused(let refusal)): refuse(request, error(refusal, node))
+        case .group(.outOfStep(let sentence)): refuse(request, KvError(.internal, sentence))
+        case .controller(.map(let map)): reply(.map(map), to: request)
+        case .controller(.refused(let refusal)): refuse(request, Self.error(refusal))
+        case .bytes: return
         }
     }
 
@@ -129,7 +158,14 @@ extension World {
 
     mutating func readIsReady(_ token: UInt64, _ node: Int) throws {
         guard let shell = nodes[node].shell, let waiter = nodes[node].waiters.removeValue(forKey: token) else { return }
-        try answerRead(waiter.request, shell, node)
+        switch waiter {
+        case .request(let request): try answerRead(request, shell, node)
+        case .read(let then):
+            let view = try shell.engine.snapshot()
+            defer { view.close() }
+            try then(&self, .success(view))
+        case .proposal: try violate("a proposal was answered as a read")
+        }
     }
 
     private mutating func answerRead(_ request: Request, _ shell: ReplicaShell, _ node: Int) throws {
@@ -143,8 +179,15 @@ extension World {
                 return refuse(request, error(.wrongGroup(shard: 0), node))
             }
             switch try reader.get(key, shardCount: count) {
-            case .failure(let refusal): refuse(request, error(refusal, node))
-            case .success(let value): reply(.keys(KvResponse(id: 0, .value(value))), to: request)
+            case .failure(let refusal):
+                guard let value = try unduly(refusal, key, reader, view, node) else {
+                    return refuse(request, error(refusal, node))
+                }
+                try checkRead(key, reader, node)
+                reply(.keys(KvResponse(id: 0, .value(value.first ?? nil))), to: request)
+            case .success(let value):
+                try checkRead(key, reader, node)
+                reply(.keys(KvResponse(id: 0, .value(value))), to: request)
             }
         case .query:
             if let map = try ControllerMachine.map(number: nil, layout: shell.layout, in: view) {
@@ -154,5 +197,20 @@ extension World {
             }
         case .command: return
         }
+    }
+
+    /// Planted defects: what is read although the group's log says that it doesn't serve it. `nil`: nothing is.
+    private func unduly(
+        _ refusal: KeyRefusal, _ key: [UInt8], _ reader: GroupReader, _ view: any ReadSnapshot, _ node: Int
+    ) throws -> [[UInt8]?]? {
+        let shard = Slot.shard(of: key, shardCount: knobs.shardCount)
+        switch (options.plant, refusal) {
+        case (.readsFrozen, .frozen): break
+        case (.servesByOldMap, .wrongGroup):
+            guard nodes[node].map?.row(shard)?.gid == groups[nodes[node].group].gid else { return nil }
+        default: return nil
+        }
+        let row = try reader.family(shard).flatMap { try view.get($0, key: ShardRows.userKey(key)) }
+        return [row.map { Array($0.dropFirst()) }]
     }
 }

@@ -1,14 +1,17 @@
 internal import Engines
 internal import Keyspace
 internal import RaftLog
+internal import Sharding
 
 /// What goes wrong, and what operators do meanwhile.
 extension World {
     mutating func fault() throws {
         guard !isHealed else { return }
         queue.schedule(.fault, at: now + UInt64.random(in: 60...600, using: &random))
+        guard faults < options.faultsMax else { return }
+        faults += 1
         let node = Int.random(in: nodes.indices, using: &random)
-        switch Int.random(in: 0..<14, using: &random) {
+        switch Int.random(in: 0..<15, using: &random) {
         case 0, 1: try crash(node, powerFails: true)
         case 2, 3: try crash(node, powerFails: false)
         case 4:
@@ -44,6 +47,7 @@ extension World {
             network.diskDelayMax = pick([1, 5, 60])
             note(nil, "disks take up to \(network.diskDelayMax) ms")
         case 12: transfer(nodes[node].group)
+        case 13: try crashAtMove()
         default: moveClock(node)
         }
     }
@@ -53,9 +57,13 @@ extension World {
         if bothWays { network.cut.insert(Network.Link(from: other, to: node)) }
     }
 
-    /// One clock of a group at a time is wrong: by hours, by a year, or back by an hour.
+    /// One clock of a group at a time is wrong: by hours, by a year, or back by an hour. Where it is the group's only one it
+    /// is never ahead of an earlier time by so much that closed sessions are forgotten at once (`closedLifetime`).
     private mutating func moveClock(_ node: Int) {
-        let offset = [0, 2 * 3_600_000, 365 * 86_400_000, -3_600_000][Int.random(in: 0..<4, using: &random)]
+        let isOnlyOne = groups[nodes[node].group].founders == 1
+        let offsets =
+            isOnlyOne ? [0, 120_000, 60_000, -120_000] : [0, 2 * 3_600_000, 365 * 86_400_000, -3_600_000]
+        let offset = offsets[Int.random(in: 0..<4, using: &random)]
         for other in groups[nodes[node].group].nodes { nodes[other].clockOffset = 0 }
         nodes[node].clockOffset = Int64(offset)
         note(node, "clock is off by \(offset) ms")
@@ -68,21 +76,34 @@ extension World {
         post(.transfer(nodes[target].id), to: leader)
     }
 
+    /// Whoever is at one end of a move is struck in the middle of it, if anybody is.
+    private mutating func crashAtMove() throws {
+        let ends = nodes.indices.filter { !nodes[$0].desks.target.fetching.isEmpty || !nodes[$0].desks.files.isEmpty }
+        guard let node = ends.randomElement(using: &random) else { return }
+        note(node, "is struck in the middle of a move")
+        try crash(node, powerFails: chance(50))
+    }
+
     /// The process dies. The write that the disk was at may have happened or not. If power fails, a prefix of what was
     /// not synced survives; otherwise the next process sees all of it, and none of it is synced by that.
     private mutating func crash(_ node: Int, powerFails: Bool) throws {
-        guard let shell = nodes[node].shell else { return }
+        guard nodes[node].isUp else { return }
         report.crashes += 1
+        guard let shell = nodes[node].shell else {
+            note(node, "killed before it takes part")
+            nodes[node].forget()
+            return queue.schedule(.restart(node: node), at: now + UInt64.random(in: 10...1_500, using: &random))
+        }
         if shell.isWriting, chance(50) {
             let written = try shell.write(durability: !powerFails && chance(50) ? .buffered : nil)
             try noteApplied(written.applied, node)
         }
-        let engine = nodes[node].engine
-        let unsynced = engine.unsyncedCount
+        let disk = nodes[node].disk
+        let unsynced = disk.unsynced
         if powerFails {
             let kept = Int.random(in: 0...unsynced, using: &random)
             note(node, "power cut, \(kept) of \(unsynced) unsynced batches survive")
-            engine.crash(keepingUnsynced: kept)
+            disk.lose(keepingUnsynced: kept)
         } else {
             note(node, "kill, \(unsynced) unsynced batches are in the cache")
         }
@@ -100,6 +121,8 @@ extension World {
     mutating func operate() throws {
         guard knobs.changesMembers, !isHealed else { return }
         queue.schedule(.operator, at: now + UInt64.random(in: 200...2_500, using: &random))
+        guard operations < options.actionsMax else { return }
+        operations += 1
         let group = Int.random(in: groups.indices, using: &random)
         guard let leader = leader(of: group), let membership = nodes[leader].shell?.driver.core.membership else {
             return
@@ -126,7 +149,7 @@ extension World {
         network = Network()
         for node in nodes.indices {
             nodes[node].pausedUntil = 0
-            if nodes[node].shell == nil, nodes[node].life > 0 { queue.schedule(.restart(node: node), at: now + 10) }
+            if !nodes[node].isUp, nodes[node].life > 0 { queue.schedule(.restart(node: node), at: now + 10) }
         }
     }
 }

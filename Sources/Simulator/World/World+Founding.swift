@@ -4,20 +4,22 @@ internal import Keyspace
 internal import RaftLog
 internal import Sharding
 
-/// How the cluster begins, and how its processes start.
+/// How the cluster begins.
 extension World {
     /// When a run begins, in Unix milliseconds.
     static let epoch: Int64 = 1_700_000_000_000
 
-    /// Every group is founded: its nodes have directories with the same bootstrap record, and spare ones have none. No
-    /// group is known to the controller yet.
+    /// The nodes have empty directories, and are started one after another; spare ones later. No group is known to the
+    /// controller yet.
     mutating func found() throws {
         for number in 0...knobs.groups {
             let gid = GroupID(UInt64(number))
             let founders = number == 0 ? knobs.controllers : Knobs.replicas(&random)
             try found(gid, founders: founders, spares: knobs.changesMembers ? 1 : 0)
         }
-        administrator.joining = groups.filter { !$0.isController }.map(\.gid)
+        // The others join in the middle of the run.
+        let late = groups.count > 2 && chance(50) ? 1 : 0
+        administrator.founders = groups.filter { !$0.isController }.dropLast(late).map(\.gid)
         administrator.controllers = ControllerState(seed: random.next())
         for number in 0..<knobs.clients { clients.append(newClient(number, life: 1)) }
         report.nodes = nodes.count
@@ -34,10 +36,13 @@ extension World {
             let name = gid == .controller ? "c\(replica)" : "g\(gid)n\(replica)"
             group.nodes.append(nodes.count)
             nodesByAddress["\(name):1"] = nodes.count
+            let disk =
+                try options.disks.map { try SimulatedDisk($0.engine, at: "\($0.path)/\(options.seed)-\(name)") }
+                ?? SimulatedDisk()
             nodes.append(
                 WorldNode(
                     group: number, id: ReplicaID(UInt64(replica)), address: "\(name):1",
-                    incarnation: Incarnation(high: random.next(), low: random.next()), name: name))
+                    incarnation: Incarnation(high: random.next(), low: random.next()), name: name, disk: disk))
         }
         let members = group.nodes.prefix(founders).map { node in
             Member(
@@ -48,42 +53,11 @@ extension World {
         let record = BootstrapRecord(
             clusterID: clusterID, gid: gid.rawValue, membership: Membership(members: Array(members)))
         group.identity = record.hash
+        group.record = record
         groups.append(group)
-        for node in group.nodes.prefix(founders) {
-            let families = try FamilyTable(engine: nodes[node].engine)
-            var batch = WriteBatch()
-            record.write(to: try families.layout(of: gid.rawValue), in: &batch)
-            try nodes[node].engine.write(batch, durability: .synced)
-            try start(node)
+        for node in groups[number].nodes.prefix(founders) {
+            queue.schedule(.restart(node: node), at: delay(200))
         }
-    }
-
-    mutating func start(_ node: Int) throws {
-        let (engine, group) = (nodes[node].engine, groups[nodes[node].group])
-        let (id, incarnation, seed) = (nodes[node].id, nodes[node].incarnation, random.next())
-        let shell: ReplicaShell
-        if group.isController {
-            shell = try SimulatedReplica(
-                gid: group.gid.rawValue, engine: engine, machine: ControllerMachine(), id: id, incarnation: incarnation,
-                configuration: knobs.driver, seed: seed, now: now
-            ) { .controller($0) }
-        } else {
-            var machine = GroupMachine()
-            machine.plant = options.plant?.inGroup
-            shell = try SimulatedReplica(
-                gid: group.gid.rawValue, engine: engine, machine: machine, id: id, incarnation: incarnation,
-                configuration: knobs.driver, seed: seed, now: now
-            ) { .group($0) }
-        }
-        nodes[node].life += 1
-        nodes[node].pausedUntil = 0
-        nodes[node].shell = shell
-        nodes[node].layout = shell.layout
-        nodes[node].controllers = ControllerState(seed: random.next())
-        try checkFound(node)
-        let life = nodes[node].life
-        queue.schedule(.tick(node: node, life: life), at: now + 1)
-        queue.schedule(.step(node: node, life: life), at: now + delay(knobs.stepInterval))
     }
 
     /// What a node's clock shows.

@@ -1,6 +1,7 @@
 internal import Engines
 internal import Keyspace
 internal import RaftLog
+internal import Sharding
 
 /// Carries out what drivers say, as `ReplicaHost` and a node's transport do.
 extension World {
@@ -20,7 +21,9 @@ extension World {
         let refusals = try shell.round(now: now, wall: wall(node), tickInterval: knobs.tickInterval) { effects in
             try carryOut(effects, shell, node)
         }
-        for refusal in refusals { refuse(refusal.token, isBusy: refusal.isBusy, node) }
+        for refusal in refusals { try refuse(refusal.token, isBusy: refusal.isBusy, node) }
+        try followMembers(node, shell)
+        try followReplica(node, shell)
     }
 
     private mutating func carryOut(_ effects: ReplicaDriver.Effects, _ shell: ReplicaShell, _ node: Int) throws {
@@ -35,8 +38,8 @@ extension World {
             beginWriting(node)
         }
         for token in effects.readyReads { try readIsReady(token, node) }
-        for token in effects.failedReads { refuse(token, isBusy: false, node) }
-        for token in effects.unknownProposals { outcomeUnknown(token, node) }
+        for token in effects.failedReads { try refuse(token, isBusy: false, node) }
+        for token in effects.unknownProposals { try outcomeUnknown(token, node) }
         for needed in effects.neededEntries { try readEntries(node, needed.peer, needed.from, needed.through) }
         for member in effects.neededSnapshots { try sendSnapshot(node, to: member) }
         for family in effects.discardedFamilies { try shell.engine.dropFamily(family) }
@@ -55,8 +58,8 @@ extension World {
         let written = try shell.write()
         try noteApplied(written.applied, node)
         for completion in written.completions { try completed(completion, node) }
-        for answer in written.answers { answered(answer.token, answer.reply, node) }
-        for token in written.abandoned { outcomeUnknown(token, node) }
+        for answer in written.answers { try answered(answer.token, answer.reply, node) }
+        for token in written.abandoned { try outcomeUnknown(token, node) }
         beginWriting(node)
     }
 
@@ -86,9 +89,23 @@ extension World {
 
     // MARK: - Snapshots
 
+    /// The group as it is on this replica's disk.
+    func snapshot(of shell: ReplicaShell) throws -> (header: SnapshotHeader, contents: [[FamilyRow]]) {
+        let made = try shell.snapshot()
+        guard options.plant == .snapshotWithoutStaged else { return made }
+        let view = try shell.engine.snapshot()
+        defer { view.close() }
+        // What the log has made is in it, and what was staged beside the log is not.
+        let staged = try GroupReader(shell.layout, in: view).decisions().map { ShardRecord.family($0.shard.shard) }
+        return (
+            made.header,
+            zip(made.header.families, made.contents).map { name, rows in staged.contains(name) ? [] : rows }
+        )
+    }
+
     private mutating func sendSnapshot(_ node: Int, to member: Member) throws {
         guard let shell = nodes[node].shell else { return }
-        let (header, contents) = try shell.snapshot()
+        let (header, contents) = try snapshot(of: shell)
         note(node, "snapshot at \(header.applied.position) to n\(member.id)")
         shell.driver.snapshotStarted(to: member.id, index: header.applied.position.index)
         let arrival = now + UInt64.random(in: 5...(isHealed ? 200 : 1_500), using: &random)

@@ -12,7 +12,7 @@ internal import Sharding
 /// the same seed gives the same trace, byte for byte. `World+Checks.swift` says what is checked.
 public struct World {
     /// Known defects above Raft that can be put back on purpose, to see that they are found.
-    public enum Plant: String, CaseIterable, Sendable {
+    public enum Plant: String, CaseIterable, Sendable, Codable {
         /// A group forgets answers that a client may still ask for.
         case answersForgottenEarly = "answers-forgotten-early"
         /// The rows of sessions go before the sessions end.
@@ -34,6 +34,39 @@ public struct World {
         /// A client calls a write failed whose outcome is unknown.
         case unknownCalledFailed = "unknown-called-failed"
 
+        /// A shard is activated as soon as one member has staged it.
+        case activatesUnstaged = "activate-without-staged-quorum"
+        /// The source removes its copy before anybody has activated the shard.
+        case collectsBeforeActivation = "collect-before-activation"
+        /// A source that has waited for long serves again.
+        case unfreezesOnTimeout = "unfreeze-on-timeout"
+        /// The rows of sessions don't come with a shard.
+        case leavesSessionsBehind = "sessions-left-behind"
+        /// Blank shards are adopted again.
+        case adoptsTwice = "adopt-twice"
+        /// A group answers reads of a shard that its old map gives it.
+        case servesByOldMap = "stale-map-served"
+        /// The epoch of a move is not used up by it.
+        case reusesEpochs = "epoch-reused"
+        /// Nothing ends a hold but its holder.
+        case outlivesHolds = "hold-outlived"
+        /// Moves begin while they are held.
+        case ignoresHolds = "hold-ignored"
+        /// A frozen shard is read.
+        case readsFrozen = "read-after-freeze"
+        /// Nobody looks whether what has arrived is what was frozen.
+        case skipsHashes = "content-hash-skipped"
+        /// A snapshot holds what the log has made, and not what was staged beside it.
+        case snapshotWithoutStaged = "snapshot-without-staged"
+        /// The source removes its copy without a look at it.
+        case collectsUncompared = "collect-without-comparing"
+        /// A frozen shard is written.
+        case writesWhileFrozen = "write-while-frozen"
+        /// A group that has handed a shard over serves it further.
+        case servesAfterCollect = "serving-after-leaving"
+        /// A shard counts as staged when it is half loaded.
+        case activatesHalfLoaded = "half-loaded-activated"
+
         /// Those that are put into the machine itself.
         var inGroup: GroupMachine.Plant? {
             switch self {
@@ -42,19 +75,56 @@ public struct World {
             case .answersInMemoryOnly: .keepsAnswersInMemoryOnly
             case .deletesNotRecorded: .forgetsDeletes
             case .closedSessionsForgotten: .forgetsClosedSessions
-            case .unconfirmedReads, .followerReads, .retriesInNewSession, .lostTakenForNotSent, .unknownCalledFailed:
-                nil
+            case .activatesUnstaged: .activatesUnstaged
+            case .leavesSessionsBehind: .leavesSessionsBehind
+            case .adoptsTwice: .adoptsTwice
+            case .writesWhileFrozen: .writesWhileFrozen
+            case .servesAfterCollect: .servesAfterCollect
+            default: nil
+            }
+        }
+
+        /// Those that are put into what decides about moves.
+        var inMoves: MovePlant? {
+            switch self {
+            case .activatesUnstaged: .activatesUnstaged
+            case .collectsBeforeActivation: .collectsBeforeActivation
+            case .unfreezesOnTimeout: .unfreezesOnTimeout
+            case .adoptsTwice: .adoptsTwice
+            case .skipsHashes: .skipsHashes
+            case .collectsUncompared: .collectsUncompared
+            default: nil
+            }
+        }
+
+        var inController: ControllerMachine.Plant? {
+            switch self {
+            case .reusesEpochs: .reusesEpochs
+            case .outlivesHolds: .outlivesHolds
+            case .ignoresHolds: .ignoresHolds
+            default: nil
             }
         }
     }
 
-    public struct Options: Sendable {
+    public struct Options: Sendable, Codable {
         public var seed: UInt64
         public var plant: Plant?
         /// Virtual milliseconds with faults.
         public var faultyTime: UInt64 = 12_000
         /// Virtual milliseconds in which everything must have converged afterwards.
         public var healingTime: UInt64 = 8_000
+        /// At most so many of each, whatever the seed draws: for whoever looks for a smaller run that fails alike.
+        public var clientsMax = Int.max
+        /// Data groups.
+        public var groupsMax = Int.max
+        /// What goes wrong, counted from the beginning.
+        public var faultsMax = Int.max
+        /// What administrators and operators do after the first groups have joined, likewise.
+        public var actionsMax = Int.max
+
+        /// Where the nodes' disks are; `nil`: in memory.
+        public var disks: RealDisks?
 
         public init(seed: UInt64, plant: Plant? = nil) {
             self.seed = seed
@@ -63,7 +133,7 @@ public struct World {
     }
 
     /// What a run found.
-    public struct Report: Sendable {
+    public struct Report: Sendable, Codable {
         public var seed: UInt64
         public var violation: String?
         public var events: UInt64 = 0
@@ -75,6 +145,13 @@ public struct World {
         /// Members added and removed.
         public var changes = 0
         public var maps = 0
+        /// Shards that were activated by the group that they moved to.
+        public var moves = 0
+        /// 1 if there was one.
+        public var runsWithMoves = 0
+        /// Fetches that went on where they had broken off, and copies that were refused for what had happened to them.
+        public var resumed = 0
+        public var damaged = 0
         /// Operations of clients, by what they heard.
         public var answered = 0
         public var failed = 0
@@ -98,6 +175,10 @@ public struct World {
             snapshots += other.snapshots
             changes += other.changes
             maps += other.maps
+            moves += other.moves
+            runsWithMoves += other.runsWithMoves
+            resumed += other.resumed
+            damaged += other.damaged
             answered += other.answered
             failed += other.failed
             unknown += other.unknown
@@ -111,7 +192,8 @@ public struct World {
         public var summary: String {
             let cluster =
                 "\(virtualTime / 1_000) virtual seconds, \(nodes) nodes, \(events) events, \(elections) elections, "
-                + "\(crashes) crashes, \(snapshots) snapshots, \(changes) changes of members, \(maps) maps"
+                + "\(crashes) crashes, \(snapshots) snapshots, \(changes) changes of members, \(maps) maps, "
+                + "\(moves) moves in \(runsWithMoves) runs, \(resumed) fetches resumed, \(damaged) copies damaged"
             let clients =
                 "\(answered) operations answered, \(unknown) with an unknown outcome, \(failed) failed, \(executed) "
                 + "writes executed, \(repeats) repeated, \(sessions) sessions, \(clientCrashes) clients crashed, "
@@ -133,6 +215,12 @@ public struct World {
         case request(Request)
         case answer(Answer)
         case step(node: Int, life: UInt64)
+        case alarm(node: Int, life: UInt64)
+        case moveAnswer(node: Int, life: UInt64, MoveAnswer, to: UInt64)
+        case peerQuestion(call: UInt64, to: Int, life: UInt64, PeerQuestion)
+        case peerAnswer(call: UInt64, PeerResult)
+        case liveness(call: UInt64)
+        case later(node: Int, life: UInt64, (inout World) throws -> Void)
         case attemptEnds(client: Int, life: UInt64, operation: Int, attempt: Int)
         case callEnds(call: Int, attempt: Int)
         case client(Int, life: UInt64)
@@ -159,12 +247,28 @@ public struct World {
     var clients: [WorldClient] = []
     var administrator = Administrator()
     var calls: [Int: PendingCall] = [:]
+    /// Questions of nodes to each other that are under way.
+    var peerCalls: [UInt64: PeerCall] = [:]
+    /// Nodes that were asked who leads, and have not answered.
+    var surveys: [UInt64: Int] = [:]
     var history = ClusterHistory()
     /// Every map that the controller has made.
     var maps: [ShardMap] = []
     /// Who has served a shard under an epoch.
     var served: [ShardEpoch: GroupID] = [:]
+    /// What all logs mean together.
+    var model: ClusterModel
+    /// What a source has frozen for a move.
+    var frozen: [ShardEpoch: ShardHashes] = [:]
+    /// Of a target, when it activated a shard.
+    var quorums: [ShardEpoch: Int] = [:]
+    var holds = HoldModel()
+    /// Every move that a map has had.
+    var moved: Set<ShardEpoch> = []
     var isHealed = false
+    /// What has gone wrong, and what operators have done, so far.
+    var faults = 0
+    var operations = 0
     var report: Report
     var trace: ((String) -> Void)?
     private var lastNumber: UInt64 = 0
@@ -173,7 +277,8 @@ public struct World {
         self.options = options
         self.trace = trace
         random = SplitMix64(seed: options.seed)
-        knobs = Knobs(&random)
+        knobs = Knobs(&random, options)
+        model = ClusterModel(shardCount: knobs.shardCount)
         report = Report(seed: options.seed)
     }
 
@@ -189,7 +294,9 @@ public struct World {
         } catch {
             world.report.violation = "unexpected error: \(error)"
         }
+        for node in world.nodes { node.disk.remove() }
         world.report.virtualTime = world.now
+        world.report.runsWithMoves = min(1, world.report.moves)
         return world.report
     }
 
@@ -272,13 +379,13 @@ public struct World {
             completionArrives(node)
         case .snapshotArrives(let parcel): try snapshotArrives(parcel)
         case .restart(let node):
-            if nodes[node].shell == nil {
-                note(node, "restart")
+            if !nodes[node].isUp {
+                note(node, nodes[node].life == 0 ? "start" : "restart")
                 try start(node)
             }
         case .request(let request):
             let node = request.to
-            if nodes[node].shell != nil, nodes[node].pausedUntil > now {
+            if nodes[node].isUp, nodes[node].pausedUntil > now {
                 return queue.schedule(event, at: nodes[node].pausedUntil)
             }
             try receive(request)
@@ -287,6 +394,24 @@ public struct World {
             guard isAwake(node, life, event) else { return }
             queue.schedule(event, at: now + knobs.stepInterval)
             try step(node)
+        case .alarm(let node, let life):
+            guard isAwake(node, life, event) else { return }
+            try alarmRings(node)
+        case .moveAnswer(let node, let life, let answer, let id):
+            guard isAwake(node, life, event) else { return }
+            try pump(node, answer, to: id)
+        case .peerQuestion(let call, let node, let life, let question):
+            if nodes[node].life == life, sleeps(node, event) { return }
+            try peerQuestionArrives(call, node, life, question)
+        case .peerAnswer(let call, let result):
+            if let node = peerCalls[call]?.from, sleeps(node, event) { return }
+            try peerAnswerArrives(call, result)
+        case .liveness(let call):
+            if let node = peerCalls[call]?.from, sleeps(node, event) { return }
+            try livenessIsDue(call)
+        case .later(let node, let life, let body):
+            guard isAwake(node, life, event) else { return }
+            try body(&self)
         case .attemptEnds(let client, let life, let operation, let attempt):
             try attemptEnds(client, life, operation, attempt)
         case .callEnds(let call, let attempt): try callEnds(call, attempt)
@@ -302,9 +427,13 @@ public struct World {
 
     /// The process is there and of this life; what comes to one that stands still comes when it wakes.
     private mutating func isAwake(_ node: Int, _ life: UInt64, _ event: Event) -> Bool {
-        guard nodes[node].shell != nil, nodes[node].life == life else { return false }
-        guard nodes[node].pausedUntil > now else { return true }
+        guard nodes[node].isUp, nodes[node].life == life else { return false }
+        return !sleeps(node, event)
+    }
+
+    private mutating func sleeps(_ node: Int, _ event: Event) -> Bool {
+        guard nodes[node].isUp, nodes[node].pausedUntil > now else { return false }
         queue.schedule(event, at: nodes[node].pausedUntil)
-        return false
+        return true
     }
 }

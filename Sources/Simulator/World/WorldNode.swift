@@ -2,6 +2,7 @@ internal import ClientCore
 internal import Engines
 internal import Keyspace
 internal import RaftLog
+internal import Sharding
 
 /// One node: a disk that survives crashes, and a process that doesn't.
 struct WorldNode {
@@ -11,7 +12,8 @@ struct WorldNode {
     let address: String
     let incarnation: Incarnation
     let name: String
-    let engine = MemoryEngine()
+    let disk: SimulatedDisk
+    var engine: any StorageEngine { disk.engine }
     /// Once it has been started.
     var layout: GroupLayout?
     /// Counts lives; what was scheduled for an earlier one is void.
@@ -20,34 +22,110 @@ struct WorldNode {
     /// How far its clock is ahead of the true time, in milliseconds.
     var clockOffset: Int64 = 0
 
+    /// What the directory says beside the engine.
+    var directory = Directory()
+
     // Of the process.
+    /// Its life; `nil`: there is no process.
+    var core: NodeCore?
+    /// When `core` is woken; 0: it isn't to be.
+    var coreAlarm: UInt64 = 0
+    /// The members that `core` has heard of.
+    var membersSeen: LogIndex = 0
+    /// The snapshots that `core` has heard of.
+    var installsSeen: UInt64 = 0
+    /// Once it takes part.
     var shell: ReplicaShell?
     /// Whoever waits for an answer, by the token of a proposal or a read.
     var waiters: [UInt64: Waiter] = [:]
     /// The newest map that it has heard of.
     var map: ShardMap?
-    var controllers = ControllerState(seed: 0)
-    var mover = SimulatedMover()
-    var isAskingForMap = false
-    var isReporting = false
-    var mapAskedAt: UInt64 = 0
+    /// Of a group's node.
+    var driver: MoveDriver?
+    var desks = Desks()
+    /// When the driver is woken; 0: it isn't to be.
+    var alarm: UInt64 = 0
+    /// What the driver has seen of the replica.
+    var seen = Seen()
+    /// The controller's node that answered last.
+    var controllerLeader: String?
+    /// Of a controller's node.
+    var controller: ControllerCore?
+    /// Of a controller's node: questions that wait for the next map, by number.
+    var polls: [UInt64: PeerContinuation] = [:]
     /// Writes that the disk has done and the driver hasn't heard of, and when it has heard of all.
     var completions: [WriteCompletion] = []
     var completionsUntil: UInt64 = 0
+    /// When something was staged here last, by any process.
+    var stagedAt: UInt64 = 0
 
-    struct Waiter {
-        var request: World.Request
+    init(
+        group: Int, id: ReplicaID, address: String, incarnation: Incarnation, name: String, disk: SimulatedDisk
+    ) {
+        self.disk = disk
+        self.group = group
+        self.id = id
+        self.address = address
+        self.incarnation = incarnation
+        self.name = name
+    }
+
+    var isUp: Bool { core != nil }
+
+    struct Directory {
+        var cluster: [UInt8] = []
+        var hasJoined = false
+    }
+
+    enum Waiter {
+        case request(World.Request)
+        /// Of the node itself, or of another one.
+        case proposal((inout World, Result<MachineReply, KvError>) throws -> Void)
+        case read((inout World, Result<any ReadSnapshot, KvError>) throws -> Void)
+    }
+
+    struct Seen: Equatable {
+        var leads = false
+        var term: Term = 0
+        var leader: ReplicaID?
+        var membershipIndex: LogIndex = 0
+        var waitsFor: String?
+    }
+
+    /// What a process knows as either end of moves.
+    struct Desks {
+        var source = SourceDesk()
+        var target = TargetDesk()
+        var exports = ExportTable()
+        var files: [UInt64: ExportFile] = [:]
+        /// What is being fetched.
+        var incoming: [UInt64: Incoming] = [:]
+        /// Those who wait for an export that is being made.
+        var waiting: [UInt64: [PeerContinuation]] = [:]
+    }
+
+    struct ExportFile {
+        var offer: ExportOffer
+        var rows: [FamilyRow] = []
     }
 
     /// The process is gone, with all that it knew.
     mutating func forget() {
+        core = nil
+        coreAlarm = 0
+        membersSeen = 0
+        installsSeen = 0
         shell = nil
         waiters = [:]
         completions = []
         map = nil
-        mover = SimulatedMover()
-        isAskingForMap = false
-        isReporting = false
+        driver = nil
+        desks = Desks()
+        alarm = 0
+        seen = Seen()
+        controllerLeader = nil
+        polls = [:]
+        controller = nil
     }
 }
 
@@ -60,8 +138,9 @@ struct WorldGroup {
     var founders = 0
     /// Who founded it.
     var identity: [UInt8] = []
+    /// What the founders are to agree on.
+    var record: BootstrapRecord?
     var knowledge = GroupKnowledge()
-    var model = GroupModel()
 
     var isController: Bool { gid == .controller }
 }
