@@ -258,7 +258,7 @@ if !coreOnly {
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                grpcCore, "Admission", "Keyspace", "Bytes", "Server", "HTTPService", "RaftLog", "Telemetry", "Wire",
+                grpcCore, logging, "Admission", "Keyspace", "Bytes", "Server", "HTTPService", "RaftLog", "Telemetry", "Wire",
                 "Sharding",
                 "Engines",
             ],

@@ -26,15 +26,16 @@ public final class HTTPListener: Sendable {
     /// Binds and begins to serve. Throws `ListenError`.
     /// - Parameters:
     ///   - connectionsMax: how many there are at once; browsers take six each.
+    ///   - memory: what the process may hold; long answers are counted in it, and refused with 503 while it is taken.
     ///   - refuse: the answer to what is no proper request, with its status and reason.
     public init(
-        _ endpoint: Address, connectionsMax: Int = DescriptorBudget.httpMax, log: Logger,
+        _ endpoint: Address, connectionsMax: Int = DescriptorBudget.httpMax, memory: MemoryLedger? = nil, log: Logger,
         refuse: @escaping @Sendable (_ status: Int, _ reason: String) -> HTTPAnswer = { .text($0, $1 + "\n") },
         handler: @escaping Handler
     ) async throws {
         try endpoint.checkIsFree()
         let gate = ConnectionGate(countMax: connectionsMax)
-        let desk = Desk(refuse: refuse, handler: handler)
+        let desk = Desk(memory: memory, refuse: refuse, handler: handler)
         let http = HTTP1Channel(
             responder: { request, writer, channel in try await desk.respond(request, writer, channel) },
             configuration: .init(
@@ -74,7 +75,10 @@ private struct Desk: Sendable {
     /// Who takes nothing of an answer for so long is gone.
     private static let stallMax: Duration = .seconds(30)
     private static let pieceBytes = 256 << 10
+    /// A shorter answer costs less than to count it; whether a node is healthy must always be said.
+    private static let countedBytesMin = 16 << 10
 
+    let memory: MemoryLedger?
     let refuse: @Sendable (_ status: Int, _ reason: String) -> HTTPAnswer
     let handler: HTTPListener.Handler
 
@@ -84,7 +88,7 @@ private struct Desk: Sendable {
         for field in request.headers { headers[field.name.canonicalName] = field.value }
         // HTTPTypes has taken Host out of the fields.
         if let authority = request.head.authority { headers["host"] = authority }
-        let answer: HTTPAnswer
+        var answer: HTTPAnswer
         do {
             let body = Array(buffer: try await request.body.collect(upTo: HTTPListener.bodyBytesMax))
             let question = HTTPQuestion(
@@ -98,6 +102,18 @@ private struct Desk: Sendable {
         } catch is NIOTooManyBytesError {
             answer = refuse(413, "a body has at most \(HTTPListener.bodyBytesMax) bytes")
         }
+        // Beside the numbers of a gRPC port's connections, which count up from 1.
+        let holder = 1 << 63 | UInt64(UInt(bitPattern: ObjectIdentifier(channel).hashValue) >> 1)
+        var lease: MemoryLease?
+        if let memory, case .bytes(let bytes) = answer.body, bytes.count >= Self.countedBytesMin {
+            if memory.isFull(for: holder) {
+                answer = refuse(503, "too much is held for others; try again")
+            } else {
+                memory.charge(bytes.count, for: holder)
+                lease = MemoryLease(of: memory, holder: holder, bytes: bytes.count)
+            }
+        }
+        defer { withExtendedLifetime(lease) {} }
         let watch = WriteWatch(limit: Self.stallMax) { channel.close(promise: nil) }
         defer { watch.end() }
         try await Self.send(answer, method, writer, watch)

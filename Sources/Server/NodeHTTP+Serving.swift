@@ -14,7 +14,8 @@ extension StatusService {
             failure: { node.failure?.description }, replica: { node.status }, status: { try await status() },
             memory: { MemoryUsage(held: memory.held, budget: memory.bytes) })
         let listener = try await HTTPListener(
-            Address(host: endpoint.host, port: port), connectionsMax: connectionsMax, log: node.log
+            Address(host: endpoint.host, port: port), connectionsMax: connectionsMax, memory: memory.peers,
+            log: node.log
         ) {
             await http.answer($0)
         }
