@@ -258,7 +258,8 @@ if !coreOnly {
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                grpcCore, logging, "Admission", "Keyspace", "Bytes", "Server", "HTTPService", "RaftLog", "Telemetry", "Wire",
+                grpcCore, logging, "Admission", "Keyspace", "Bytes", "Server", "HTTPService", "RaftLog", "Telemetry",
+                "Wire",
                 "Sharding",
                 "Engines",
             ],

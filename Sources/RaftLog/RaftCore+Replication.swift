@@ -73,7 +73,7 @@ extension RaftCore {
     /// Whether what is acknowledged here counts for the group. A voter that lacks what an entry maps has the log, and a
     /// quorum of its fellows has the rest; but only as long as those who staged it are there. Whoever joins must not become
     /// a voter before it has everything, and nobody may leave with the consent of those that lack something.
-    private var vouches: Bool {
+    var vouches: Bool {
         !isBlocked || (isVoter(in: membership) && !unappliedMemberships.contains { takesAway($0) })
     }
 
@@ -84,7 +84,9 @@ extension RaftCore {
         else { return true }
         switch change {
         case .add, .promote: return false
-        case .remove, .replace: return true
+        // Another address of the same disk takes nothing away.
+        case .replace(let id, _, let incarnation): return membership[id]?.incarnation != incarnation
+        case .remove: return true
         }
     }
 

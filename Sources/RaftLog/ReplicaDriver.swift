@@ -201,7 +201,7 @@ public struct ReplicaDriver: Sendable {
         precondition(
             pending.first?.serial == completion.serial,
             "write \(completion.serial) completed out of order, expected \(String(describing: pending.first?.serial))")
-        let write = pending.removeFirst()
+        var write = pending.removeFirst()
         completedAt = core.now
         if let last = write.lastEntry {
             var cut = cuts.filter { $0.serial > write.serial }.map(\.index).min()
@@ -217,6 +217,12 @@ public struct ReplicaDriver: Sendable {
             waitsFor = name
             core.block()
             nextToApply = applied + 1
+            // It came in one write with what must not be agreed to without it.
+            if !core.vouches {
+                write.held.removeAll { message in
+                    if case .appended = message.body { true } else { false }
+                }
+            }
         }
         if let applied = completion.applied, applied.index >= core.applied {
             core.didApply(through: applied.index, bytes: write.appliedBytes, membership: completion.membership)

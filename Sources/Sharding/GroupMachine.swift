@@ -173,7 +173,8 @@ public struct GroupMachine: StateMachine {
         }
         row.forget(below: min(stamp.lowestUnanswered, stamp.sequence))
         if plant == .forgetsAnswersEarly { row.answers.removeAll { $0.sequence < stamp.sequence } }
-        guard row.hasRoom else {
+        // The lowest always finds room: its answer is what lets the client acknowledge the others.
+        guard row.hasRoom || stamp.sequence == row.lowest else {
             return .failure(.busy("the session has \(row.answers.count) unanswered writes in shard \(shard)"))
         }
         let result = try execute(key, operation, in: family, &context)

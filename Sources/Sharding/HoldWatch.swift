@@ -24,8 +24,10 @@ package struct HoldWatch: Sendable {
         }
         if seen?.id != hold.id || seen?.until != hold.until {
             seen = (hold.id, hold.until)
-            dueAt = now.addingClamped(hold.until - min(hold.until, logTime))
+            dueAt = .max
         }
+        // Log time goes on in leaps: a later look may show that it is sooner.
+        dueAt = min(dueAt, now.addingClamped(hold.until - min(hold.until, logTime)))
         return dueAt
     }
 

@@ -201,6 +201,24 @@ import Testing
         #expect(one.settle() == [.appended(match: 7)])
     }
 
+    /// What waits and the removal came in one append, and are written at once.
+    @Test func aReplicaThatFindsOutThatItIsBlockedTakesBackWhatItWasAboutToAcknowledge() throws {
+        for change in [
+            .remove(ReplicaID(2)), .add(ReplicaID(9), address: "n9", incarnation: Incarnation(high: 9, low: 9)),
+        ]
+            as [MembershipChange]
+        {
+            let one = DriverFixture()
+            var entries = (2...5).map { Entry(index: LogIndex($0), term: 1, kind: .command, stamp: 0, payload: [1]) }
+            entries.append(Entry(index: 6, term: 1, kind: .membership, stamp: 0, payload: change.encoded))
+            one.receive(2, term: 1, .append(previous: BootstrapRecord.position, entries: entries, commit: 5))
+            let write = try #require(one.effects().write)
+            one.complete(write, applied: 2, waitsFor: name)
+            let acknowledged = one.settle().contains { if case .appended = $0 { true } else { false } }
+            if case .remove = change { #expect(!acknowledged) } else { #expect(acknowledged) }
+        }
+    }
+
     private func receive(_ change: MembershipChange, _ one: DriverFixture) {
         let entry = Entry(index: 6, term: 1, kind: .membership, stamp: 0, payload: change.encoded)
         one.receive(2, term: 1, .append(previous: LogPosition(index: 5, term: 1), entries: [entry], commit: 5))

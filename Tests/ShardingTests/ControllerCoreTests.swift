@@ -100,6 +100,26 @@ import Testing
         #expect(core.looked(sight(4), clusterID: Self.cluster, now: 2) == [.release(1)])
     }
 
+    /// The group has no quorum for a while: nobody's command would bring the next look.
+    @Test func aLookThatCameToNothingIsRepeated() {
+        var core = ControllerCore(shardCount: 8)
+        #expect(core.observe(leads: true) == [.look])
+        #expect(core.sawNothing(now: 10) == [])
+        let again = core.wakeAt ?? 0
+        #expect(again > 10 && core.woken(now: again - 1) == [])
+        #expect(core.woken(now: again) == [.look])
+        #expect(core.looked(sight(3), clusterID: Self.cluster, now: again) == [] && core.wakeAt == nil)
+    }
+
+    /// Commands may end faster than one look takes.
+    @Test func newsIsNotHeldBackByMoreNews() {
+        var core = leading(3)
+        _ = core.wait(1, newerThan: 3, until: 100, now: 0)
+        #expect(core.changed() == [.look])
+        _ = core.changed()
+        #expect(core.looked(sight(4), clusterID: Self.cluster, now: 1) == [.release(1), .look])
+    }
+
     @Test func whoeverWaitsIsSentOnWhenTheNodeLeadsNoMore() {
         var core = leading(3)
         _ = core.wait(1, newerThan: 3, until: 100, now: 0)

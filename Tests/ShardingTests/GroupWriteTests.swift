@@ -310,6 +310,24 @@ import Testing
         #expect(try bench.write("k", .put(value: []), fitting.stamp(1)) == .key(.put))
     }
 
+    /// Or the client could never acknowledge the others.
+    @Test func theLowestUnansweredWriteFindsRoomInAFullRow() throws {
+        let bench = try Bench.group(shards: 1)
+        let session = TestSession(1, end: bench.now + 1000)
+        func append(_ sequence: UInt64) -> GroupCommand {
+            .write(key: bytes("k"), .append(value: [1]), session.stamp(sequence, lowest: 1))
+        }
+        let replies = try bench.run((2...5_000).map { append($0) })
+        guard case .refused(.busy)? = replies.last else {
+            Issue.record("\(replies.count) answers are kept")
+            return
+        }
+        guard case .key(.appended) = try bench.run(append(1)) else {
+            Issue.record("the lowest is refused")
+            return
+        }
+    }
+
     /// Numbers far apart and long answers make a row long; a row that stays short for ever costs what its answers do.
     @Test(arguments: [UInt64(1), 1 << 20, 1 << 50])
     func aSessionsRowIsBoundedInBytes(stride: UInt64) throws {

@@ -96,6 +96,33 @@ import Testing
         #expect(Self.asked(core.woken(now: core.wakeAt ?? 0)) == [1])
     }
 
+    /// Two founders with different lists would ask each other without end.
+    @Test func aFounderWhoseAnswerDoesNotFitGetsItsRestAndIsSaidOnce() {
+        var core = Self.core(0)
+        _ = core.begin(NodeCore.Holdings(cluster: Self.cluster), now: 0)
+        let other = ["127.0.0.1:100"]
+        var said = 0
+        for round in UInt64(1)...5 {
+            let now = round * 200
+            for founder in UInt64(1)...2 {
+                said +=
+                    Self.conditions(
+                        core.heard(Self.founder(founder, list: other), from: ReplicaID(founder), now: now)
+                    ).count
+                #expect(core.wasAsked(by: ReplicaID(founder), now: now + 1) == [])
+            }
+            _ = core.woken(now: now + 150)
+        }
+        #expect(said == 2)
+    }
+
+    @Test func aNodeThatWasStoppedBeforeItBeganDoesNothing() {
+        var core = Self.core(0)
+        #expect(core.stop(leads: false, listens: true, now: 0) == [.dismissWaiters, .endListening, .close])
+        #expect(core.begin(NodeCore.Holdings(), now: 1) == [] && core.isEnded)
+        #expect(core.wakeAt == nil && core.woken(now: 1_000) == [])
+    }
+
     @Test func whoWasWipedWaitsForAMembershipWithoutAVote() {
         let record = Self.record()
         var core = Self.core(0, life: Self.life(77))

@@ -212,7 +212,14 @@ import Testing
                 .failed("another transfer took its place"),
             ])
         #expect(plan.cancelled("again") == [])
-        // An export that comes too late goes.
+        // An export that comes too late goes, at whoever made it.
+        var late = Self.plan()
+        _ = late.begin(now: 0)
+        #expect(Self.opening(late.woken(now: 600_000))?.address == Self.two)
+        #expect(
+            late.opened(Self.offer(7), turn: 1, room: Self.room, now: 600_001) == [
+                .close(address: Self.one, export: 7)
+            ])
         var other = Self.plan()
         _ = other.begin(now: 0)
         _ = other.cancelled("x")

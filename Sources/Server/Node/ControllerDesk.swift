@@ -30,8 +30,11 @@ final class ControllerDesk: Sendable {
     }
 
     private func observe() {
-        let status = node.host?.status
-        act { $0.observe(leads: status?.role == .leader && status?.hasCommittedInTerm == true) }
+        // Inside: what was seen first is told first.
+        act { [node] core in
+            let status = node.host?.status
+            return core.observe(leads: status?.role == .leader && status?.hasCommittedInTerm == true)
+        }
     }
 
     /// A command is over.
@@ -85,11 +88,13 @@ final class ControllerDesk: Sendable {
             continuation??.resume()
         case .look:
             Task {
-                // A disk that can't be read shows nothing; the replica finds out by itself.
-                let sight = try? await offload { [node] in try Self.look(node) }
-                act {
-                    $0.looked(
-                        sight ?? ControllerCore.Sight(), clusterID: node.clusterID, now: HostClock.monotonic())
+                let layout = node.layout
+                // As of all that was committed before: a new leader has not applied it yet.
+                let sight = try? await node.read { try Self.look(layout, in: $0) }
+                act { [node] core in
+                    let now = HostClock.monotonic()
+                    guard let sight else { return core.sawNothing(now: now) }
+                    return core.looked(sight, clusterID: node.clusterID, now: now)
                 }
             }
         case .propose(let command):
@@ -100,13 +105,11 @@ final class ControllerDesk: Sendable {
         }
     }
 
-    private static func look(_ node: Node<ControllerMachine>) throws -> ControllerCore.Sight {
-        let snapshot = try node.engine.snapshot()
-        defer { snapshot.close() }
-        return ControllerCore.Sight(
-            number: try ControllerMachine.map(number: nil, layout: node.layout, in: snapshot)?.number,
-            hold: try ControllerMachine.hold(layout: node.layout, in: snapshot),
-            logTime: try GroupStorageRows.load(node.layout, in: snapshot).applied.logTime)
+    private static func look(_ layout: GroupLayout, in view: any ReadSnapshot) throws -> ControllerCore.Sight {
+        ControllerCore.Sight(
+            number: try ControllerMachine.map(number: nil, layout: layout, in: view)?.number,
+            hold: try ControllerMachine.hold(layout: layout, in: view),
+            logTime: try GroupStorageRows.load(layout, in: view).applied.logTime)
     }
 
     func end() { state.withLock { $0.alarm?.cancel() } }

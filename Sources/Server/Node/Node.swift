@@ -133,7 +133,7 @@ final class Node<Machine: StateMachine>: Sendable {
         let (inputs, post) = AsyncStream.makeStream(of: Input.self)
         state.withLock { $0.wake = post }
         defer { state.withLock { $0.wake = nil } }
-        try await withThrowingTaskGroup(of: Void.self) { group in
+        try await withThrowingDiscardingTaskGroup { group in
             var steps = state.withLock { $0.core.begin(holdings, now: HostClock.monotonic()) }
             var next = inputs.makeAsyncIterator()
             var alarm: Task<Void, Never>?
@@ -151,7 +151,9 @@ final class Node<Machine: StateMachine>: Sendable {
                     default: try carryOut(step)
                     }
                 }
-                if state.withLock({ $0.core.isRunning }) { return }
+                let (isRunning, isEnded) = state.withLock { ($0.core.isRunning, $0.core.isEnded) }
+                if isEnded { throw CancellationError() }
+                if isRunning { return }
                 alarm?.cancel()
                 alarm = Alarm.ring(at: state.withLock { $0.core.wakeAt }) { post.yield(.alarm) }
                 guard let input = await next.next() else { throw CancellationError() }
@@ -192,7 +194,7 @@ final class Node<Machine: StateMachine>: Sendable {
             try directory.record(clusterId: id.hexadecimal)
             links.setCluster(id)
         case .recordJoined: try directory.recordJoined()
-        case .run: try run()
+        case .run: if !state.withLock({ $0.core.isEnded }) { try run() }
         case .fail(let error): throw error
         case .say(let note): say(note)
         case .handOver: host?.handOver()
@@ -226,7 +228,12 @@ final class Node<Machine: StateMachine>: Sendable {
             configuration: configuration, engine: engine, families: families, layout: layout,
             machine: makeMachine(), id: id, incarnation: incarnation, seed: random.next(), transport: self,
             observe: { [weak self] event in self?.observe(event) })
-        state.withLock { $0.host = host }
+        let isEnded = state.withLock { state -> Bool in
+            if !state.core.isEnded { state.host = host }
+            return state.core.isEnded
+        }
+        // Stopped meanwhile.
+        if isEnded { return host.stop() }
         let task = Task { [probe] in
             await probe.run { [weak self] in
                 guard let status = self?.host?.status else { return [] }

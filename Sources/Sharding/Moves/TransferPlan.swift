@@ -96,6 +96,8 @@ public struct TransferPlan: Sendable {
     /// Of `addresses`, the one that is asked.
     private var source = 0
     private var turn: UInt64 = 0
+    /// Who was asked for an export, and hasn't answered, by turn.
+    private var openers: [UInt64: String] = [:]
     private var offer: Offer?
     /// Bytes of files that are here.
     private var here: [Place: (file: FamilyManifest.File, bytes: UInt64)] = [:]
@@ -150,8 +152,9 @@ public struct TransferPlan: Sendable {
 
     /// - Parameter room: bytes that may be used on this disk.
     public mutating func opened(_ offer: Offer, turn: UInt64, room: UInt64, now: Milliseconds) -> [Step] {
+        let opener = openers.removeValue(forKey: turn)
         guard case .opening = phase, turn == self.turn else {
-            return [.close(address: address, export: offer.export)]
+            return opener.map { [.close(address: $0, export: offer.export)] } ?? []
         }
         for manifest in offer.manifests {
             // A name that leads elsewhere must not be written to.
@@ -193,6 +196,7 @@ public struct TransferPlan: Sendable {
 
     /// The source has no export for us.
     public mutating func notOpened(_ reason: String, turn: UInt64, now: Milliseconds) -> [Step] {
+        openers[turn] = nil
         guard case .opening = phase, turn == self.turn else { return [] }
         return next(reason, now)
     }
@@ -290,6 +294,7 @@ public struct TransferPlan: Sendable {
                 offer = nil
                 isProbing = false
                 hear(now, byte: true)
+                openers[turn] = address
                 return [.open(turn: turn, address: address)]
             }
             failure = "\(address) is not an address"

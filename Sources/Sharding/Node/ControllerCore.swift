@@ -6,11 +6,11 @@ public import RaftLog
 /// end, and wakes who waits for a newer map.
 ///
 /// A value without time or I/O. Every input answers with the steps to carry out; the shell says when `wakeAt` has come.
-/// What a node's disk shows while it leads is what its own commands have made, so that whoever waits is woken by their end
-/// and nothing is looked at again and again.
+/// While a node leads nothing changes but by its own commands, so that whoever waits is woken by their end and nothing is looked
+/// at again and again.
 public struct ControllerCore: Sendable {
     public enum Step: Sendable, Equatable {
-        /// What does the own disk show? Answer with `looked`.
+        /// What has the group decided, with all that was committed before? Answer with `looked`, or `sawNothing` if that can't be said now.
         case look
         /// Answer with `proposed`, whatever came of it.
         case propose(ControllerCommand)
@@ -18,7 +18,7 @@ public struct ControllerCore: Sendable {
         case release(UInt64)
     }
 
-    /// What the own disk shows.
+    /// What a look shows.
     public struct Sight: Sendable, Equatable {
         /// The newest map's number; `nil` before the first.
         public var number: UInt64?
@@ -55,6 +55,8 @@ public struct ControllerCore: Sendable {
     private var isLooking = false
     /// The disk may show something else than what is being looked at.
     private var isStale = false
+    /// When to look again after a look that came to nothing.
+    private var lookAt: Milliseconds?
     private var isProposing = false
     /// No command of its own before this.
     private var restsUntil: Milliseconds = 0
@@ -69,6 +71,7 @@ public struct ControllerCore: Sendable {
     /// When `woken` is to be called at the latest.
     public var wakeAt: Milliseconds? {
         var times = waiters.values.map(\.until)
+        if leads, let lookAt { times.append(lookAt) }
         if leads, !isProposing {
             if let holdIsDue { times.append(max(holdIsDue, restsUntil)) }
             if let sight, sight.number == nil { times.append(restsUntil) }
@@ -83,6 +86,7 @@ public struct ControllerCore: Sendable {
         guard leads != self.leads else { return [] }
         self.leads = leads
         sight = nil
+        lookAt = nil
         holds = HoldWatch()
         holdIsDue = nil
         return leads ? look() : release { _ in true }
@@ -95,7 +99,20 @@ public struct ControllerCore: Sendable {
     public mutating func looked(_ sight: Sight, clusterID: [UInt8], now: Milliseconds) -> [Step] {
         isLooking = false
         guard leads else { return [] }
-        if isStale { return look() }
+        // It may be old already, and is true all the same.
+        let again = isStale ? look() : []
+        return take(sight, clusterID, now) + again
+    }
+
+    /// A look that came to nothing: the group may have no quorum now.
+    public mutating func sawNothing(now: Milliseconds) -> [Step] {
+        isLooking = false
+        lookAt = leads ? now.addingClamped(Self.rest) : nil
+        return []
+    }
+
+    private mutating func take(_ sight: Sight, _ clusterID: [UInt8], _ now: Milliseconds) -> [Step] {
+        lookAt = nil
         self.sight = sight
         holdIsDue = holds.dueAt(sight.hold, logTime: sight.logTime, now: now)
         let steps = release { waiter in
@@ -138,6 +155,10 @@ public struct ControllerCore: Sendable {
     /// Time has passed.
     public mutating func woken(now: Milliseconds) -> [Step] {
         let steps = release { $0.until <= now }
+        if leads, let lookAt, lookAt <= now {
+            self.lookAt = nil
+            return steps + look()
+        }
         guard leads, !isProposing, restsUntil <= now else { return steps }
         if let holdIsDue, holdIsDue <= now {
             self.holdIsDue = nil

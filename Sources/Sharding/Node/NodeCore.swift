@@ -5,7 +5,7 @@ public import RaftLog
 /// How a node comes to take part in its group, why it doesn't, and how it ends.
 ///
 /// A value without time or I/O. Every input answers with the steps to carry out, in their order: what is written comes
-/// before what relies on it. Until `run` has been carried out the shell says when `wakeAt` has come.
+/// before the replica starts on it. Until `run` has been carried out the shell says when `wakeAt` has come.
 ///
 ///     begin ─┬─ a member ──────────────────────────────────────────────────> run
 ///            ├─ a founder's record without this life ──> waits, voteless ──> run
@@ -127,8 +127,11 @@ public struct NodeCore: Sendable {
         /// Those that have answered and count only when others have, or haven't answered at all: when they are asked
         /// again.
         var askAt: [ReplicaID: Milliseconds] = [:]
-        /// Of whom people have heard that they are missing.
+        /// Founders from whom nothing was heard when they were asked last.
+        var silent: Set<ReplicaID> = []
+        /// Of whom people have heard that they are missing, and what is wrong with whom.
         var announced: [ReplicaID]?
+        var said: [ReplicaID: NodeCondition] = [:]
     }
 
     private static let controllerRest: Milliseconds = 200
@@ -165,6 +168,8 @@ public struct NodeCore: Sendable {
     // MARK: - Coming to life
 
     public mutating func begin(_ holdings: Holdings, now: Milliseconds) -> [Step] {
+        // Stopped before it has begun.
+        if isEnded { return [] }
         precondition(isOpened, "node \(configuration.id) of group \(configuration.gid) begins twice")
         self.holdings = holdings
         cluster = holdings.cluster
@@ -229,6 +234,7 @@ public struct NodeCore: Sendable {
     public mutating func heard(_ found: Identified?, from founder: ReplicaID, now: Milliseconds) -> [Step] {
         guard case .founding(var founding) = phase, founding.asked.remove(founder) != nil else { return [] }
         founding.askAt[founder] = now + Self.founderRest
+        if found == nil { founding.silent.insert(founder) } else { founding.silent.remove(founder) }
         var obstacle: NodeCondition?
         if let found {
             if found.id != founder {
@@ -246,14 +252,24 @@ public struct NodeCore: Sendable {
                 if missing.contains(founder) { founding.askAt[founder] = now }
             }
         }
+        var steps: [Step] = []
+        if let obstacle {
+            condition = obstacle
+            // Several founders may be wrong in turn: each is said once.
+            if founding.said.updateValue(obstacle, forKey: founder) != obstacle {
+                steps = [.say(.condition(obstacle))]
+            }
+        }
         phase = .founding(founding)
-        let steps = obstacle.map { change($0) } ?? []
         return steps + self.found(now)
     }
 
-    /// A founder is there: it has asked who this node is.
+    /// A founder is there: it has asked who this node is. Where nothing was heard of it before it is asked at once; one whose
+    /// answer doesn't fit gets its rest, or the two would ask each other without end.
     public mutating func wasAsked(by founder: ReplicaID, now: Milliseconds) -> [Step] {
-        guard case .founding(var founding) = phase, founding.askAt[founder] != nil else { return [] }
+        guard case .founding(var founding) = phase, founding.silent.remove(founder) != nil,
+            founding.askAt[founder] != nil
+        else { return [] }
         founding.askAt[founder] = now
         phase = .founding(founding)
         return found(now)
@@ -331,6 +347,8 @@ public struct NodeCore: Sendable {
         phase = .failed
         return [.fail(error)]
     }
+
+    public var isEnded: Bool { if case .ended = phase { true } else { false } }
 
     private var isOpened: Bool { if case .opened = phase { true } else { false } }
 
