@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from checks import check
-from harness import Cluster, Failure, free_ports, require, wait_for
+from harness import Cluster, Failure, free_ports, own_mounts, require, wait_for
 
 
 def refused(what, call):
@@ -246,6 +246,30 @@ def a_source_whose_leader_hangs_does_not_hold_a_move_up(engine):
             cluster.run("kv", "put", "k", "v")
         finally:
             leader.signal(signal.SIGCONT)
+
+
+@check(["rocksdb", "lmdb", "sqlite"])
+def a_leader_short_of_disk_gives_way_to_who_has_room(engine):
+    own_mounts()
+    with Cluster(engine, groups=(100,), shards=1) as cluster:
+        nodes = cluster.group(100)
+        try:
+            for node in nodes:
+                os.mkdir(node.directory)
+                subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", node.directory], check=True)
+            cluster.up()
+            cluster.run("kv", "put", "before", "v")
+            leader = cluster.leader(100)
+            free = os.statvfs(leader.directory)
+            with open(os.path.join(leader.directory, "others"), "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - (8 << 20))
+            wait_for("another leader", lambda: cluster.leader(100) is not leader, 60)
+            cluster.run("kv", "put", "after", "v", "--timeout", "20")
+            require(cluster.get("before") == "v" and cluster.get("after") == "v", "a value is not there")
+        finally:
+            for node in nodes:
+                node.kill()
+                subprocess.run(["umount", node.directory], check=False, capture_output=True)
 
 
 @check()
