@@ -30,9 +30,4 @@ package struct HoldWatch: Sendable {
         dueAt = min(dueAt, now.addingClamped(hold.until - min(hold.until, logTime)))
         return dueAt
     }
-
-    /// Whether that moment has come.
-    package mutating func isDue(_ hold: MoveHold?, logTime: Milliseconds, now: Milliseconds) -> Bool {
-        dueAt(hold, logTime: logTime, now: now).map { $0 <= now } ?? false
-    }
 }

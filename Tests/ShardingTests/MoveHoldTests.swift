@@ -40,19 +40,19 @@ import Testing
     /// The leader's wall clock is an hour behind: no question of it. Log time is a quorum's.
     @Test func aHoldEndsByTheTimeThatPassesAndNotByTheLeadersClock() {
         var watch = HoldWatch()
-        func isDue(_ until: Milliseconds?, _ logTime: Milliseconds, _ now: Milliseconds) -> Bool {
+        func dueAt(_ until: Milliseconds?, _ logTime: Milliseconds, _ now: Milliseconds) -> Milliseconds? {
             let hold = until.map { MoveHold(id: Self.id, holder: "a backup", until: 1_700_000_000_000 + $0) }
-            return watch.isDue(hold, logTime: 1_700_000_000_000 + logTime, now: now)
+            return watch.dueAt(hold, logTime: 1_700_000_000_000 + logTime, now: now)
         }
-        #expect(!isDue(500, 0, 10))
-        #expect(!isDue(500, 0, 509))
-        #expect(isDue(500, 0, 510))
+        #expect(dueAt(500, 0, 10) == 510)
+        #expect(dueAt(500, 0, 509) == 510)
+        #expect(dueAt(500, 0, 510) == 510)
         // It is prolonged.
-        #expect(!isDue(1_000, 500, 520))
-        #expect(isDue(1_000, 500, 1_020))
+        #expect(dueAt(1_000, 500, 520) == 1_020)
+        #expect(dueAt(1_000, 500, 1_020) == 1_020)
         // Another leads for a while.
-        #expect(!isDue(nil, 0, 2_000))
-        #expect(!isDue(1_000, 500, 2_000))
+        #expect(dueAt(nil, 0, 2_000) == nil)
+        #expect(dueAt(1_000, 500, 2_000) == 2_500)
     }
 
     @Test func aMoveThatIsAskedForMeanwhileStartsAtTheRelease() throws {
