@@ -330,10 +330,36 @@ import Testing
         #expect(!bench.asks.contains { if case .snapshot = $0.question { true } else { false } })
     }
 
+    private func snapshot(_ id: UInt64, at address: String? = nil) -> MoveQuestion {
+        .snapshot(from: ReplicaID(id), at: address ?? "b\(id)", term: 5)
+    }
+
+    /// All that it knows as members may have been replaced by changes that it can't apply.
+    @Test func aSnapshotIsSoughtFromALeaderThatIsNoMemberYet() throws {
+        var standing = lacking()
+        standing.leader = ReplicaID(7)
+        standing.leaderAddress = "b7"
+        var bench = Bench(standing)
+        for place in [snapshot(7), snapshot(2), snapshot(3)] {
+            #expect(bench.asks.last?.question == place)
+            try bench.answer(.failed(.init("down"))) { $0 == place }
+        }
+        bench.pass(500)
+        #expect(bench.count { $0 == snapshot(7) } == 1, "again, after a rest")
+    }
+
+    @Test func aLeaderThatHasMovedIsSoughtWhereItWasHeardAndThenWhereItWas() throws {
+        var standing = lacking()
+        standing.leaderAddress = "c3"
+        var bench = Bench(standing)
+        for place in [snapshot(3, at: "c3"), snapshot(3), snapshot(2)] {
+            #expect(bench.asks.last?.question == place)
+            try bench.answer(.failed(.init("down"))) { $0 == place }
+        }
+    }
+
     @Test func afterTheSourceASnapshotIsSoughtFromTheLeaderFirst() throws {
         var bench = Bench(lacking())
-        let members = Self.membership(3)
-        func snapshot(_ id: UInt64) -> MoveQuestion { .snapshot(from: members[ReplicaID(id)]!, term: 5) }
         try bench.answer(.failed(.init("busy"))) { $0 == snapshot(3) }
         try bench.answer(.failed(.init("busy"))) { $0 == snapshot(2) }
         #expect(bench.notes == ["no snapshot from node 3: busy", "no snapshot from node 2: busy"])

@@ -303,8 +303,8 @@ final class MoveWorld {
         case .reportGroup(let addresses, let index, let identity):
             try change(.relocate(group.gid, addresses, membershipIndex: index, identity: identity))
             try answer(.done)
-        case .snapshot(let member, _):
-            guard let other = group.replicas.first(where: { $0.id == member.id }), other.waitsFor == nil,
+        case .snapshot(let id, _, _):
+            guard let other = group.replicas.first(where: { $0.id == id }), other.waitsFor == nil,
                 other.applied > replica.applied
             else { return try answer(.failed(.init("it has nothing newer"))) }
             // Nobody writes while shards move, so that what is mapped there now is what was staged once.

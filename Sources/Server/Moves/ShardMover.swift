@@ -60,8 +60,8 @@ final class ShardMover: Sendable {
         guard let status = node.host?.status else { return MoveDriver.Standing(id: node.id) }
         return MoveDriver.Standing(
             id: status.id, leads: status.role == .leader && status.hasCommittedInTerm, term: status.term,
-            leader: status.leader, membership: status.membership, waitsFor: status.waitsFor,
-            identity: node.groupIdentity)
+            leader: status.leader, leaderAddress: status.leader.flatMap(node.lastAddress(of:)),
+            membership: status.membership, waitsFor: status.waitsFor, identity: node.groupIdentity)
     }
 
     private func tell(_ effects: MoveDriver.Effects) {
@@ -112,8 +112,8 @@ final class ShardMover: Sendable {
             try await controllers.report(gid: own, addresses, membershipIndex: index, identity: identity)
             return .done
         case .fetch(let order): return .staged(isActivated: try await target.stage(order))
-        case .snapshot(let member, let term):
-            let refusal = try await node.fetchSnapshot(from: member.address, cluster: node.clusterID, term: term)
+        case .snapshot(_, let address, let term):
+            let refusal = try await node.fetchSnapshot(from: address, cluster: node.clusterID, term: term)
             return refusal.map { .failed(.init($0)) } ?? .done
         case .sessions: return .sessionIsDue(try await isSessionDue())
         case .sweep:

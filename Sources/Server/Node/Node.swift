@@ -381,14 +381,20 @@ final class Node<Machine: StateMachine>: Sendable {
     /// Messages of the group's replicas, from the node at `address`.
     func receive(_ messages: [Message], from address: String) {
         guard let host else { return }
-        if let first = messages.first, host.status.membership[first.from] == nil {
-            learned.withLock { $0[first.from] = address }
+        if let first = messages.first {
+            let known = host.status.membership[first.from]?.address
+            learned.withLock { $0[first.from] = known == address ? nil : address }
         }
         host.receive(messages)
     }
 
     func address(of peer: ReplicaID, in membership: Membership) -> String? {
         membership[peer]?.address ?? learned.withLock { $0[peer] }
+    }
+
+    /// Where a peer has sent from last: newer than what is applied here knows.
+    func lastAddress(of peer: ReplicaID) -> String? {
+        learned.withLock { $0[peer] } ?? host?.status.membership[peer]?.address
     }
 
     var leaderAddress: String {

@@ -7,11 +7,12 @@ struct MissingShard: Sendable {
     let shard: ShardEpoch
     private var source: SourceGroup?
     private var phase = Phase.begun
-    /// Members that may have a snapshot, in the order in which they are asked.
-    private var members: [Member]
+    /// Where a snapshot may be, in the order in which it is asked for.
+    private var places: [Place]
     private let term: Term
 
-    private enum Phase { case begun, findingSource, freezing, fetching, copying(Member) }
+    private struct Place { var id: ReplicaID, address: String }
+    private enum Phase { case begun, findingSource, freezing, fetching, copying(ReplicaID) }
 
     enum Step {
         case ask(MoveQuestion, MoveNote?)
@@ -24,9 +25,15 @@ struct MissingShard: Sendable {
         self.shard = shard
         self.source = source
         term = standing.term
-        let leader = standing.leader
-        members = standing.membership.members.filter { $0.id != standing.id }
-            .sorted { ($0.id == leader ? 0 : 1, $0.id) < ($1.id == leader ? 0 : 1, $1.id) }
+        // The members known here are those before the entry that waits: all of them may have left since. Whoever brings the
+        // log to this replica is the leader of those who are there now, wherever it is. The others are asked too: with a
+        // quorum that can't apply the entry there may be no leader before one of these has a snapshot.
+        let others = standing.membership.members.filter { $0.id != standing.id }
+            .map { Place(id: $0.id, address: $0.address) }
+        let leader = standing.leader.flatMap { id in standing.leaderAddress.map { Place(id: id, address: $0) } }
+        places = [leader].compactMap(\.self).filter { $0.id != standing.id }
+        places += others.filter { $0.address != leader?.address }
+            .sorted { ($0.id == standing.leader ? 0 : 1, $0.id) < ($1.id == standing.leader ? 0 : 1, $1.id) }
     }
 
     mutating func begin() -> Step {
@@ -54,15 +61,15 @@ struct MissingShard: Sendable {
         case (.fetching, .staged), (.copying, .done): return .over(nil)
         // The leader's order to stage it is being carried out: a snapshot of the whole group is not needed yet.
         case (.fetching, .failed(let failure)) where failure.isBusy: return .over(nil)
-        case (.copying(let member), _): return copy(.noSnapshot(member.id, answer.failure))
+        case (.copying(let id), _): return copy(.noSnapshot(id, answer.failure))
         default: return copy(source.map { .notAtSource(shard, $0.party.gid, answer.failure) })
         }
     }
 
     private mutating func copy(_ note: MoveNote?) -> Step {
-        guard !members.isEmpty else { return .over(note) }
-        let member = members.removeFirst()
-        phase = .copying(member)
-        return .ask(.snapshot(from: member, term: term), note)
+        guard !places.isEmpty else { return .over(note) }
+        let place = places.removeFirst()
+        phase = .copying(place.id)
+        return .ask(.snapshot(from: place.id, at: place.address, term: term), note)
     }
 }

@@ -37,6 +37,8 @@ public struct MoveDriver: Sendable {
         public var leads: Bool
         public var term: Term
         public var leader: ReplicaID?
+        /// Where the leader was last heard, which the membership here may not know; `nil`: it hasn't been heard.
+        public var leaderAddress: String?
         public var membership: Membership
         /// A committed entry can't be applied before this is staged here.
         public var waitsFor: String?
@@ -45,12 +47,14 @@ public struct MoveDriver: Sendable {
 
         public init(
             id: ReplicaID, leads: Bool = false, term: Term = 0, leader: ReplicaID? = nil,
-            membership: Membership = .none, waitsFor: String? = nil, identity: [UInt8] = []
+            leaderAddress: String? = nil, membership: Membership = .none, waitsFor: String? = nil,
+            identity: [UInt8] = []
         ) {
             self.id = id
             self.leads = leads
             self.term = term
             self.leader = leader
+            self.leaderAddress = leaderAddress
             self.membership = membership
             self.waitsFor = waitsFor
             self.identity = identity

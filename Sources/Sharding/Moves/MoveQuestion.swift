@@ -28,8 +28,8 @@ public enum MoveQuestion: Sendable, Equatable {
     case reportGroup(addresses: [String], membershipIndex: LogIndex, identity: [UInt8])
     /// Stage a shard on this replica: `staged`.
     case fetch(StageOrder)
-    /// Fetch and install a snapshot of a member of the own group: `done`.
-    case snapshot(from: Member, term: Term)
+    /// Fetch and install a snapshot of another node of the own group, at an address: `done`.
+    case snapshot(from: ReplicaID, at: String, term: Term)
     /// Whether a session is due to end by now, in the leader: `sessionIsDue`.
     case sessions
     /// Forget staged shards that no entry can map any more: `done`.

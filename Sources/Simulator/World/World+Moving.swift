@@ -17,9 +17,13 @@ extension World {
 
     private func standing(_ node: Int, _ shell: ReplicaShell) -> MoveDriver.Standing {
         let core = shell.driver.core
+        let group = groups[nodes[node].group].nodes
+        // Messages come from addresses.
+        let heard = core.leader.flatMap { Int(exactly: $0.rawValue) }.flatMap { group.indices.contains($0) ? $0 : nil }
         return MoveDriver.Standing(
             id: core.id, leads: core.isLeader && core.hasCommittedInTerm, term: core.term, leader: core.leader,
-            membership: core.membership, waitsFor: shell.driver.waitsFor, identity: groups[nodes[node].group].identity)
+            leaderAddress: heard.map { nodes[group[$0]].address }, membership: core.membership,
+            waitsFor: shell.driver.waitsFor, identity: groups[nodes[node].group].identity)
     }
 
     mutating func newDriver(_ node: Int, _ shell: ReplicaShell) -> MoveDriver {
@@ -135,7 +139,7 @@ extension World {
             try report(command, by: node, hear)
         case .fetch(let order):
             stage(order, on: node) { world, result in try hear(&world, Self.answer(result)) }
-        case .snapshot(let member, let term): try fetchSnapshot(from: member, term, on: node, hear)
+        case .snapshot(_, let address, let term): try fetchSnapshot(from: address, term, on: node, hear)
         case .sessions:
             view(on: node) { world, reader in try hear(&world, .sessionIsDue(try world.isSessionDue(reader, node))) }
         case .sweep: sweepStaged(node) { world in try hear(&world, .done) }
@@ -192,10 +196,10 @@ extension World {
 
     /// One at a time; one of a later term takes the place of what an earlier leader has sent.
     private mutating func fetchSnapshot(
-        from member: Member, _ term: Term, on node: Int, _ hear: @escaping Hear
+        from address: String, _ term: Term, on node: Int, _ hear: @escaping Hear
     ) throws {
-        guard let from = nodesByAddress[member.address] else {
-            return try hear(&self, .failed(MoveAnswer.Failure("\(member.address) is not an address")))
+        guard let from = nodesByAddress[address] else {
+            return try hear(&self, .failed(MoveAnswer.Failure("\(address) is not an address")))
         }
         guard let turn = nodes[node].core?.beginReceiving(term) else {
             return try hear(&self, .failed(MoveAnswer.Failure("another snapshot is being received")))
