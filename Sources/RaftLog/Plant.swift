@@ -75,6 +75,8 @@ extension RaftCore {
         case countsLearners = "counts-learners"
         /// Messages to and from an earlier life count (TigerBeetle #2996).
         case ignoresLives = "ignores-lives"
+        /// A change of votes is acknowledged whatever this replica has applied (decision 0026).
+        case vouchesWhileBlocked = "vouches-while-blocked"
         /// What a member had acknowledged before its disk was lost counts for the new one.
         case keepsProgressOfLostDisk = "keeps-progress-of-lost-disk"
 

@@ -49,8 +49,7 @@ extension RaftCore {
         if previous.index < commit {
             // Everything up to our commit agrees by the Log Matching property.
             if lastNew <= commit {
-                if vouches { send(.appended(match: commit), to: message, held: true) }
-                return
+                return acknowledge(commit, to: message)
             }
         } else if log.term(at: previous.index) != previous.term {
             let hint = log.newestPosition(atMost: previous.index, term: previous.term)
@@ -65,30 +64,56 @@ extension RaftCore {
             appendToLog(entry)
         }
         advanceCommit(to: min(leaderCommit, configuration.plant == .commitsToLogEnd ? log.last.index : lastNew))
+        acknowledge(configuration.plant == .acknowledgesWholeLog ? log.last.index : lastNew, to: message)
+    }
+
+    private mutating func acknowledge(_ match: LogIndex, to message: Message) {
         guard vouches else { return }
-        let match = configuration.plant == .acknowledgesWholeLog ? log.last.index : lastNew
-        send(.appended(match: match), to: message, held: configuration.plant != .acknowledgesBeforeSaving)
+        let allowed = min(match, acknowledgeable)
+        if allowed < match {
+            let furthest = max(match, withheld?.match ?? 0)
+            withheld = Withheld(match: furthest, leader: message.from, life: message.fromIncarnation)
+        }
+        send(.appended(match: allowed), to: message, held: configuration.plant != .acknowledgesBeforeSaving)
     }
 
-    /// Whether what is acknowledged here counts for the group. A voter that lacks what an entry maps has the log, and a
-    /// quorum of its fellows has the rest; but only as long as those who staged it are there. Whoever joins must not become
-    /// a voter before it has everything, and nobody may leave with the consent of those that lack something.
-    var vouches: Bool {
-        !isBlocked || (isVoter(in: membership) && !unappliedMemberships.contains { takesAway($0) })
+    /// How far this replica may acknowledge its log: not beyond a change of votes while it has not applied the one before,
+    /// and with that everything before it. So each change is agreed to by a quorum that has all the earlier ones had mapped
+    /// from beside the log, whether or not a replica knows what it lacks (decision 0026).
+    ///
+    /// It waits only for what is committed: that is so of all changes but the last (`commitEarlierChanges`). And it never
+    /// concerns a leader, which has applied all but the last before it campaigns, and all before it proposes one.
+    var acknowledgeable: LogIndex {
+        guard unappliedMemberships.count > 1, let last = unappliedMemberships.last, last > commit,
+            configuration.plant != .vouchesWhileBlocked,
+            touchesVotes(last), unappliedMemberships.dropLast().contains(where: touchesVotes)
+        else { return .max }
+        return last - 1
     }
 
-    /// Whether a change of members in the log takes a member away, or its disk. One that can't be read might.
-    private func takesAway(_ index: LogIndex) -> Bool {
-        guard let entry = log.entries(from: index, through: index, bytesMax: .max)?.first,
+    /// Whether a change of members in the log may give or take a vote. One that can't be read might.
+    private func touchesVotes(_ index: LogIndex) -> Bool {
+        guard let entry = log.entries(from: index, through: index, bytesMax: 1)?.first,
             let change = try? MembershipChange(encoded: entry.payload)
         else { return true }
-        switch change {
-        case .add, .promote: return false
-        // Another address of the same disk takes nothing away.
-        case .replace(let id, _, let incarnation): return membership[id]?.incarnation != incarnation
-        case .remove: return true
-        }
+        if case .add = change { return false }
+        return true
     }
+
+    /// What was withheld is acknowledged as soon as it may be: the leader has sent it and wouldn't send it again at once.
+    mutating func acknowledgeWithheld() {
+        guard let withheld, withheld.match <= acknowledgeable else { return }
+        self.withheld = nil
+        guard leader == withheld.leader, vouches else { return }
+        var message = envelope(.appended(match: withheld.match), to: withheld.leader)
+        message.toIncarnation = withheld.life
+        output.held.append(message)
+    }
+
+    /// A member without a vote that knows of something it lacks acknowledges nothing: it would be made a voter by that.
+    /// (One that doesn't know yet may become a voter. The group is then no safer for it, and loses nothing:
+    /// `acknowledgeable`.)
+    var vouches: Bool { !isBlocked || isVoter(in: membership) }
 
     private mutating func truncateLog(after index: LogIndex) {
         precondition(index >= commit, "truncation after \(index) would remove committed entries (commit \(commit))")
@@ -96,6 +121,7 @@ extension RaftCore {
         truncations += 1
         durable = min(durable, index)
         unappliedMemberships.removeAll { $0 > index }
+        if let owed = withheld, owed.match > index { withheld = nil }
         if let first = firstUnsaved, first > index { firstUnsaved = nil }
     }
 
@@ -334,6 +360,7 @@ extension RaftCore {
         durable = position.index
         firstUnsaved = nil
         unappliedMemberships = []
+        withheld = nil
         unappliedBytes = 0
         membership = newMembership
         return true
@@ -356,6 +383,7 @@ extension RaftCore {
             log.entries(from: position.index + 1, through: log.last.index, bytesMax: .max)?.reduce(0) { $0 + $1.size }
             ?? 0
         membership = newMembership
+        acknowledgeWithheld()
         return true
     }
 

@@ -96,6 +96,14 @@ public struct RaftCore: Sendable {
     /// Indexes of membership entries that are in the log and not applied.
     package var unappliedMemberships: [LogIndex] = []
 
+    /// What the leader of this term has sent, and what isn't acknowledged yet although it is here.
+    struct Withheld: Sendable {
+        var match: LogIndex
+        var leader: ReplicaID
+        var life: Incarnation
+    }
+    var withheld: Withheld?
+
     /// How often entries were taken back.
     var truncations: UInt64 = 0
 
@@ -299,6 +307,7 @@ public struct RaftCore: Sendable {
             hardState = HardState(term: newTerm, vote: nil)
             if configuration.plant != .termNotPersisted { hardStateChanged = true }
             takesOverWhenApplied = false
+            withheld = nil
         }
         role = .follower
         leader = newLeader
@@ -342,6 +351,7 @@ public struct RaftCore: Sendable {
         notePace(bytes)
         unappliedMemberships.removeAll { $0 <= index }
         if let newMembership { adopt(newMembership) }
+        acknowledgeWithheld()
         log.evict(through: min(applied, durable), bytesMax: configuration.memoryBytesMax)
         if takesOverWhenApplied, !hasCommittedChangeUnapplied {
             takesOverWhenApplied = false

@@ -217,7 +217,7 @@ public struct ReplicaDriver: Sendable {
             waitsFor = name
             core.block()
             nextToApply = applied + 1
-            // It came in one write with what must not be agreed to without it.
+            // It came in one write with what a member without a vote doesn't acknowledge without it.
             if !core.vouches {
                 write.held.removeAll { message in
                     if case .appended = message.body { true } else { false }

@@ -17,6 +17,12 @@ struct JournalMachine: StateMachine {
         bigEndianBytes(number) + lives.flatMap(\.bytes)
     }
 
+    /// The number of a command that needs something staged.
+    static func staged(by entry: Entry) -> UInt64? {
+        guard entry.kind == .command, entry.payload.count > 8 else { return nil }
+        return entry.payload.withUnsafeBytes { bigEndianNumber($0) }
+    }
+
     private static func lives(of payload: [UInt8]) -> Set<Incarnation> {
         Set(stride(from: 8, to: payload.count, by: 16).compactMap { Incarnation(bytes: Array(payload[$0..<$0 + 16])) })
     }

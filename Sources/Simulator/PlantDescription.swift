@@ -227,6 +227,11 @@ extension Simulation.Plant: PlantedBug {
                 "messages to and from an earlier life count",
                 "TigerBeetle #2996",
                 ["voted in term", "on the disks of a quorum", "lacks committed", "for committed", "has not said so"])
+        case .vouchesWhileBlocked:
+            PlantDescription(
+                "a change of votes is acknowledged whatever this replica has applied",
+                "decision 0026; found by the simulation of a whole cluster, November 2026",
+                ["lack what was staged"])
         case .keepsProgressOfLostDisk:
             PlantDescription(
                 "what a member acknowledged before its disk was lost counts for the new one",

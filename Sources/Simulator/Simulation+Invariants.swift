@@ -37,6 +37,9 @@ extension Simulation {
         /// Every entry that some replica has applied, by index: the committed log; and log time there.
         var committed: [LogIndex: Entry] = [:]
         var logTimes: [LogIndex: Milliseconds] = [BootstrapRecord.position.index: 0]
+        /// Which lives have ever staged something, by its number; and which entries have mapped it.
+        var staged: [UInt64: Set<Incarnation>] = [:]
+        var mapped: [LogIndex: UInt64] = [:]
         /// Where members changed.
         var memberships: Set<LogIndex> = []
         var ballots: [Ballot: ReplicaID] = [:]
@@ -255,6 +258,7 @@ extension Simulation {
             }
         } else {
             knowledge.committed[entry.index] = entry
+            try noteMapped(entry, node)
             knowledge.logTimes[entry.index] = max(knowledge.logTimes[entry.index - 1] ?? 0, entry.stamp)
         }
     }

@@ -49,6 +49,7 @@ extension Simulation {
         case membershipUnsynced = "membership-unsynced"
         case countsLearners = "counts-learners"
         case ignoresLives = "ignores-lives"
+        case vouchesWhileBlocked = "vouches-while-blocked"
         case keepsProgressOfLostDisk = "keeps-progress-of-lost-disk"
         case readsBeforeOpening = "reads-before-opening"
         case readsJoinOpenRound = "reads-join-open-round"

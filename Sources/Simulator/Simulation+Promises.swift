@@ -170,7 +170,7 @@ extension Simulation {
         guard let shell = nodes[node].shell else { return }
         let index = shell.driver.core.membership.index
         nodes[node].membersSince = now
-        if index > 0 { knowledge.memberships.insert(index) }
+        if index > 0, knowledge.memberships.insert(index).inserted { try checkHolders(shell.driver.core.membership) }
         // Those of a snapshot come with all that it brings.
         guard index <= shell.applied.position.index, options.plant != .acknowledgeBeforeSync else { return }
         if try durableRows(node).membership.index < index {

@@ -225,5 +225,6 @@ extension Simulation {
         shell.layout.putStaged(
             JournalMachine.stage(number), StagedFamily(family: family, note: bigEndianBytes(number)), in: &batch)
         try nodes[node].engine.write(batch, durability: .synced)
+        knowledge.staged[number, default: []].insert(nodes[node].incarnation)
     }
 }

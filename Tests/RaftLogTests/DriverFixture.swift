@@ -15,9 +15,10 @@ final class DriverFixture {
     init(
         configuration: ReplicaDriver.Configuration = ReplicaDriver.Configuration(), logTerms: [Term] = [],
         term: Term = 1,
-        voters: Membership = DriverFixture.membership
+        voters: Membership = DriverFixture.membership,
+        unapplied: [Entry] = []
     ) {
-        let entries = logTerms.enumerated().map { offset, term in Self.entry(2 + LogIndex(offset), term) }
+        let entries = unapplied + logTerms.enumerated().map { offset, term in Self.entry(2 + LogIndex(offset), term) }
         let state = RestoredState(
             hardState: HardState(term: term), base: BootstrapRecord.position, stored: [], unapplied: entries,
             applied: BootstrapRecord.position, membership: voters)

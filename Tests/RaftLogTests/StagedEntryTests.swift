@@ -201,49 +201,125 @@ import Testing
         #expect(one.settle() == [.appended(match: 7)])
     }
 
-    /// What waits and the removal came in one append, and are written at once.
-    @Test func aReplicaThatFindsOutThatItIsBlockedTakesBackWhatItWasAboutToAcknowledge() throws {
-        for change in [
-            .remove(ReplicaID(2)), .add(ReplicaID(9), address: "n9", incarnation: Incarnation(high: 9, low: 9)),
-        ]
-            as [MembershipChange]
-        {
-            let one = DriverFixture()
-            var entries = (2...5).map { Entry(index: LogIndex($0), term: 1, kind: .command, stamp: 0, payload: [1]) }
-            entries.append(Entry(index: 6, term: 1, kind: .membership, stamp: 0, payload: change.encoded))
-            one.receive(2, term: 1, .append(previous: BootstrapRecord.position, entries: entries, commit: 5))
-            let write = try #require(one.effects().write)
-            one.complete(write, applied: 2, waitsFor: name)
-            let acknowledged = one.settle().contains { if case .appended = $0 { true } else { false } }
-            if case .remove = change { #expect(!acknowledged) } else { #expect(acknowledged) }
-        }
+    /// What waits and the first entry behind it came in one append, and are written at once.
+    @Test func aMemberWithoutAVoteTakesBackWhatItWasAboutToAcknowledge() throws {
+        let others = Membership(members: Array(DriverFixture.membership.members.dropFirst()))
+        let one = DriverFixture(voters: others)
+        one.append(2, term: 1, after: BootstrapRecord.position, [1, 1, 1, 1], commit: 5)
+        let write = try #require(one.effects().write)
+        one.complete(write, applied: 2, waitsFor: name)
+        #expect(one.settle().isEmpty)
     }
 
-    private func receive(_ change: MembershipChange, _ one: DriverFixture) {
-        let entry = Entry(index: 6, term: 1, kind: .membership, stamp: 0, payload: change.encoded)
-        one.receive(2, term: 1, .append(previous: LogPosition(index: 5, term: 1), entries: [entry], commit: 5))
+    // MARK: - Changes of members behind the waiting entry
+
+    private static let life = Incarnation(high: 9, low: 9)
+    /// Each gives a vote or takes one.
+    private static let votes: [MembershipChange] = [
+        .remove(ReplicaID(2)), .replace(ReplicaID(2), address: "n2", incarnation: life),
+        .promote(ReplicaID(4), incarnation: life),
+    ]
+    private static let joining = MembershipChange.add(ReplicaID(4), address: "n4", incarnation: life)
+
+    private static func entry(_ index: LogIndex, _ change: MembershipChange) -> Entry {
+        Entry(index: index, term: 1, kind: .membership, stamp: 0, payload: change.encoded)
     }
 
-    /// Those who staged it would be gone with its consent.
-    @Test func aBlockedReplicaAcknowledgesNothingThatTakesAMemberAway() throws {
-        let life = Incarnation(high: 9, low: 9)
-        for change in [.remove(ReplicaID(2)), .replace(ReplicaID(2), address: "n2", incarnation: life)]
-            as [MembershipChange]
-        {
-            let one = try blockedFollower()
-            one.settle()
-            receive(change, one)
-            #expect(one.settle().isEmpty)
-            one.append(2, term: 1, after: LogPosition(index: 6, term: 1), [1], commit: 5)
-            #expect(one.settle().isEmpty)
-        }
+    /// The leader brings one change, behind 5@1 or behind the changes before it.
+    private func receive(_ change: MembershipChange, at index: LogIndex, _ one: DriverFixture) {
+        one.receive(
+            2, term: 1,
+            .append(
+                previous: LogPosition(index: index - 1, term: 1), entries: [Self.entry(index, change)], commit: 5))
     }
 
-    @Test func aBlockedReplicaAcknowledgesThatAMemberComes() throws {
+    /// Those who staged the shard are a quorum, and without one of them there is still one in every quorum.
+    @Test(arguments: votes) func aBlockedReplicaAcknowledgesTheFirstChangeOfVotes(change: MembershipChange) throws {
         let one = try blockedFollower()
         one.settle()
-        receive(.add(ReplicaID(4), address: "n4", incarnation: Incarnation(high: 9, low: 9)), one)
+        receive(change, at: 6, one)
         #expect(one.settle() == [.appended(match: 6)])
+    }
+
+    /// By the second one those who staged it could all be gone.
+    @Test(arguments: votes) func aChangeOfVotesIsAcknowledgedOnceTheOneBeforeIsApplied(change: MembershipChange) throws
+    {
+        let one = try blockedFollower()
+        one.settle()
+        receive(.remove(ReplicaID(3)), at: 6, one)
+        #expect(one.settle() == [.appended(match: 6)])
+        receive(change, at: 7, one)
+        #expect(one.settle() == [.appended(match: 6)])
+        one.append(2, term: 1, after: LogPosition(index: 7, term: 1), [1, 1], commit: 5)
+        #expect(one.settle() == [.appended(match: 6)])
+        one.driver.staged()
+        let write = try #require(one.effects().write)
+        #expect(write.commands.map(\.entry.index) == [3, 4, 5, 6], "the log says that 6 is committed")
+        #expect(one.effects().messages.isEmpty)
+        one.complete(write, applied: 6, waitsFor: nil)
+        #expect(one.effects().messages.map(\.body) == [.appended(match: 9)], "without being asked again")
+    }
+
+    /// It has tried to apply nothing yet, and doesn't know what it lacks.
+    @Test(arguments: votes) func aReplicaThatHasJustStartedAcknowledgesNoSecondChangeOfVotes(
+        change: MembershipChange
+    ) throws {
+        let log = entries + [Self.entry(6, .remove(ReplicaID(3)))]
+        let one = DriverFixture(unapplied: log)
+        receive(change, at: 7, one)
+        let write = try #require(one.effects().write)
+        one.complete(write, applied: 2, waitsFor: name)
+        #expect(one.settle() == [.appended(match: 6)])
+    }
+
+    /// The other copy of the log's end is of the leader that has sent it; a later one sends its own.
+    @Test func whatALeaderOfAnEarlierTermHasSentIsNotAcknowledgedToALaterOne() throws {
+        let one = try blockedFollower()
+        one.settle()
+        receive(.remove(ReplicaID(3)), at: 6, one)
+        receive(Self.votes[2], at: 7, one)
+        one.settle()
+        one.receive(3, term: 2, .heartbeat(commit: 5, round: 0))
+        one.settle()
+        one.driver.staged()
+        let said = one.settle()
+        #expect(one.driver.core.applied == 6)
+        #expect(!said.contains { if case .appended = $0 { true } else { false } })
+    }
+
+    /// A quorum has agreed, and it was one that could.
+    @Test func aChangeThatIsKnownToBeCommittedHoldsNothingBack() throws {
+        let one = try blockedFollower()
+        one.settle()
+        receive(.remove(ReplicaID(3)), at: 6, one)
+        receive(Self.votes[2], at: 7, one)
+        one.settle()
+        one.append(2, term: 1, after: LogPosition(index: 7, term: 1), [1], commit: 7)
+        #expect(one.settle() == [.appended(match: 8)])
+    }
+
+    @Test func aMemberThatComesWithoutAVoteIsNoChangeOfVotes() throws {
+        let one = try blockedFollower()
+        one.settle()
+        receive(Self.votes[0], at: 6, one)
+        receive(Self.joining, at: 7, one)
+        #expect(one.settle().last == .appended(match: 7))
+        let other = try blockedFollower()
+        other.settle()
+        receive(Self.joining, at: 6, other)
+        receive(Self.votes[2], at: 7, other)
+        #expect(other.settle().last == .appended(match: 7))
+    }
+
+    /// The snapshot brings the change before, and what waited with it.
+    @Test func aSnapshotOfTheChangeBeforeLetsTheNextOneBeAcknowledged() throws {
+        let one = try blockedFollower()
+        one.settle()
+        receive(.remove(ReplicaID(3)), at: 6, one)
+        receive(Self.votes[2], at: 7, one)
+        one.settle()
+        one.driver.install(snapshot(at: 6), now: one.now)
+        #expect(one.settle().contains(.appended(match: 7)))
     }
 
     @Test func theWritesBehindTheWaitingEntryAreSkippedInOrder() throws {

@@ -36,7 +36,7 @@ import Testing
     private static let rare: Set<Simulation.Plant> = [
         .timeoutsNotRandom, .countsOldTerms, .takesStaleHeartbeatReplies, .forgetsCommittedChanges,
         .keepsProgressOfLostDisk, .ignoresLives, .snapshotKeepsTerm, .keepsOldLogRows, .snapshotDropsAcknowledged,
-        .compactsDuringSnapshots, .openWithoutSync, .campaignsBeforeApplying,
+        .compactsDuringSnapshots, .openWithoutSync, .campaignsBeforeApplying, .vouchesWhileBlocked,
     ]
 
     /// One of the first seeds finds each, for the right reason: which of them it is shifts with every change of what
