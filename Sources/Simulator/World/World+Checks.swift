@@ -39,6 +39,7 @@ extension World {
         shell.commitSeen = commit
         if shell.driver.core.applied > commit { try violate("\(name): applied beyond commit \(commit)") }
         let isLeader = shell.driver.core.isLeader
+        if shell.membershipBefore.index != shell.driver.core.membership.index { try checkHolders(node) }
         defer {
             shell.wasLeader = isLeader
             let before = shell.membershipBefore

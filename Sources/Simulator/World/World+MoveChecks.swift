@@ -16,6 +16,7 @@ extension World {
         for key in 0..<knobs.keys {
             let name = Self.key(key)
             guard Slot.shard(of: name, shardCount: knobs.shardCount) == shard.shard else { continue }
+            frozenValues[shard, default: [:]][name] = model.values[name]
             let row = try family.flatMap { try view.get($0, key: ShardRows.userKey(name)) }
             if row != model.values[name].map(ShardRows.record) {
                 try violate("\(nodes[node].name) freezes \(shard), and key\(key) isn't what its writes make")
@@ -43,35 +44,59 @@ extension World {
                 )
             }
         }
-        quorums[shard] = membership.quorum
         report.moves += 1
     }
 
-    /// A source's log has removed its copy: the target's quorum has the shard, whatever happens now.
+    /// A source's log has removed its copy: the target has the shard, whatever happens now.
     mutating func checkCollected(_ shard: ShardEpoch, by target: GroupID, _ node: Int) throws {
-        guard let group = groups.first(where: { $0.gid == target }), let hashes = frozen[shard] else { return }
-        let memberships = group.nodes.compactMap {
-            (nodes[$0].shell as? SimulatedReplica<GroupMachine>)?.storage.membership
-        }
+        guard let group = groups.first(where: { $0.gid == target }) else { return }
+        let memberships = group.nodes.compactMap { nodes[$0].shell?.driver.core.membership }
         guard let membership = memberships.max(by: { $0.index < $1.index }) else { return }
-        // Members may have come and gone since a quorum of them was asked: whoever came lacks it, perhaps, and vouches for
-        // nobody's removal until it has it.
-        let needed = min(membership.quorum, quorums[shard] ?? 1)
-        let holders = try group.nodes.count { try holds(shard, hashes, $0) }
-        if holders < needed {
-            try violate(
-                "\(nodes[node].name) removes its copy of \(shard), and \(holders) nodes of group \(target) have it on "
-                    + "their disks, where \(needed) are a quorum")
+        try checkHolders(shard, group, membership) { "\(nodes[node].name) removes its copy of \(shard), and" }
+    }
+
+    /// A group has other members: what it serves, and has from others, is still had.
+    func checkHolders(_ node: Int) throws {
+        guard let membership = nodes[node].shell?.driver.core.membership, membership.index > 0 else { return }
+        let group = groups[nodes[node].group]
+        for (shard, target) in model.activated.sorted(by: {
+            ($0.key.shard, $0.key.epoch) < ($1.key.shard, $1.key.epoch)
+        })
+        where target == group.gid && model.places[shard.shard] == .served(by: target, epoch: shard.epoch) {
+            try checkHolders(shard, group, membership) { "\(nodes[node].name) has other members, and of \(shard)" }
         }
     }
 
-    /// Whether a power cut leaves a replica the shard: mapped by its log, or staged as it was frozen.
+    /// Whatever majority of the voters is left, one of them has the shard on its disk.
+    private func checkHolders(
+        _ shard: ShardEpoch, _ group: WorldGroup, _ membership: Membership, _ occasion: () -> String
+    ) throws {
+        guard let hashes = frozen[shard] else { return }
+        let voters = membership.members.filter { $0.standing == .voter }
+        let lacking = try voters.map { (group.nodes[Int($0.id.rawValue)], $0.incarnation) }
+            .filter { try nodes[$0.0].incarnation == $0.1 && !holds(shard, hashes, $0.0) }
+        guard lacking.count >= membership.quorum else { return }
+        let names = lacking.map { nodes[$0.0].name }.joined(separator: ", ")
+        try violate(
+            "\(occasion()) \(names), a quorum of the members of group \(group.gid) as of \(membership.index), lack what "
+                + "was staged")
+    }
+
+    /// Whether a power cut leaves a replica the shard: served by its log, with all that nobody has written since it was
+    /// frozen, or staged as it was frozen.
     private func holds(_ shard: ShardEpoch, _ hashes: ShardHashes, _ node: Int) throws -> Bool {
         guard let layout = nodes[node].layout else { return false }
         let view = try nodes[node].disk.durable()
         defer { view.close() }
         let reader = GroupReader(layout, in: view)
-        if case .activated? = try reader.decision(shard) { return true }
+        if let record = try reader.record(shard.shard), record.epoch >= shard.epoch, record.state != .gone {
+            let family = try reader.family(shard.shard)
+            // No two writes bring the same value.
+            return try (frozenValues[shard] ?? [:]).allSatisfy { key, value in
+                try model.values[key] != value
+                    || family.flatMap { try view.get($0, key: ShardRows.userKey(key)) } == ShardRows.record(value)
+            }
+        }
         guard let staged = try layout.staged(StagedShard.name(shard), in: view) else { return false }
         guard let family = staged.family else { return hashes == ShardHashes() }
         return try ShardRows.hashes(of: family, in: view) == hashes

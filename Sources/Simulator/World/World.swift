@@ -258,10 +258,9 @@ public struct World {
     var served: [ShardEpoch: GroupID] = [:]
     /// What all logs mean together.
     var model: ClusterModel
-    /// What a source has frozen for a move.
+    /// What a source has frozen for a move: its hashes, and its keys with their values.
     var frozen: [ShardEpoch: ShardHashes] = [:]
-    /// Of a target, when it activated a shard.
-    var quorums: [ShardEpoch: Int] = [:]
+    var frozenValues: [ShardEpoch: [[UInt8]: [UInt8]]] = [:]
     var holds = HoldModel()
     /// Every move that a map has had.
     var moved: Set<ShardEpoch> = []
