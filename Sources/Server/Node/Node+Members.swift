@@ -59,6 +59,7 @@ extension Node {
             if !force { try checkQuorumWithout(target, host.status) }
             change = .remove(target)
         }
+        if case .remove(_, force: true) = asked {} else { try await checkConsent(host.status) }
         switch await host.change(change) {
         case .success: break
         case .failure(.notLeader): throw notLeader()
@@ -103,6 +104,34 @@ extension Node {
             .failedPrecondition,
             "without member \(id) \(left.count) would be left, of which \(silent) doesn't answer: no quorum, and the group "
                 + "would stand still for good; start or replace that one first, or say --force")
+    }
+
+    /// Which committed entry can't be applied here for want of a shard; 0: none.
+    var blockedAt: LogIndex {
+        guard let status = host?.status, status.waitsFor != nil else { return 0 }
+        return status.applied + 1
+    }
+
+    /// Refuses a change that no quorum would agree to yet: behind it in the log nothing would be committed.
+    private func checkConsent(_ replica: ReplicaStatus) async throws {
+        let others = replica.membership.members.filter {
+            $0.standing == .voter && $0.id != id && replica.live.contains($0.id)
+        }
+        var blockedAt = await withTaskGroup(of: (ReplicaID, LogIndex?).self) { group in
+            for member in others {
+                group.addTask { (member.id, await self.identify(member.address)?.blockedAt) }
+            }
+            return await group.reduce(into: [ReplicaID: LogIndex]()) { $0[$1.0] = $1.1 }
+        }
+        blockedAt[id] = 0
+        let missing = ChangeConsent.missing(in: replica.membership, blockedAt: blockedAt)
+        guard let first = missing.first else { return }
+        let names = missing.map { "\($0)" }.joined(separator: ", ")
+        throw KvError(
+            .failedPrecondition,
+            "member \(names) lacks a shard that this group has taken over at entry \(blockedAt[first] ?? 0), and until it has "
+                + "fetched it no quorum would agree to a change: the group would take no writes; see its log, and try again"
+        )
     }
 
     private func incarnation(at address: String, _ id: ReplicaID) async throws -> Incarnation {

@@ -14,6 +14,8 @@ struct Identified: Sendable {
     var clusterID: [UInt8]
     /// Its disk is nearly full.
     var isShortOfSpace: Bool
+    /// Which committed entry it can't apply for want of a shard; 0: none.
+    var blockedAt: LogIndex
     /// The addresses with which it was started.
     var cluster: [String]
     var answer: BootstrapCore.Answer
@@ -54,7 +56,7 @@ struct PeerCalls: Sendable {
         let record = response.bootstrap.isEmpty ? nil : try? BootstrapRecord(encoded: response.bootstrap.array)
         return Identified(
             id: ReplicaID(response.id), clusterID: response.clusterID.array,
-            isShortOfSpace: response.shortOfSpace, cluster: response.cluster,
+            isShortOfSpace: response.shortOfSpace, blockedAt: response.blockedAt, cluster: response.cluster,
             answer: BootstrapCore.Answer(incarnation: found, record: record))
     }
 

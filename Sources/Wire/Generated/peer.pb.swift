@@ -398,6 +398,9 @@ public nonisolated struct Flotilla_V1_IdentifyResponse: Sendable {
   /// Its disk is nearly full: it shouldn't be made the leader.
   public var shortOfSpace: Bool = false
 
+  /// The committed entry that it can't apply for want of a shard; 0: none.
+  public var blockedAt: UInt64 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -1199,7 +1202,7 @@ nonisolated extension Flotilla_V1_IdentifyRequest: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".IdentifyResponse"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}incarnation\0\u{1}bootstrap\0\u{1}cluster\0\u{3}cluster_id\0\u{1}identity\0\u{3}short_of_space\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}incarnation\0\u{1}bootstrap\0\u{1}cluster\0\u{3}cluster_id\0\u{1}identity\0\u{3}short_of_space\0\u{3}blocked_at\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1214,6 +1217,7 @@ nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, Swift
       case 5: try { try decoder.decodeSingularBytesField(value: &self.clusterID) }()
       case 6: try { try decoder.decodeSingularBytesField(value: &self.identity) }()
       case 7: try { try decoder.decodeSingularBoolField(value: &self.shortOfSpace) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.blockedAt) }()
       default: break
       }
     }
@@ -1241,6 +1245,9 @@ nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, Swift
     if self.shortOfSpace != false {
       try visitor.visitSingularBoolField(value: self.shortOfSpace, fieldNumber: 7)
     }
+    if self.blockedAt != 0 {
+      try visitor.visitSingularUInt64Field(value: self.blockedAt, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1252,6 +1259,7 @@ nonisolated extension Flotilla_V1_IdentifyResponse: SwiftProtobuf.Message, Swift
     if lhs.clusterID != rhs.clusterID {return false}
     if lhs.identity != rhs.identity {return false}
     if lhs.shortOfSpace != rhs.shortOfSpace {return false}
+    if lhs.blockedAt != rhs.blockedAt {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -67,6 +67,7 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         response.clusterID = Data(node.clusterID)
         response.identity = Data(node.groupIdentity)
         response.shortOfSpace = node.space.isShort
+        response.blockedAt = node.blockedAt
         return response
     }
 
