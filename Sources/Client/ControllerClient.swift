@@ -79,7 +79,9 @@ public final class ControllerClient: Sendable {
         request.holder = holder
         request.lastsMs = UInt32(clamping: lasts.components.seconds * 1000)
         request.prolong = prolong
-        return try await call(patience: patience) { [request] in HeldMap(try await $0.hold(request, options: $1).config)
+        // Nobody needs to hear of a prolongation that nobody has answered for: the next one tells.
+        return try await call(patience: patience, changes: !prolong) { [request] in
+            HeldMap(try await $0.hold(request, options: $1).config)
         }
     }
 
@@ -88,7 +90,9 @@ public final class ControllerClient: Sendable {
         var request = Flotilla_V1_ReleaseRequest()
         request.requestID = Self.requestID()
         request.id = Data(id)
-        return try await call { [request] in HeldMap(try await $0.release(request, options: $1).config) }
+        return try await call(changes: true) { [request] in
+            HeldMap(try await $0.release(request, options: $1).config)
+        }
     }
 
     /// The config of a number, or the newest.

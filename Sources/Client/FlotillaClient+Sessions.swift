@@ -22,7 +22,7 @@ extension FlotillaClient {
 
     /// Ends somebody's session: its client has to begin another one. Harmless if there is none.
     public func closeSession(_ token: [UInt8], of shard: ShardID) async throws(ClientError) {
-        _ = try await ask(.closeSession(shard, token: token), of: shard)
+        _ = try await ask(.closeSession(shard, token: token), of: shard, changes: true)
     }
 
     /// The shards of the cluster.

@@ -136,8 +136,11 @@ public final class FlotillaClient: Sendable {
 
     // MARK: - What the shards themselves are asked
 
-    func ask(_ operation: KvRequest.Operation, of shard: ShardID) async throws(ClientError) -> KvResponse.Result {
-        let call = KvCall(.shard(shard), isWrite: false, end: ClientClock.now + options.deadline)
+    /// - Parameter changes: it may have been done, though nobody has answered.
+    func ask(
+        _ operation: KvRequest.Operation, of shard: ShardID, changes: Bool = false
+    ) async throws(ClientError) -> KvResponse.Result {
+        let call = KvCall(.shard(shard), isWrite: false, changes: changes, end: ClientClock.now + options.deadline)
         return try await carryOut(call) { _ in operation }
     }
 
@@ -236,7 +239,7 @@ public final class FlotillaClient: Sendable {
         while true {
             switch step {
             case .ask(let ask):
-                let asked = KvRequest(id: 0, config: ask.config, operation(ask.stamp))
+                let asked = KvRequest(id: 0, config: ask.config, cluster: ask.cluster, operation(ask.stamp))
                 let outcome = await stream(ask.address)?.send(asked, ask.patience) ?? .notSent
                 step = state.withLock { call.heard(outcome, &$0, now: ClientClock.now) }
             case .askMap(let until):

@@ -23,6 +23,8 @@ package struct KvCall: Sendable {
         package var group: GroupID
         /// The number of the map by which the group was chosen.
         package var config: UInt64
+        /// The map's cluster, as requests say it.
+        package var cluster: UInt64 = 0
         /// Of a write.
         package var stamp: SessionStamp?
         package var patience: Patience
@@ -47,6 +49,8 @@ package struct KvCall: Sendable {
 
     private let subject: Subject
     private let isWrite: Bool
+    /// An attempt without an answer may have done something.
+    private let changes: Bool
     private let end: Duration
     private var phase = Phase.new
     /// This machine's time, in Unix milliseconds, when the operation began.
@@ -73,10 +77,14 @@ package struct KvCall: Sendable {
     private static let withoutGroup: Duration = .milliseconds(50)
     private static let noMap = "the controller has no shard map yet"
 
-    /// - Parameter end: when the operation fails at the latest.
-    package init(_ subject: Subject, isWrite: Bool, end: Duration) {
+    /// - Parameters:
+    ///   - isWrite: it has a stamp of its session, so that a retry executes once.
+    ///   - changes: an attempt without an answer may have done something all the same; `nil`: as a write does.
+    ///   - end: when the operation fails at the latest.
+    package init(_ subject: Subject, isWrite: Bool, changes: Bool? = nil, end: Duration) {
         self.subject = subject
         self.isWrite = isWrite
+        self.changes = changes ?? isWrite
         self.end = end
     }
 
@@ -163,7 +171,8 @@ package struct KvCall: Sendable {
             return again(after: Self.withoutGroup, mapBeyond: .some(nil), &state, now)
         }
         let ask = Ask(
-            address: address, group: group, config: state.routes.number, stamp: write.map { state.sessions.stamp($0) },
+            address: address, group: group, config: state.routes.number, cluster: state.routes.cluster,
+            stamp: write.map { state.sessions.stamp($0) },
             patience: Patience(silence: state.attemptPatience, end: end))
         phase = .asking(ask)
         return .ask(ask)
@@ -212,8 +221,8 @@ package struct KvCall: Sendable {
     private mutating func refusedForGood(
         _ code: CallFailure.Code, _ message: String, _ state: inout ClientState
     ) -> Step {
-        guard isWrite, mayHaveRun else { return finish(.failed(CallFailure(code, message)), &state) }
-        let sentence = "the write may or may not have been executed; now: \(message)"
+        guard changes, mayHaveRun else { return finish(.failed(CallFailure(code, message)), &state) }
+        let sentence = "it may or may not have been executed; now: \(message)"
         return finish(.failed(CallFailure(.outcomeUnknown, sentence)), &state)
     }
 
@@ -281,8 +290,8 @@ package struct KvCall: Sendable {
     }
 
     private mutating func giveUp(_ state: inout ClientState) -> Step {
-        guard isWrite, mayHaveRun else { return finish(.failed(CallFailure(.unavailable, reason)), &state) }
-        let sentence = "the write may or may not have been executed: \(reason)"
+        guard changes, mayHaveRun else { return finish(.failed(CallFailure(.unavailable, reason)), &state) }
+        let sentence = "it may or may not have been executed: \(reason)"
         return finish(.failed(CallFailure(.outcomeUnknown, sentence)), &state)
     }
 

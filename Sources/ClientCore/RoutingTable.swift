@@ -4,6 +4,8 @@ package import Keyspace
 package struct RoutingTable: Sendable {
     /// The newest map that was seen; `nil` before the first.
     package private(set) var map: ShardMap?
+    /// What requests say of the map's cluster.
+    package private(set) var cluster: UInt64 = 0
     /// Whom to ask first in each group.
     private var leaders: [GroupID: String] = [:]
     private var turn = 0
@@ -23,7 +25,9 @@ package struct RoutingTable: Sendable {
             return
         }
         map = next
-        leaders = leaders.filter { next.groups[$0.key] != nil }
+        cluster = ShardMap.mark(ofCluster: next.clusterID)
+        // Whoever has left a group leads it no more, whoever listens there now.
+        leaders = leaders.filter { next.groups[$0.key]?.addresses.contains($0.value) ?? false }
     }
 
     /// The shard of a key; `nil` before a map is known.

@@ -14,11 +14,15 @@ public struct KvRequest: Sendable, Equatable {
     public var id: UInt64
     /// The number of the shard map by which the client chose the group; 0: none.
     public var config: UInt64
+    /// The cluster that is meant (`ShardMap.mark(ofCluster:)`): whoever listens at the address may be of another one by now.
+    /// 0: the client doesn't say.
+    public var cluster: UInt64
     public var operation: Operation
 
-    public init(id: UInt64, config: UInt64 = 0, _ operation: Operation) {
+    public init(id: UInt64, config: UInt64 = 0, cluster: UInt64 = 0, _ operation: Operation) {
         self.id = id
         self.config = config
+        self.cluster = cluster
         self.operation = operation
     }
 

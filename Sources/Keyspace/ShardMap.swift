@@ -78,6 +78,11 @@ public struct ShardMap: Sendable, Equatable {
     /// arrive. (Otherwise arrivals change nothing, so that a move by hand stays.)
     public package(set) var isBalancePending = false
 
+    /// The first eight bytes of the cluster's ID as a big-endian number, which requests carry; 0: there are none.
+    public static func mark(ofCluster id: [UInt8]) -> UInt64 {
+        id.count < 8 ? 0 : id.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
     public init(number: UInt64, clusterID: [UInt8], groups: [GroupID: Group], shards: [Row]) {
         self.number = number
         self.clusterID = clusterID

@@ -67,16 +67,16 @@ extension ReplicaHost {
     private func handle(_ input: Input, _ driver: inout ReplicaDriver, now: Milliseconds) {
         switch input {
         case .message(let message): driver.receive(message, now: now)
-        case .propose(let payload, let token):
-            if case .failure(let error) = driver.propose(payload, token: token, now: now) {
+        case .propose(let payload, let token, let isUrgent):
+            if case .failure(let error) = driver.propose(payload, token: token, isUrgent: isUrgent, now: now) {
                 let waiter = waiters.withLock { $0.waiting.removeValue(forKey: token) }
                 switch error.refusal {
                 case .notLeader(let hint): waiter?.fail(.notLeader(hint: hint))
                 case .busy: waiter?.fail(.busy)
                 }
             }
-        case .read(let token):
-            if !driver.read(token: token) {
+        case .read(let token, let isUrgent):
+            if !driver.read(token: token, isUrgent: isUrgent) {
                 let waiter = waiters.withLock { $0.waiting.removeValue(forKey: token) }
                 waiter?.fail(driver.core.isLeader ? .busy : .notLeader(hint: driver.core.leader))
             }
@@ -316,6 +316,15 @@ extension ReplicaHost {
     /// receiver takes. `member`: for whom; its log is kept meanwhile.
     public func exportSnapshot(
         for member: ReplicaID?, formats: [String], to directory: String
+    ) throws(EngineError) -> ExportedSnapshot {
+        do throws(EngineError) { return try exportedSnapshot(for: member, formats, directory) } catch {
+            noteDamage(error)
+            throw error
+        }
+    }
+
+    private func exportedSnapshot(
+        for member: ReplicaID?, _ formats: [String], _ directory: String
     ) throws(EngineError) -> ExportedSnapshot {
         let snapshot = try engine.snapshot()
         defer { snapshot.close() }

@@ -100,6 +100,8 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         public var driver = ReplicaDriver.Configuration()
         /// Proposals and reads that may wait in the host; beyond that the answer is "busy".
         public var pendingRequestsMax = 65_536
+        /// And so many more of the group itself.
+        public var urgentRequestsMax = 1_024
         /// Where snapshots are put together.
         public var staging: StagingArea
         /// Families made ahead of need.
@@ -110,8 +112,8 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
 
     enum Input: Sendable {
         case message(Message)
-        case propose([UInt8], token: UInt64)
-        case read(token: UInt64)
+        case propose([UInt8], token: UInt64, isUrgent: Bool)
+        case read(token: UInt64, isUrgent: Bool)
         case change(MembershipChange, @Sendable (Result<LogPosition, RaftCore.ChangeRefusal>) -> Void)
         case transfer(ReplicaID?)
         case entriesUnreadable(for: ReplicaID)
@@ -151,6 +153,8 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
     let threads = Mutex<[HostThread]>([])
     /// The last snapshot that was made for each member.
     let exported = Mutex<[ReplicaID: LogPosition]>([:])
+    private let damageNoticedAt = Mutex<Milliseconds?>(nil)
+    private static var damageRest: Milliseconds { 10_000 }
 
     struct WaiterTable {
         var next: UInt64 = 1
@@ -192,15 +196,20 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
     // MARK: - Requests
 
     /// Proposes a command. `done` is called exactly once, from a thread of the host.
-    public func propose(_ payload: [UInt8], _ done: @escaping @Sendable (ProposalResult<Machine.Reply>) -> Void) {
-        guard let token = register(.proposal(done)) else { return done(.busy) }
-        inbox.post(.propose(payload, token: token))
+    ///
+    /// - Parameter isUrgent: of the group itself: what clients have waiting doesn't keep it out.
+    public func propose(
+        _ payload: [UInt8], isUrgent: Bool = false,
+        _ done: @escaping @Sendable (ProposalResult<Machine.Reply>) -> Void
+    ) {
+        guard let token = register(.proposal(done), isUrgent: isUrgent) else { return done(.busy) }
+        inbox.post(.propose(payload, token: token, isUrgent: isUrgent))
     }
 
     /// Asks for a linearizable read. `done` is called exactly once, from a thread of the host.
-    public func read(_ done: @escaping @Sendable (ReadResult) -> Void) {
-        guard let token = register(.read(done)) else { return done(.busy) }
-        inbox.post(.read(token: token))
+    public func read(isUrgent: Bool = false, _ done: @escaping @Sendable (ReadResult) -> Void) {
+        guard let token = register(.read(done), isUrgent: isUrgent) else { return done(.busy) }
+        inbox.post(.read(token: token, isUrgent: isUrgent))
     }
 
     /// Many proposals and reads that came together.
@@ -215,9 +224,9 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
                 table.waiting.count + proposals.count + reads.count <= configuration.pendingRequestsMax
             else { return true }
             for (payload, done) in proposals {
-                inputs.append(.propose(payload, token: table.add(.proposal(done))))
+                inputs.append(.propose(payload, token: table.add(.proposal(done)), isUrgent: false))
             }
-            for done in reads { inputs.append(.read(token: table.add(.read(done)))) }
+            for done in reads { inputs.append(.read(token: table.add(.read(done)), isUrgent: false)) }
             return false
         }
         if isFull {
@@ -240,6 +249,21 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
     /// Hands leadership, if this replica has it, to the voter that could take over soonest.
     public func handOver() { inbox.post(.transfer(nil)) }
 
+    /// A row here can't be read, as somebody has found: people hear of it, and a replica that is whole is to lead, if this
+    /// one does. Not again for a while: the others may be no better.
+    public func noteDamage(_ error: EngineError) {
+        guard case .corruption = error else { return }
+        let now = HostClock.monotonic()
+        let isNews = damageNoticedAt.withLock { last in
+            if let last, now < last + Self.damageRest { return false }
+            last = now
+            return true
+        }
+        guard isNews else { return }
+        observe(.damaged(error))
+        inbox.post(.transfer(nil))
+    }
+
     /// Messages from the network.
     public func receive(_ messages: [Message]) { inbox.post(messages.map { Input.message($0) }) }
 
@@ -252,9 +276,10 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
         }
     }
 
-    private func register(_ waiter: Waiter) -> UInt64? {
-        waiters.withLock { table in
-            guard !table.isStopped, table.waiting.count < configuration.pendingRequestsMax else { return nil }
+    private func register(_ waiter: Waiter, isUrgent: Bool) -> UInt64? {
+        let allowed = configuration.pendingRequestsMax + (isUrgent ? configuration.urgentRequestsMax : 0)
+        return waiters.withLock { table in
+            guard !table.isStopped, table.waiting.count < allowed else { return nil }
             return table.add(waiter)
         }
     }

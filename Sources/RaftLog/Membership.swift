@@ -27,12 +27,15 @@ public struct Member: Sendable, Hashable {
 /// the old and any majority of the new voters overlap (section 4.1 of Ongaro's dissertation).
 public struct Membership: Sendable, Equatable {
     /// Ordered by id.
-    public private(set) var members: [Member]
+    public let members: [Member]
+    /// Those with a vote, in the same order.
+    public let voters: [ReplicaID]
     /// The index of the entry that made it; 0 for the bootstrap record.
     public var index: LogIndex
 
     public init(members: [Member], index: LogIndex = 0) {
         self.members = members.sorted { $0.id < $1.id }
+        voters = self.members.filter { $0.standing == .voter }.map(\.id)
         self.index = index
     }
 
@@ -40,8 +43,6 @@ public struct Membership: Sendable, Equatable {
     /// What an address is to a membership: bytes, so many at most.
     public static let addressBytesMax = 1024
     public static let membersMax = 64
-
-    public var voters: [ReplicaID] { members.filter { $0.standing == .voter }.map(\.id) }
 
     public subscript(id: ReplicaID) -> Member? { members.first { $0.id == id } }
 
@@ -126,8 +127,8 @@ public struct Membership: Sendable, Equatable {
     }
 
     public init(from reader: inout ByteReader) throws(CodingError) {
-        index = try reader.varint()
-        members = []
+        let index = try reader.varint()
+        var members: [Member] = []
         for _ in 0..<(try reader.count()) {
             let id = ReplicaID(try reader.varint())
             let address = try reader.string()
@@ -135,6 +136,7 @@ public struct Membership: Sendable, Equatable {
             guard let standing = Member.Standing(rawValue: try reader.byte()) else { throw CodingError("membership") }
             members.append(Member(id: id, address: address, incarnation: incarnation, standing: standing))
         }
+        self.init(members: members, index: index)
     }
 
     public var encoded: [UInt8] {

@@ -42,6 +42,12 @@ public struct Message: Sendable, Equatable {
         self.body = body
     }
 
+    /// What it takes in queues and on the wire, about.
+    package var approximateBytes: Int {
+        if case .append(_, let entries, _) = body { return entries.reduce(96) { $0 + $1.size } }
+        return 96
+    }
+
     public var encoded: [UInt8] {
         var writer = ByteWriter(reserving: 64)
         writer.byte(clock > 0 ? 2 : 1)

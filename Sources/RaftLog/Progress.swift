@@ -42,6 +42,9 @@ package struct Progress: Sendable {
     /// Appends that are in flight although the follower has answered them, or something after them.
     package var answeredInFlight: Int { inflight.count { $0.last <= match } }
 
+    /// Appends that are in flight.
+    package var inFlight: Int { inflight.count }
+
     package init(next: LogIndex) { self.next = next }
 
     mutating func sent(through last: LogIndex, bytes: Int) {

@@ -104,6 +104,7 @@ extension RaftCore {
         quorumDeadline = now + configuration.electionTimeout
         openingIndex = log.last.index + 1
         unappliedBytes = 0
+        urgent = []
         if applied < log.last.index {
             let waiting = log.entries(
                 from: max(applied + 1, log.firstInMemory), through: log.last.index, bytesMax: .max)

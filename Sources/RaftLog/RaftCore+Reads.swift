@@ -1,9 +1,15 @@
 /// Linearizable reads without the log: ReadIndex (dissertation, section 6.4).
 extension RaftCore {
+    /// The group's own reads that may wait beside those of clients.
+    private static var urgentReadsMax: Int { 1_024 }
+
     /// Asks for confirmation that this replica still leads. The token comes back in `confirmedReads` or
     /// `failedReads`; false if it can't be taken (not leader, or too many wait).
-    public mutating func read(token: UInt64) -> Bool {
-        guard role == .leader, departure == nil, reads.count < configuration.pendingReadsMax else { return false }
+    ///
+    /// - Parameter isUrgent: of the group itself, as with proposals.
+    public mutating func read(token: UInt64, isUrgent: Bool = false) -> Bool {
+        let allowed = configuration.pendingReadsMax + (isUrgent ? Self.urgentReadsMax : 0)
+        guard role == .leader, departure == nil, reads.count < allowed else { return false }
         reads.append(PendingRead(token: token))
         return true
     }

@@ -8,13 +8,22 @@ extension RaftCore {
     }
 
     /// Appends a command to the leader's log. It is sent with the next `flush`.
-    public mutating func propose(_ payload: [UInt8], stamp: Milliseconds) -> Result<LogPosition, RefusalError> {
+    ///
+    /// - Parameter isUrgent: of the group itself. Clients that fill whatever room there is would keep it out for ever: a
+    ///   shard that is written to at full rate could never be frozen.
+    public mutating func propose(
+        _ payload: [UInt8], stamp: Milliseconds, isUrgent: Bool = false
+    ) -> Result<LogPosition, RefusalError> {
         guard role == .leader else { return .failure(RefusalError(.notLeader(hint: leader))) }
         if transferTarget != nil || departure != nil { return .failure(RefusalError(.busy)) }
-        if unappliedBytes > unappliedBytesAllowed, configuration.plant != .noAdmission {
-            return .failure(RefusalError(.busy))
-        }
-        return .success(appendToOwnLog(kind: .command, payload: payload, stamp: stamp))
+        let isFull =
+            isUrgent
+            ? urgent.reduce(0) { $0 + $1.size } > configuration.urgentBytesMax : unappliedBytes > unappliedBytesAllowed
+        if isFull, configuration.plant != .noAdmission { return .failure(RefusalError(.busy)) }
+        let before = unappliedBytes
+        let position = appendToOwnLog(kind: .command, payload: payload, stamp: stamp)
+        if isUrgent { urgent.append((position.index, unappliedBytes - before)) }
+        return .success(position)
     }
 
     /// A refusal as an error.
@@ -117,7 +126,11 @@ extension RaftCore {
 
     private mutating func truncateLog(after index: LogIndex) {
         precondition(index >= commit, "truncation after \(index) would remove committed entries (commit \(commit))")
+        let before = log.bytes
         log.truncate(after: index)
+        // What is cut off was never applied.
+        unappliedBytes = max(0, unappliedBytes - (before - log.bytes))
+        urgent.removeAll { $0.index > index }
         truncations += 1
         durable = min(durable, index)
         unappliedMemberships.removeAll { $0 > index }
@@ -362,6 +375,7 @@ extension RaftCore {
         unappliedMemberships = []
         withheld = nil
         unappliedBytes = 0
+        urgent = []
         membership = newMembership
         return true
     }

@@ -29,6 +29,8 @@ public struct RaftCore: Sendable {
         public var unappliedBytesMax = 64 << 20
         /// So much may wait however slow the disk is; beyond it, what the disk has lately done in a second.
         public var unappliedBytesMin = 16 << 20
+        /// The group's own commands may wait beside those of clients, which never keep them out, up to so many bytes.
+        public var urgentBytesMax = 1 << 20
         /// Entries kept in memory after they were applied.
         public var memoryBytesMax = 4 << 20
         /// Reads that may wait for confirmation.
@@ -83,6 +85,8 @@ public struct RaftCore: Sendable {
     package var readRound: UInt64 = 0
     var reads: [PendingRead] = []
     var unappliedBytes = 0
+    /// The group's own commands that this leader has taken and that aren't applied, with their sizes.
+    var urgent: [(index: LogIndex, size: Int)] = []
     /// Bytes that were applied in a second lately, and since when they are counted.
     private var pace: (bytesPerSecond: Int, counted: Int, since: Milliseconds) = (.max, 0, 0)
 
@@ -348,6 +352,7 @@ public struct RaftCore: Sendable {
         precondition(index >= applied && index <= commit, "applied \(index), before \(applied), commit \(commit)")
         applied = index
         unappliedBytes = max(0, unappliedBytes - bytes)
+        urgent.removeAll { $0.index <= index }
         notePace(bytes)
         unappliedMemberships.removeAll { $0 <= index }
         if let newMembership { adopt(newMembership) }
@@ -373,7 +378,7 @@ public struct RaftCore: Sendable {
     }
 
     /// What may wait for the disk: about a second's work, so that whoever is let in is answered before it gives up.
-    var unappliedBytesAllowed: Int {
+    package var unappliedBytesAllowed: Int {
         min(configuration.unappliedBytesMax, max(configuration.unappliedBytesMin, pace.bytesPerSecond))
     }
 
@@ -405,6 +410,9 @@ extension RaftCore {
     /// What the simulator's invariants look at: bytes that a leader counts as unapplied, whether it is about to leave
     /// because it was removed, and to whom it hands over.
     package var unappliedSize: Int { unappliedBytes }
+
+    /// Bytes of entries that are in memory.
+    package var logBytesInMemory: Int { log.bytes }
     package var isDeparting: Bool { departure != nil }
     package var handsOverTo: ReplicaID? { transferTarget }
 

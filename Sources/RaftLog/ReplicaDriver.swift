@@ -167,19 +167,21 @@ public struct ReplicaDriver: Sendable {
     }
 
     /// Proposes a command; `token` comes back with the reply, or in `unknownProposals`. The stamp is the group's time.
+    ///
+    /// - Parameter isUrgent: of the group itself: what clients have waiting doesn't keep it out.
     public mutating func propose(
-        _ payload: [UInt8], token: UInt64?, now: Milliseconds
+        _ payload: [UInt8], token: UInt64?, isUrgent: Bool = false, now: Milliseconds
     ) -> Result<LogPosition, RaftCore.RefusalError> {
         let isTrusting = configuration.core.plant == .trustsOwnClock
         let stamp = isTrusting ? wall : clock.stamp(core.membership.voters, own: id, now: now)
-        return propose(payload, token: token, stamp: stamp)
+        return propose(payload, token: token, isUrgent: isUrgent, stamp: stamp)
     }
 
     /// Proposes a command with a stamp of the caller's.
     package mutating func propose(
-        _ payload: [UInt8], token: UInt64?, stamp: Milliseconds
+        _ payload: [UInt8], token: UInt64?, isUrgent: Bool = false, stamp: Milliseconds
     ) -> Result<LogPosition, RaftCore.RefusalError> {
-        let result = core.propose(payload, stamp: stamp)
+        let result = core.propose(payload, stamp: stamp, isUrgent: isUrgent)
         if case .success(let position) = result, let token { proposals[position.index] = (position.term, token) }
         return result
     }
@@ -189,7 +191,9 @@ public struct ReplicaDriver: Sendable {
     }
 
     /// Asks for a linearizable read; false if this replica doesn't lead or too many reads wait.
-    public mutating func read(token: UInt64) -> Bool { core.read(token: token) }
+    public mutating func read(token: UInt64, isUrgent: Bool = false) -> Bool {
+        core.read(token: token, isUrgent: isUrgent)
+    }
 
     public mutating func transferLeadership(to target: ReplicaID) -> Bool { core.transferLeadership(to: target) }
 
@@ -231,8 +235,15 @@ public struct ReplicaDriver: Sendable {
                 sizeMarks.append((applied.index, appliedBytesTotal))
             }
         }
-        released += write.held
+        released += write.held.filter(isTimely)
         proceedIfStaged()
+    }
+
+    /// Whether what has waited for the disk is still to be said. Who asked for votes and has followed another since knows
+    /// of entries by which it might not ask, and of a term that is decided.
+    private func isTimely(_ message: Message) -> Bool {
+        guard case .requestVote(_, isPreVote: false, _) = message.body else { return true }
+        return core.role == .candidate && core.term == message.term
     }
 
     private var released: [Message] = []

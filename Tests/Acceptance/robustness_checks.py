@@ -75,6 +75,25 @@ def a_stranger_cannot_freeze_a_shard(engine):
         require(cluster.get("k") == "w", "the shard is not served any more")
 
 
+@check(["rocksdb"])
+def a_node_of_another_cluster_at_the_address_serves_nobody_who_meant_this_one(engine):
+    with Cluster(engine, groups=(100,), replicas=1, controllers=1, shards=2).up() as cluster:
+        cluster.run("kv", "put", "k", "of the first")
+        node = cluster.group(100)[0]
+        node.kill()
+        other = Cluster(engine, groups=(100,), replicas=1, controllers=1, shards=2)
+        other.addresses[100] = cluster.addresses[100]
+        with other.up():
+            other.run("kv", "put", "k", "of the second")
+            for command in (["put", "k", "astray"], ["get", "k"], ["delete", "k"], ["scan"]):
+                code, out, err = cluster.cli("kv", *command, "--timeout", "2")
+                require(code == 69 and not out and "another cluster" in err, f"{command}: exit {code}: {out} {err}")
+            require(other.get("k") == "of the second", "what was meant for the first cluster is in the second")
+        node.start()
+        cluster.ready()
+        require(cluster.get("k") == "of the first", "the first cluster's value is gone")
+
+
 @check(["rocksdb", "lmdb", "sqlite"])
 def a_request_with_a_long_id_does_not_stop_the_controller(engine):
     import rpc

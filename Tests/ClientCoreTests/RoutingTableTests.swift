@@ -20,6 +20,18 @@ import Testing
         #expect(table.number == 8)
     }
 
+    @Test func requestsSayWhichClusterTheyMean() {
+        var table = RoutingTable()
+        #expect(table.cluster == 0)
+        var map = config(1, shards: [100], groups: [100: ["a:1"]])
+        table.adopt(map)
+        #expect(table.cluster == 0, "a map without a cluster says nothing")
+        map.number = 2
+        map.clusterID = [0, 0, 0, 0, 0, 0, 1, 2, 3]
+        table.adopt(map)
+        #expect(table.cluster == 258)
+    }
+
     @Test func anEmptyTableKnowsNoGroup() {
         var table = RoutingTable()
         #expect(table.isEmpty)

@@ -289,6 +289,49 @@ import Testing
         #expect(throws: Never.self) { _ = try one.propose([]) }
     }
 
+    /// The disk stood still through the whole election: what it held back is of a candidate that is none any more.
+    @Test func aRequestForVotesThatTheDiskHeldBackIsVoidOnceAnotherLeads() {
+        for isOver in [false, true] {
+            let one = DriverFixture()
+            one.now = one.driver.core.electionDeadline
+            one.driver.tick(now: one.now)
+            one.settle()
+            one.receive(2, term: one.driver.core.term + 1, .vote(granted: true, isPreVote: true))
+            guard let write = one.effects().write else {
+                Issue.record("a candidate's term is written")
+                return
+            }
+            let term = one.driver.core.term
+            if isOver { one.append(2, term: term, after: BootstrapRecord.position, [term]) }
+            one.complete(write)
+            let asks = one.effects().messages.count {
+                if case .requestVote(_, isPreVote: false, _) = $0.body { true } else { false }
+            }
+            #expect(asks == (isOver ? 0 : 2))
+        }
+    }
+
+    /// A shard that is written to at full rate must be frozen some day, and those who write never stop.
+    @Test func whatClientsHaveWaitingDoesNotKeepTheGroupsOwnCommandsOut() throws {
+        var configuration = ReplicaDriver.Configuration()
+        configuration.core.unappliedBytesMax = 1000
+        configuration.core.urgentBytesMax = 500
+        configuration.core.pendingReadsMax = 2
+        let one = DriverFixture(configuration: configuration)
+        one.becomeLeader()
+        while (try? one.propose([UInt8](repeating: 0, count: 100))) != nil {}
+        var own = 0
+        while case .success = one.driver.propose([UInt8](repeating: 0, count: 100), token: nil, isUrgent: true, now: 0)
+        {
+            own += 1
+        }
+        #expect((3...6).contains(own), "bounded, too")
+        let reads = (0..<4).map { one.driver.read(token: $0) }
+        #expect(reads == [true, true, false, false])
+        let isTaken = one.driver.read(token: 9, isUrgent: true)
+        #expect(isTaken)
+    }
+
     @Test func aFollowerThatDoesNotAnswerGetsABoundedNumberOfAppends() throws {
         var configuration = ReplicaDriver.Configuration()
         configuration.core.inflightMessagesMax = 4

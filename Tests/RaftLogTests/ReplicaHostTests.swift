@@ -80,6 +80,19 @@ import Testing
         #expect(leader.host.status.condition == EngineError.io(place: "disk", errno: 5))
     }
 
+    /// The others are whole: what can't be read here is read there.
+    @Test func aLeaderThatCannotReadARowGivesWay() async throws {
+        let group = try HostGroup([.memory, .memory, .memory])
+        defer { group.stop() }
+        let leader = await group.nextLeader()
+        _ = await leader.propose("a")
+        leader.host.noteDamage(.busy("no damage"))
+        leader.host.noteDamage(.corruption(place: "a row"))
+        let next = await group.nextLeader()
+        #expect(next.host.status.id != leader.host.status.id)
+        #expect(try await next.list() == "a")
+    }
+
     @Test func aFullDiskIsTriedAgain() async throws {
         let group = try HostGroup([.memory])
         defer { group.stop() }

@@ -10,6 +10,7 @@ final class GroupFront: KvHandler {
     /// Bytes of pairs in one page of a scan.
     private static let pageBytesMax = 1 << 20
     private static let pagePairsMax = 1_000
+    private static let anotherCluster = KvError(.unavailable, "this node is of another cluster than was meant")
     let node: Node<GroupMachine>
     let target: MoveTarget
     /// The newest config that this node has heard of: tells clients to ask again.
@@ -38,12 +39,18 @@ final class GroupFront: KvHandler {
         var proposals: [([UInt8], @Sendable (ProposalResult<GroupReply>) -> Void)] = []
         var reads: [@Sendable (ReadResult) -> Void] = []
         let now = HostClock.nanoseconds()
+        let cluster = ShardMap.mark(ofCluster: node.clusterID)
         for request in requests {
             let id = request.id
             let pending = NodeMetrics.Operation(request.operation).map { operation in
                 NodeMetrics.Pending(operation: operation, shard: shard(of: request.operation), start: now)
             }
             func refuse(_ error: KvError) { finish(pending, KvResponse(id: id, error), reply) }
+            if request.cluster != 0, cluster != 0, request.cluster != cluster {
+                // The address is another cluster's by now. Nothing was done, and nobody here leads who was meant.
+                refuse(Self.anotherCluster)
+                continue
+            }
             switch request.operation {
             case .get(let key):
                 if let error = Self.invalid(key: key) {
@@ -177,6 +184,15 @@ final class GroupFront: KvHandler {
         }
     }
 
+    /// What is damaged here may be whole at another replica, which is to lead then.
+    private func unreadable(_ error: EngineError) -> KvError {
+        node.host?.noteDamage(error)
+        guard case .corruption = error, let voters = node.host?.status.membership.voters.count, voters > 1 else {
+            return KvError(.internal, error.description)
+        }
+        return KvError(.unavailable, "\(error); another replica is to answer", retryAfterMilliseconds: 50)
+    }
+
     private func readFailure(_ result: ReadResult) -> KvError {
         switch result {
         case .notLeader: node.notLeader()
@@ -204,7 +220,7 @@ final class GroupFront: KvHandler {
             case .success(let value): return KvResponse(id: id, .value(value))
             }
         } catch {
-            return KvResponse(id: id, KvError(.internal, error.description))
+            return KvResponse(id: id, unreadable(error))
         }
     }
 
@@ -223,7 +239,7 @@ final class GroupFront: KvHandler {
                     .sessions(page.sessions, more: page.more, logTime: try reader.time(of: question.shard)))
             }
         } catch {
-            return KvResponse(id: id, KvError(.internal, error.description))
+            return KvResponse(id: id, unreadable(error))
         }
     }
 
@@ -247,7 +263,7 @@ final class GroupFront: KvHandler {
             case .success(let page): return KvResponse(id: id, .page(pairs: page.pairs, more: page.more))
             }
         } catch {
-            return KvResponse(id: id, KvError(.internal, error.description))
+            return KvResponse(id: id, unreadable(error))
         }
     }
 }

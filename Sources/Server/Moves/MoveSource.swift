@@ -66,7 +66,7 @@ final class MoveSource: Sendable {
         return try await offload {
             let snapshot = try node.engine.snapshot()
             defer { snapshot.close() }
-            return try body(GroupReader(node.layout, in: snapshot))
+            return try node.noticingDamage { try body(GroupReader(node.layout, in: snapshot)) }
         }
     }
 
@@ -82,6 +82,10 @@ final class MoveSource: Sendable {
             )
         }
         guard case .family(let physical) = family else { return [] }
-        return [try host.export(physical, from: snapshot, formats: formats, to: "\(directory)/0")]
+        return [
+            try node.noticingDamage {
+                try host.export(physical, from: snapshot, formats: formats, to: "\(directory)/0")
+            }
+        ]
     }
 }

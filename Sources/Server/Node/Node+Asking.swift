@@ -5,11 +5,22 @@ internal import RaftLog
 
 /// Asking a node's own replica.
 extension Node {
+    /// Does something with what is on the disk. If a row of it can't be trusted, people hear of that, and a replica that is
+    /// whole is to lead.
+    func noticingDamage<Result>(_ body: () throws -> Result) rethrows -> Result {
+        do { return try body() } catch {
+            if let error = error as? EngineError { host?.noteDamage(error) }
+            throw error
+        }
+    }
+
     /// Proposes and waits for the answer; failures as a `KvError`.
-    func propose(_ payload: [UInt8]) async throws -> Machine.Reply {
+    ///
+    /// - Parameter isUrgent: of the group itself, so that nothing that clients have waiting keeps it out.
+    func propose(_ payload: [UInt8], isUrgent: Bool = true) async throws -> Machine.Reply {
         guard let host else { throw unavailable() }
         let result = await withCheckedContinuation { continuation in
-            host.propose(payload) { continuation.resume(returning: $0) }
+            host.propose(payload, isUrgent: isUrgent) { continuation.resume(returning: $0) }
         }
         switch result {
         case .applied(_, let reply): return reply
@@ -21,13 +32,17 @@ extension Node {
     }
 
     /// A linearizable view; failures as a `KvError`. `body` runs on the host's reading thread.
-    func read<Result: Sendable>(_ body: @escaping @Sendable (any ReadSnapshot) throws -> Result) async throws -> Result
-    {
+    ///
+    /// - Parameter isUrgent: of the group itself, as with proposals.
+    func read<Result: Sendable>(
+        isUrgent: Bool = true, _ body: @escaping @Sendable (any ReadSnapshot) throws -> Result
+    ) async throws -> Result {
         guard let host else { throw unavailable() }
         return try await withCheckedThrowingContinuation { continuation in
-            host.read { result in
+            host.read(isUrgent: isUrgent) { [self] result in
                 switch result {
-                case .ready(let snapshot): continuation.resume(with: Swift.Result { try body(snapshot) })
+                case .ready(let snapshot):
+                    continuation.resume(with: Swift.Result { try noticingDamage { try body(snapshot) } })
                 case .notLeader: continuation.resume(throwing: self.notLeader())
                 case .busy:
                     continuation.resume(

@@ -90,10 +90,3 @@ final class PeerLinks: Sendable {
         }
     }
 }
-
-extension Message {
-    var approximateBytes: Int {
-        if case .append(_, let entries, _) = body { return entries.reduce(96) { $0 + $1.size } }
-        return 96
-    }
-}

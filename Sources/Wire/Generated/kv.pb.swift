@@ -176,6 +176,10 @@ public nonisolated struct Flotilla_V1_Request: Sendable {
   /// The config number by which the client chose this group.
   public var config: UInt64 = 0
 
+  /// The first eight bytes of the cluster's ID, as a big-endian number: a node of another cluster, which has
+  /// come to listen at the address, refuses. 0: the client doesn't say.
+  public var cluster: UInt64 = 0
+
   public var op: Flotilla_V1_Request.OneOf_Op? = nil
 
   public var get: Flotilla_V1_Get {
@@ -716,7 +720,7 @@ nonisolated extension Flotilla_V1_SessionResponse: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Flotilla_V1_Request: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Request"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}session\0\u{3}session_end_ms\0\u{1}sequence\0\u{3}lowest_unanswered\0\u{1}config\0\u{2}\u{4}get\0\u{1}put\0\u{1}append\0\u{1}delete\0\u{3}compare_and_set\0\u{1}scan\0\u{3}close_session\0\u{3}list_sessions\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}session\0\u{3}session_end_ms\0\u{1}sequence\0\u{3}lowest_unanswered\0\u{1}config\0\u{1}cluster\0\u{2}\u{3}get\0\u{1}put\0\u{1}append\0\u{1}delete\0\u{3}compare_and_set\0\u{1}scan\0\u{3}close_session\0\u{3}list_sessions\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -730,6 +734,7 @@ nonisolated extension Flotilla_V1_Request: SwiftProtobuf.Message, SwiftProtobuf.
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.sequence) }()
       case 5: try { try decoder.decodeSingularUInt64Field(value: &self.lowestUnanswered) }()
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.config) }()
+      case 7: try { try decoder.decodeSingularFixed64Field(value: &self.cluster) }()
       case 10: try {
         var v: Flotilla_V1_Get?
         var hadOneofValue = false
@@ -862,6 +867,9 @@ nonisolated extension Flotilla_V1_Request: SwiftProtobuf.Message, SwiftProtobuf.
     if self.config != 0 {
       try visitor.visitSingularUInt64Field(value: self.config, fieldNumber: 6)
     }
+    if self.cluster != 0 {
+      try visitor.visitSingularFixed64Field(value: self.cluster, fieldNumber: 7)
+    }
     switch self.op {
     case .get?: try {
       guard case .get(let v)? = self.op else { preconditionFailure() }
@@ -907,6 +915,7 @@ nonisolated extension Flotilla_V1_Request: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.sequence != rhs.sequence {return false}
     if lhs.lowestUnanswered != rhs.lowestUnanswered {return false}
     if lhs.config != rhs.config {return false}
+    if lhs.cluster != rhs.cluster {return false}
     if lhs.op != rhs.op {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

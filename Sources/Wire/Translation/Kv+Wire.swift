@@ -40,13 +40,14 @@ extension KvRequest {
                 KvSessionQuestion(shard: ShardID(list.shard), after: after, limit: Int(list.limit)))
         case nil: return nil
         }
-        self.init(id: wire.id, config: wire.config, operation)
+        self.init(id: wire.id, config: wire.config, cluster: wire.cluster, operation)
     }
 
     public var wire: Flotilla_V1_Request {
         var wire = Flotilla_V1_Request()
         wire.id = id
         wire.config = config
+        wire.cluster = cluster
         switch operation {
         case .get(let key): wire.get.key = Data(key)
         case .closeSession(let shard, let token):

@@ -111,7 +111,8 @@ func noteLive(_ error: any Error) -> any Error {
     switch error {
     case let error as ClientError:
         note("flotilla: \(error.message)")
-        return error.exitCode
+        // A hold that may have begun ends by itself: nothing is left of it.
+        return error.code == .outcomeUnknown ? Exit.unavailable : error.exitCode
     case let error as EngineError:
         note("flotilla: \(error.sentence)")
         return error.exitCode

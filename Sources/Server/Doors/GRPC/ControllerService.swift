@@ -20,7 +20,7 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
         }
         // Whatever came of it: who waits for a newer map is woken by the end of commands.
         defer { desk.changed() }
-        switch try await node.propose(command.encoded(requestID: requestID.array)) {
+        switch try await node.propose(command.encoded(requestID: requestID.array), isUrgent: false) {
         case .map(let map): return response(map, try node.hold())
         case .refused(let refusal):
             let code: KvError.Code =
@@ -62,7 +62,7 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
         }
         if !request.force {
             // Those that are in the map already have been asked.
-            let known = try await node.read { [layout = node.layout] in
+            let known = try await node.read(isUrgent: false) { [layout = node.layout] in
                 try ControllerMachine.map(number: nil, layout: layout, in: $0)?.groups ?? [:]
             }
             try await node.check(groups.filter { Set($0.value) != Set(known[$0.key]?.addresses ?? []) })
@@ -132,7 +132,7 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
                 number == nil ? try ControllerMachine.hold(layout: layout, in: view) : nil
             )
         }
-        guard isStale else { return try await node.read { try look($0) } }
+        guard isStale else { return try await node.read(isUrgent: false) { try look($0) } }
         let snapshot = try node.engine.snapshot()
         defer { snapshot.close() }
         return try look(snapshot)
@@ -141,7 +141,9 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
     func cluster(
         request: Flotilla_V1_ClusterRequest, context: ServerContext
     ) async throws -> Flotilla_V1_ClusterResponse {
-        let map = try await node.read { try ControllerMachine.map(number: nil, layout: node.layout, in: $0) }
+        let map = try await node.read(isUrgent: false) {
+            try ControllerMachine.map(number: nil, layout: node.layout, in: $0)
+        }
         guard let map else {
             throw KvError(
                 .unavailable, "the controller is not initialised yet", retryAfterMilliseconds: 100
