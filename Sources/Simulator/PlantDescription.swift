@@ -55,6 +55,11 @@ extension Simulation.Plant: PlantedBug {
                 "what a killed process left in the system's cache counts as durable",
                 "the issue \"Hard to break\", 2",
                 ["power cut may take it away"])
+        case .goesOnAfterFailedSync:
+            PlantDescription(
+                "a sync has failed, and the process goes on as if it hadn't",
+                "PostgreSQL's fsync surprise, 2018; TigerBeetle's protocol-aware recovery",
+                ["was on disk", "may lose", "may take it away", "on the disks of a quorum", "promised"])
         case .votesTwice:
             PlantDescription(
                 "whoever asks last gets the vote",

@@ -12,6 +12,9 @@ struct SimulatedNode {
     /// Virtual time until which the process stands still (SIGSTOP), and until which its disk does.
     var pausedUntil: UInt64 = 0
     var diskStandsUntil: UInt64 = 0
+    /// Until when there is no room on its disk.
+    var fullUntil: UInt64 = 0
+    var failsNextSync = false
     /// How far its clock is ahead of the true time.
     var clockOffset: Int64 = 0
     /// Writes that are done and that the driver has not heard of.

@@ -33,10 +33,13 @@ public protocol RunOptions: Codable, Sendable {
     func smaller(after report: some RunReport) -> [Self]
     /// Puts the nodes on real disks; false if these are always in memory.
     mutating func use(_ disks: RealDisks) -> Bool
+    /// Makes the run one about one thing; false if it knows no such scenario.
+    mutating func use(scenario: String) -> Bool
 }
 
 extension RunOptions {
     public mutating func use(_ disks: RealDisks) -> Bool { false }
+    public mutating func use(scenario: String) -> Bool { false }
 }
 
 /// `faulty-time=5000`, `skip=3+7`.

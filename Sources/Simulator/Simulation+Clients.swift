@@ -40,7 +40,8 @@ extension Simulation {
     private mutating func stage(_ number: UInt64, _ leader: Int) throws -> [UInt8] {
         guard let membership = nodes[leader].shell?.driver.core.membership else { return bigEndianBytes(number) }
         let up = membership.voters.shuffled(using: &random).map { Int($0.rawValue) }.filter { node in
-            nodes[node].shell != nil && membership[nodes[node].id]?.incarnation == nodes[node].incarnation
+            nodes[node].shell != nil && nodes[node].fullUntil <= now
+                && membership[nodes[node].id]?.incarnation == nodes[node].incarnation
         }
         let wanted =
             chance(10)
@@ -64,6 +65,8 @@ extension Simulation {
     mutating func operate() throws {
         queue.schedule(
             .operator, at: now + (isHealed ? 150 : UInt64.random(in: 50...knobs.operatorPace, using: &random)))
+        try replaceDamaged()
+        if knowledge.damaged != nil { return }
         // Whoever is asked is whoever believes to lead.
         let believers = nodes.indices.filter { nodes[$0].shell?.driver.core.isLeader == true }
         let asked = chance(30) ? believers.randomElement(using: &random) : currentLeader

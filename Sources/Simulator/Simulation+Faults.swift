@@ -14,7 +14,7 @@ extension Simulation {
         if number >= options.faultsMax ?? .max || options.skippedFaults.contains(number) { return }
         report.faults = number + 1
         let node = Int.random(in: nodes.indices, using: &random)
-        switch Int.random(in: 0..<17, using: &random) {
+        switch Int.random(in: 0..<20, using: &random) {
         case 0, 1: try crash(node, powerFails: true)
         case 2: try crash(node, powerFails: false)
         case 3:
@@ -47,6 +47,9 @@ extension Simulation {
         case 10: transfer()
         case 11: try wipe(node)
         case 12: isolateLeader()
+        case 17: fill(node)
+        case 18: nodes[node].failsNextSync = true
+        case 19: try damage(node)
         default: moveClock(node)
         }
     }
@@ -90,9 +93,11 @@ extension Simulation {
         note(leader, "isolate the leader")
     }
 
-    /// One clock at a time is wrong: by hours, by a year, or back by an hour.
+    /// One clock at a time is wrong: by hours or a year, ahead or back.
     private mutating func moveClock(_ node: Int) {
-        let offset: Int64 = [0, 2 * 3_600_000, 365 * 86_400_000, -3_600_000][Int.random(in: 0..<4, using: &random)]
+        let year: Int64 = 365 * 86_400_000
+        let offsets: [Int64] = [0, 2 * 3_600_000, year, -3_600_000, -year]
+        let offset = offsets[Int.random(in: 0..<5, using: &random)]
         if nodes.contains(where: { $0.clockOffset != 0 }) {
             for other in nodes.indices { nodes[other].clockOffset = 0 }
             knowledge.clocksRightSince = now
@@ -115,17 +120,21 @@ extension Simulation {
 
     /// The process dies. The write that the disk was at may have happened or not. If power fails, a prefix of what was
     /// not synced survives; otherwise the next process sees all of it, and none of it is synced by that.
-    mutating func crash(_ node: Int, powerFails: Bool) throws {
+    ///
+    /// - Parameter syncFails: it dies because a sync has failed: of what was not synced the next process may see less.
+    mutating func crash(_ node: Int, powerFails: Bool, syncFails: Bool = false) throws {
         guard let shell = nodes[node].shell else { return }
         report.crashes += 1
-        if shell.isWriting, chance(50) {
-            let inCacheOnly = !powerFails && chance(50)
-            try write(shell, node, isUnsynced: inCacheOnly || options.plant == .acknowledgeBeforeSync)
+        if shell.isWriting, chance(50), nodes[node].fullUntil <= now {
+            let inCacheOnly = syncFails || (!powerFails && chance(50))
+            do {
+                try write(shell, node, isUnsynced: inCacheOnly || options.plant == .acknowledgeBeforeSync)
+            } catch let error as EngineError { try noticeDamage(node, error) }
         }
         let unsynced = nodes[node].engine.unsyncedCount
-        if powerFails {
+        if powerFails || syncFails {
             let kept = Int.random(in: 0...unsynced, using: &random)
-            note(node, "power cut, \(kept) of \(unsynced) unsynced batches survive")
+            note(node, "\(syncFails ? "sync fails" : "power cut"), \(kept) of \(unsynced) unsynced batches survive")
             nodes[node].engine.crash(keepingUnsynced: kept)
         } else {
             note(node, "kill, \(unsynced) unsynced batches are in the cache")
@@ -134,18 +143,38 @@ extension Simulation {
         queue.schedule(.restart(node: node), at: now + UInt64.random(in: 10...2_000, using: &random))
     }
 
+    // MARK: - Disks
+
+    /// No room: what is to be written waits until there is some.
+    private mutating func fill(_ node: Int) {
+        let time = UInt64.random(in: 200...3_000, using: &random)
+        note(node, "the disk is full for \(time) ms")
+        nodes[node].fullUntil = now + time
+    }
+
+    /// Whether the group can do without one of its disks, and with one member less until that one is replaced.
+    private mutating func canLoseDisk(_ node: Int) -> Bool {
+        guard knowledge.wiped == nil, knowledge.damaged == nil, let leader = currentLeader,
+            let membership = nodes[leader].shell?.driver.core.membership
+        else { return false }
+        return membership.voters.count >= 3 && membership.voters.count == membership.members.count
+            && membership.isVoter(nodes[node].id) && !isChangeUnderWay
+    }
+
     /// The disk is lost. One at a time, and only from a group that is whole otherwise: losing a majority of
     /// disks loses data in any system.
     private mutating func wipe(_ node: Int) throws {
-        guard knowledge.wiped == nil, options.plant == .wipedDiskVotes || chance(40) else { return }
-        guard let leader = currentLeader, let membership = nodes[leader].shell?.driver.core.membership,
-            membership.voters.count >= 3, membership.voters.count == membership.members.count,
-            membership.isVoter(nodes[node].id), !isChangeUnderWay
-        else { return }
+        guard options.plant == .wipedDiskVotes || chance(40), canLoseDisk(node) else { return }
+        try loseDisk(node)
+    }
+
+    private mutating func loseDisk(_ node: Int) throws {
         report.wipes += 1
         note(node, "lose the disk")
+        knowledge.damaged = nil
         nodes[node].forget()
         nodes[node].engine = MemoryEngine()
+        nodes[node].fullUntil = 0
         if options.plant == .wipedDiskVotes {
             try bootstrap(node)
         } else {
@@ -154,6 +183,47 @@ extension Simulation {
             knowledge.wiped = node
         }
         queue.schedule(.restart(node: node), at: now + UInt64.random(in: 10...500, using: &random))
+    }
+
+    /// A bit flips on the disk, in any row. As with lost disks, one at a time.
+    private mutating func damage(_ node: Int) throws {
+        guard canLoseDisk(node), nodes[node].shell != nil else { return }
+        let view = nodes[node].engine.undamagedSnapshot()
+        var rows: [(FamilyID, [UInt8])] = []
+        for family in try nodes[node].engine.families() {
+            try view.scan(family) { key, _ in
+                rows.append((family, Array(key)))
+                return true
+            }
+        }
+        guard let (family, key) = rows.randomElement(using: &random) else { return }
+        report.damaged += 1
+        note(node, "a bit flips in \(family), key \(key)")
+        nodes[node].engine.damage(family, key: key)
+        knowledge.damaged = node
+    }
+
+    /// Somebody has tried to read what is damaged, and logs tell: the operator will replace the disk.
+    mutating func noticeDamage(_ node: Int, _ error: EngineError) throws {
+        guard case .corruption = error, knowledge.damaged == node else {
+            try violate("n\(nodes[node].id) can't go on with what is committed: \(error)")
+        }
+        note(node, "\(error)")
+        knowledge.isDamageNoticed = true
+    }
+
+    /// The operator looks at the logs, and now and then reads through a disk.
+    mutating func replaceDamaged() throws {
+        guard let node = knowledge.damaged else { return }
+        guard knowledge.isDamageNoticed || isHealed || chance(10) else { return }
+        knowledge.isDamageNoticed = false
+        // What is written anew is whole.
+        if nodes[node].engine.damagedCount == 0, nodes[node].shell != nil {
+            knowledge.damaged = nil
+        } else {
+            report.replaced += 1
+            try loseDisk(node)
+        }
     }
 
     /// Some change of members may still come to be committed. (A node that is down may hold one.)
@@ -175,6 +245,8 @@ extension Simulation {
         delayMax = 5
         diskDelayMax = 3
         for node in nodes.indices {
+            nodes[node].fullUntil = 0
+            nodes[node].failsNextSync = false
             if nodes[node].shell == nil, nodes[node].life > 0 { queue.schedule(.restart(node: node), at: now + 10) }
         }
         queue.schedule(.watch, at: now + Self.settlingTime)

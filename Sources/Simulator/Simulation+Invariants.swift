@@ -55,6 +55,9 @@ extension Simulation {
         var reads: [UInt64: Read] = [:]
         /// The node whose disk was lost and which is not a voter again yet.
         var wiped: Int?
+        /// The node of whose disk a row can't be read, and whether anybody has tried.
+        var damaged: Int?
+        var isDamageNoticed = false
         var firstMembership = Membership.none
         /// Until then an election has a reason, although nothing has failed: a leader that couldn't apply, or handed over.
         var excusedUntil: UInt64 = 0
@@ -312,6 +315,7 @@ extension Simulation {
         guard let leader = currentLeader, let reference = nodes[leader].shell else {
             try violate("no leader \(now - options.faultyTime) ms after everything healed")
         }
+        if knowledge.damaged != nil { try violate("a damaged disk was not replaced") }
         if knowledge.wiped != nil { try violate("the node that lost its disk has not become a voter again") }
         let expected = try content(leader)
         let members = reference.driver.core.membership

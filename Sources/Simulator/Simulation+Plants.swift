@@ -14,6 +14,8 @@ extension Simulation {
         case unconfirmedReads = "unconfirmed-reads"
         /// What a killed process left in the system's cache counts as durable.
         case openWithoutSync = "open-without-sync"
+        /// A sync has failed, and the process goes on as if it hadn't.
+        case goesOnAfterFailedSync = "goes-on-after-failed-sync"
 
         // In Raft: see there.
 

@@ -103,7 +103,7 @@ extension Simulation {
 
     /// What is applied is in the log of this disk: after a power cut behind this write, too.
     func checkApplied(_ applied: LogPosition, _ node: Int) throws {
-        guard knobs.driver.logBytesMax < 1 << 20, case let last = try last(in: nodes[node].engine.snapshot()),
+        guard knobs.driver.logBytesMax < 1 << 20, case let last = try last(in: nodes[node].engine.undamagedSnapshot()),
             last.index < applied.index
         else { return }
         try violate("n\(nodes[node].id) has written that \(applied) is applied, and its log goes to \(last)")
@@ -126,7 +126,7 @@ extension Simulation {
     /// What a process finds when it starts: promises that are kept, and a log that was once somebody's.
     func checkDirectory(_ node: Int) throws {
         let id = nodes[node].id
-        let view = try nodes[node].engine.snapshot()
+        let view = nodes[node].engine.undamagedSnapshot()
         guard let layout = layout(in: view) else { return }
         let rows = try GroupStorageRows.load(layout, in: view)
         let (found, promised) = (rows.hardState, nodes[node].promised)

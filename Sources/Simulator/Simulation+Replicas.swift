@@ -90,14 +90,31 @@ extension Simulation {
         guard let shell = nodes[node].shell, shell.beginWriting() else { return }
         if shell.writing.contains(where: \.needsSync) { nodes[node].syncingSince = now }
         let stall = !isHealed && chance(1) ? UInt64.random(in: 100...1_500, using: &random) : 0
+        if stall > 0 { note(node, "its disk stands still for \(stall) ms") }
         queue.schedule(.written(node: node, life: nodes[node].life), at: now + delay(diskDelayMax) + stall)
     }
 
     /// The disk is done. Whoever proposed hears at once, the driver a little later.
     mutating func write(_ node: Int) throws {
         guard let shell = nodes[node].shell else { return }
-        let written = try write(shell, node, isUnsynced: options.plant == .acknowledgeBeforeSync)
+        var isUnsynced = options.plant == .acknowledgeBeforeSync
+        if nodes[node].failsNextSync {
+            nodes[node].failsNextSync = false
+            guard options.plant == .goesOnAfterFailedSync else {
+                return try crash(node, powerFails: false, syncFails: true)
+            }
+            isUnsynced = true
+        }
+        let written: ReplicaShell.Written
+        do { written = try write(shell, node, isUnsynced: isUnsynced) } catch let error as EngineError {
+            // The replica stops, and says why.
+            try noticeDamage(node, error)
+            return nodes[node].forget()
+        }
         nodes[node].syncingSince = nil
+        if let first = written.completions.first, let last = written.completions.last {
+            note(node, "written \(first.serial)...\(last.serial)")
+        }
         for completion in written.completions { completed(completion, node) }
         for answer in written.answers { acknowledge(answer.token, shell.applied.position) }
         for token in written.abandoned { knowledge.proposals[token] = nil }
@@ -111,15 +128,10 @@ extension Simulation {
     ) throws -> ReplicaShell.Written {
         let engine = nodes[node].engine
         var early: [FamilyID] = []
-        let written: ReplicaShell.Written
-        do {
-            written = try shell.write(durability: isUnsynced ? .buffered : nil) { families in
-                // The disk must have forgotten them: what survives a power cut now may not name them.
-                let rows = try? GroupStorageRows.load(shell.layout, in: engine.durableSnapshot())
-                early = families.filter { rows?.families.values.contains($0) == true }
-            }
-        } catch {
-            try violate("n\(nodes[node].id) can't write what is committed: \(error)")
+        let written = try shell.write(durability: isUnsynced ? .buffered : nil) { families in
+            // The disk must have forgotten them: what survives a power cut now may not name them.
+            let rows = try? GroupStorageRows.load(shell.layout, in: engine.durableSnapshot())
+            early = families.filter { rows?.families.values.contains($0) == true }
         }
         if let family = early.first, !isUnsynced {
             try violate("n\(nodes[node].id) drops \(family), which its disk still maps")
@@ -140,11 +152,17 @@ extension Simulation {
 
     private mutating func readEntries(_ node: Int, _ peer: ReplicaID, _ from: LogIndex, _ through: LogIndex) throws {
         guard let shell = nodes[node].shell else { return }
-        let view = try nodes[node].engine.snapshot()
-        let entries = try shell.layout.readEntries(
-            from: from, through: through, bytesMax: knobs.driver.core.appendBytesMax, in: view)
-        queue.schedule(
-            .input(node: node, life: nodes[node].life, .entries(entries, to: peer)), at: now + delay(diskDelayMax))
+        let input: ReplicaShell.Input
+        do {
+            let entries = try shell.layout.readEntries(
+                from: from, through: through, bytesMax: knobs.driver.core.appendBytesMax,
+                in: nodes[node].engine.snapshot())
+            input = .entries(entries, to: peer)
+        } catch {
+            try noticeDamage(node, error)
+            input = .entriesUnreadable(to: peer)
+        }
+        queue.schedule(.input(node: node, life: nodes[node].life, input), at: now + delay(diskDelayMax))
     }
 
     // MARK: - Snapshots and staged families
@@ -152,7 +170,14 @@ extension Simulation {
     /// - Parameter within: milliseconds that it takes at most; `nil`: long.
     mutating func sendSnapshot(_ node: Int, to member: Member, within: UInt64? = nil) throws {
         guard let shell = nodes[node].shell else { return }
-        let (header, contents) = try shell.snapshot()
+        let (header, contents): (SnapshotHeader, [[(key: [UInt8], value: [UInt8])]])
+        do { (header, contents) = try shell.snapshot() } catch {
+            // Nothing is sent, and it is tried again after a while.
+            try noticeDamage(node, error)
+            return queue.schedule(
+                .input(node: node, life: nodes[node].life, .snapshotEnded(to: member.id, nil)),
+                at: now + delay(diskDelayMax))
+        }
         note(node, "snapshot at \(header.applied.position) to n\(member.id)")
         let index = header.applied.position.index
         shell.driver.snapshotStarted(to: member.id, index: index)
@@ -175,14 +200,16 @@ extension Simulation {
         _ contents: [[(key: [UInt8], value: [UInt8])]]
     ) throws {
         let position = header.applied.position
-        if let shell = nodes[node].shell {
+        let isFull = nodes[node].fullUntil > now
+        if isFull { note(node, "no room for a snapshot") }
+        if let shell = nodes[node].shell, !isFull {
             let install = try shell.load(header, contents)
             note(node, "loaded snapshot at \(position)")
             report.snapshots += 1
             post(.install(install), to: node)
         }
         guard isAlive(from, fromLife) else { return }
-        let delivered = nodes[node].shell == nil ? nil : position.index
+        let delivered = nodes[node].shell == nil || isFull ? nil : position.index
         if delivered == nodes[from].attempts[nodes[node].id]?.index {
             nodes[from].attempts[nodes[node].id]?.hasArrived = true
         }
@@ -194,7 +221,7 @@ extension Simulation {
     mutating func fetchIfBlocked(_ node: Int) throws {
         guard let shell = nodes[node].shell, let name = shell.driver.waitsFor else { return }
         knowledge.excusedUntil = now + Self.excuse
-        guard chance(isHealed ? 10 : knobs.fetchPercent) else { return }
+        guard chance(isHealed ? 10 : knobs.fetchPercent), nodes[node].fullUntil <= now else { return }
         report.blocked += 1
         let next = shell.applied.position.index + 1
         let members = shell.driver.core.membership
@@ -202,7 +229,7 @@ extension Simulation {
             members[$0.id]?.incarnation == $0.incarnation && ($0.shell?.applied.position.index ?? 0) >= next
         }
         if applied < members.quorum, chance(50), let number = UInt64(name.split(separator: "/").last ?? "") {
-            if try shell.layout.staged(name, in: nodes[node].engine.snapshot()) == nil {
+            if try shell.layout.staged(name, in: nodes[node].engine.undamagedSnapshot()) == nil {
                 note(node, "stage \(number) from the source")
                 try stage(number, on: node)
                 post(.staged, to: node)

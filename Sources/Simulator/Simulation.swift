@@ -48,6 +48,9 @@ public struct Simulation {
         public var stages: Int = 0
         public var blocked: Int = 0
         public var wipes: Int = 0
+        /// Bits that flipped on disks, and disks that were replaced for it.
+        public var damaged: Int = 0
+        public var replaced: Int = 0
         /// Members added and removed.
         public var changes: Int = 0
         /// Proposals that found too much waiting.
@@ -68,6 +71,8 @@ public struct Simulation {
             stages += other.stages
             blocked += other.blocked
             wipes += other.wipes
+            damaged += other.damaged
+            replaced += other.replaced
             changes += other.changes
             busy += other.busy
         }
@@ -75,7 +80,7 @@ public struct Simulation {
         public var summary: String {
             "\(virtualTime / 1_000) virtual seconds, \(events) events, \(elections) elections, \(acknowledged) writes "
                 + "acknowledged, \(busy) refused as too many, \(reads) reads, \(faults) faults, \(crashes) crashes, "
-                + "\(wipes) disks lost, \(changes) changes of members, \(snapshots) snapshots, \(stages) families "
+                + "\(damaged) bits flipped, \(replaced) found and \(wipes) disks lost, \(changes) changes of members, \(snapshots) snapshots, \(stages) families "
                 + "staged, \(blocked) waits for one"
         }
     }
@@ -218,11 +223,17 @@ public struct Simulation {
 
     mutating func start(_ node: Int) throws {
         try checkDirectory(node)
-        let shell = try SimulatedReplica(
-            gid: layoutGroup, engine: nodes[node].engine, machine: JournalMachine(), id: nodes[node].id,
-            incarnation: nodes[node].incarnation, configuration: knobs.driver, seed: random.next(), now: now,
-            isSynced: options.plant != .openWithoutSync
-        ) { .bytes(bigEndianBytes($0)) }
+        let shell: SimulatedReplica<JournalMachine>
+        do {
+            shell = try SimulatedReplica(
+                gid: layoutGroup, engine: nodes[node].engine, machine: JournalMachine(), id: nodes[node].id,
+                incarnation: nodes[node].incarnation, configuration: knobs.driver, seed: random.next(), now: now,
+                isSynced: options.plant != .openWithoutSync
+            ) { .bytes(bigEndianBytes($0)) }
+        } catch {
+            // It can't start, and says why.
+            return try noticeDamage(node, error)
+        }
         nodes[node].life += 1
         nodes[node].pausedUntil = 0
         nodes[node].shell = shell
@@ -257,6 +268,8 @@ public struct Simulation {
             // The disk goes on while a process stands still.
             guard nodes[node].shell != nil, nodes[node].life == life else { return }
             if nodes[node].diskStandsUntil > now { return queue.schedule(event, at: nodes[node].diskStandsUntil) }
+            // Tried again and again, as `ReplicaHost` does.
+            if nodes[node].fullUntil > now { return queue.schedule(event, at: now + 200) }
             try write(node)
         case .completed(let node, let life):
             guard isAwake(node, life, event), !nodes[node].completions.isEmpty else { return }

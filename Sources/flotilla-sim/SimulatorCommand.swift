@@ -31,6 +31,7 @@ struct SimulatorCommand: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Make a finding small before it is printed.") var shrink = true
     @Option(help: "With --world: put the nodes on rocksdb, lmdb or sqlite, in temporary directories.") var engine:
         String?
+    @Option(help: "With --world: a run about one thing: hot-shard.") var scenario: String?
     @Flag(help: .hidden) var worker = false
 
     /// Months of running; more than so many can't be counted up.
@@ -103,6 +104,9 @@ struct SimulatorCommand: ParsableCommand {
         of run: Run.Type, _ seed: UInt64, in directory: String? = nil
     ) throws -> Run.Options {
         var options = Run.Options(seed: seed, plant: plant.flatMap(Run.Options.Plant.init(rawValue:)))
+        if let scenario, !options.use(scenario: scenario) {
+            throw ValidationError("There is no scenario \"\(scenario)\"; --world knows hot-shard.")
+        }
         for text in (reduce ?? "").split(separator: ",") {
             guard let reduction = Reduction(text: String(text)), options.reduce(reduction) else {
                 throw ValidationError("--reduce doesn't know \"\(text)\"; it takes what a finding was printed with.")
@@ -121,7 +125,9 @@ struct SimulatorCommand: ParsableCommand {
 
     private func run<Run: SimulatedRun>(_ run: Run.Type) throws {
         if worker { return Worker<Run>.serve() }
-        let command = "flotilla-sim" + (isWorld ? " --world" : "") + (engine.map { " --engine \($0)" } ?? "")
+        let command =
+            "flotilla-sim" + (isWorld ? " --world" : "") + (engine.map { " --engine \($0)" } ?? "")
+            + (scenario.map { " --scenario \($0)" } ?? "")
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent("flotilla-sim-\(UUID())").path
         defer { if engine != nil { try? FileManager.default.removeItem(atPath: directory) } }
         let search = Search<Run>(

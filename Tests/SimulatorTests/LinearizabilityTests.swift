@@ -153,4 +153,31 @@ import Testing
         }
         #expect(sentence.contains("#2 get = \"b\""))
     }
+
+    /// As much at once as a hot shard has: what is known of the order makes it a matter of steps, not of luck.
+    @Test func athousandAtOnceAreDecidedByTheOrderInWhichTheyWereDone() {
+        var operations: [ObservedOperation] = []
+        var value: [UInt8] = []
+        let count = 1_000
+        for number in 0..<count {
+            let part = bytes("<\((number * 617) % count)>")
+            value += part
+            operations.append(
+                ObservedOperation(
+                    number, .write(.append(value: part)), began: UInt64(number),
+                    ended: UInt64(10_000 + number * 7 % count),
+                    .written(.appended(length: value.count)), hint: UInt64(2_000 + number)))
+            operations.append(
+                ObservedOperation(
+                    count + number, .get, began: UInt64(5_000 + number), ended: UInt64(20_000 + number), .value(value)))
+        }
+        #expect(LinearizabilityChecker.check(operations, stepsMax: 10_000) == .linearizable)
+        // And a hint that is wrong makes no good history of a bad one, nor a bad one of a good one.
+        for place in operations.indices { operations[place].hint = UInt64(operations.count - place) }
+        let few = Array(operations.prefix(24))
+        #expect(LinearizabilityChecker.check(few) == .linearizable)
+        var bad = few
+        bad[3].outcome = .value(bytes("never"))
+        if case .violated = LinearizabilityChecker.check(bad) {} else { Issue.record("a read of what was never there") }
+    }
 }

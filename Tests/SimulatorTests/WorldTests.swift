@@ -31,7 +31,26 @@ import Testing
         #expect(total.crashes > 0 && total.snapshots > 0 && total.changes > 0 && total.maps > 0)
         #expect(total.moves > 0 && total.resumed > 0 && total.damaged > 0)
         #expect(total.runsWithMoves >= 9, "moves in \(total.runsWithMoves) of 15 runs")
+        #expect(total.bitsFlipped > 0 && total.disksLost > 0 && total.busy > 0)
+        #expect(total.undecided == 0)
         #expect(total.unknown > 0 && total.failed > 0 && total.repeats > 0 && total.clientCrashes > 0)
+    }
+
+    /// Up to 1,024 callers write into the shard that moves, onto slow disks: it arrives, again and again, and all that
+    /// waits is bounded.
+    @Test(arguments: [UInt64(1), 3, 5]) func aHotShardArrives(seed: UInt64) {
+        var options = World.Options(seed: seed)
+        let isKnown = options.use(scenario: "hot-shard")
+        #expect(isKnown)
+        let report = World.run(options)
+        #expect(report.violation == nil, "seed \(seed): \(report.violation ?? "")")
+        #expect(report.moves >= 2 && report.undecided == 0)
+    }
+
+    @Test func aScenarioThatNobodyKnowsIsRefused() {
+        var options = World.Options(seed: 1)
+        let isKnown = options.use(scenario: "cold-shard")
+        #expect(!isKnown && options.scenario == nil)
     }
 
     /// What another line of defence makes harmless is not found, and says so.

@@ -17,6 +17,7 @@ public final class MemoryEngine: StorageEngine {
         var unsynced: [(batch: WriteBatch, isLogged: Bool)] = []
         var isClosed = false
         var failure: EngineError?
+        var damage = MemoryDamage()
     }
 
     private let state = Mutex(State())
@@ -48,8 +49,20 @@ public final class MemoryEngine: StorageEngine {
         }
     }
 
-    /// What a crash at this moment is sure to leave.
+    /// What a crash at this moment is sure to leave, damage apart.
     public func durableSnapshot() -> any ReadSnapshot { MemorySnapshot(state.withLock { $0.durable }) }
+
+    /// What a snapshot would show if nothing were damaged.
+    package func undamagedSnapshot() -> any ReadSnapshot { MemorySnapshot(state.withLock { $0.families }) }
+
+    /// A bit of the row's value flips on the disk: until it is written again or deleted, reading it is `corruption`, as
+    /// it is in every engine, all of which know each value by a checksum.
+    package func damage(_ family: FamilyID, key: [UInt8]) {
+        state.withLock { $0.damage.add(family, key) }
+    }
+
+    /// Rows that can't be read.
+    package var damagedCount: Int { state.withLock { $0.damage.count } }
 
     /// The next write throws this; anything but `noSpace` and `busy` poisons the engine.
     public func failNextWrite(_ error: EngineError) { state.withLock { $0.failure = error } }
@@ -78,6 +91,7 @@ public final class MemoryEngine: StorageEngine {
     public func dropFamily(_ family: FamilyID) throws(EngineError) {
         try withOpen { (state) throws(EngineError) in
             state.families[family] = nil
+            state.damage.drop(family)
             Self.settle(&state)
         }
     }
@@ -102,6 +116,7 @@ public final class MemoryEngine: StorageEngine {
             }
             try Self.check(batch) { state.families[$0] != nil }
             Self.apply(batch, to: &state.families)
+            if !state.damage.isEmpty { state.damage.write(batch) }
             switch durability {
             case .buffered: state.unsynced.append((batch, isLogged: false))
             case .logged:
@@ -131,7 +146,7 @@ public final class MemoryEngine: StorageEngine {
     }
 
     public func snapshot() throws(EngineError) -> any ReadSnapshot {
-        try withOpen { (state) throws(EngineError) in MemorySnapshot(state.families) }
+        try withOpen { (state) throws(EngineError) in MemorySnapshot(state.families, state.damage) }
     }
 
     public func export(
@@ -194,20 +209,29 @@ private final class MemoryLoader: FamilyLoader {
 
 final class MemorySnapshot: ReadSnapshot {
     private let families: [FamilyID: MemoryEngine.Family]
+    private let damage: MemoryDamage
 
-    init(_ families: [FamilyID: MemoryEngine.Family]) { self.families = families }
+    init(_ families: [FamilyID: MemoryEngine.Family], _ damage: MemoryDamage = MemoryDamage()) {
+        self.families = families
+        self.damage = damage
+    }
 
     private func rows(_ family: FamilyID) throws(EngineError) -> MemoryEngine.Family {
         guard let rows = families[family] else { throw .familyMissing(family) }
         return rows
     }
 
-    func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? { try rows(family)[key] }
+    func get(_ family: FamilyID, key: [UInt8]) throws(EngineError) -> [UInt8]? {
+        guard let value = try rows(family)[key] else { return nil }
+        try damage.check(family, key)
+        return value
+    }
 
     func cursor(
         _ family: FamilyID, lower: [UInt8], upper: [UInt8]?, reverse: Bool, reading contents: CursorContents
     ) throws(EngineError) -> any Cursor {
-        MemoryCursor(try rows(family), lower: lower, upper: upper, reverse: reverse, contents)
+        MemoryCursor(
+            try rows(family), lower: lower, upper: upper, reverse: reverse, contents, family: family, damage)
     }
 
     func close() {}
@@ -222,11 +246,16 @@ private final class MemoryCursor: Cursor {
     /// There are no files.
     var valueBytesRead: Int { 0 }
     private var position: MemoryEngine.Family.Position?
+    private let family: FamilyID
+    private let damage: MemoryDamage
 
     init(
-        _ rows: MemoryEngine.Family, lower: [UInt8], upper: [UInt8]?, reverse: Bool, _ contents: CursorContents
+        _ rows: MemoryEngine.Family, lower: [UInt8], upper: [UInt8]?, reverse: Bool, _ contents: CursorContents,
+        family: FamilyID, _ damage: MemoryDamage
     ) {
         self.contents = contents
+        self.family = family
+        self.damage = damage
         self.rows = rows
         self.lower = lower
         self.upper = upper
@@ -246,6 +275,7 @@ private final class MemoryCursor: Cursor {
             if let upper, compareKeys(pair.key, upper) >= 0 { return nil }
             self.position = rows.position(after: position)
         }
+        if contents == .pairs { try damage.check(family, pair.key) }
         return pair.key.withUnsafeBytes { key in
             contents == .pairs ? pair.value.withUnsafeBytes { body(key, $0) } : body(key, .noValue)
         }

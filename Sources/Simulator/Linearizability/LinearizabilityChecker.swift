@@ -4,7 +4,9 @@ internal import Keyspace
 /// comes first?
 ///
 /// The search of Wing and Gong (1993) with the improvement of Lowe (2017), as Porcupine has it: a set of operations that
-/// were ordered, together with the state that they leave, is tried once. Operations whose outcome is unknown need not be
+/// were ordered, together with the state that they leave, is tried once. What changes nothing wherever it comes is
+/// ordered as soon as its answer fits, and no other order is tried: whatever comes after it could come after it there
+/// too. What else may come next is tried in the order in which it is known to have been done. Operations whose outcome is unknown need not be
 /// ordered at all, and are tried last.
 package struct LinearizabilityChecker {
     package enum Verdict: Sendable, Equatable {
@@ -59,7 +61,7 @@ package struct LinearizabilityChecker {
     private mutating func toggle(_ place: Int) { ordered[place >> 6] ^= 1 << UInt64(place & 63) }
 
     /// Whatever may come next: it began before any open one ended.
-    private func frame(_ state: KeyModel.State, firstOpen: Int) -> Frame {
+    private mutating func frame(_ state: KeyModel.State, firstOpen: Int) -> Frame {
         var first = firstOpen
         while first < knownCount, isOrdered(first) { first += 1 }
         var firstEnd = UInt64.max
@@ -69,7 +71,11 @@ package struct LinearizabilityChecker {
             firstEnd = min(firstEnd, operations[place].ended)
             candidates.append(place)
         }
-        candidates.sort { operations[$0].ended < operations[$1].ended }
+        if let idle = candidates.first(where: { operations[$0].isIdle && model.apply(operations[$0], in: state) != nil }
+        ) {
+            return Frame(state: state, candidates: [idle], firstOpen: first)
+        }
+        candidates.sort { operations[$0].hint < operations[$1].hint }
         for place in knownCount..<operations.count where !isOrdered(place) {
             if operations[place].began > firstEnd { break }
             candidates.append(place)

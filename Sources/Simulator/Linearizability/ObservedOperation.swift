@@ -24,12 +24,25 @@ package struct ObservedOperation: Sendable {
     /// Without a meaning if the outcome is unknown.
     package var ended: UInt64
     package var outcome: Outcome
+    /// When it was done at the latest, as far as anybody knows: which order is tried first.
+    package var hint: UInt64
 
-    package init(_ id: Int, _ call: Call, began: UInt64, ended: UInt64 = .max, _ outcome: Outcome = .unknown) {
+    package init(
+        _ id: Int, _ call: Call, began: UInt64, ended: UInt64 = .max, _ outcome: Outcome = .unknown, hint: UInt64 = .max
+    ) {
         self.id = id
         self.call = call
         self.began = began
         self.ended = outcome == .unknown ? .max : ended
         self.outcome = outcome
+        self.hint = min(hint, self.ended)
+    }
+
+    /// It has changed nothing, by its own answer, whenever it was done.
+    var isIdle: Bool {
+        switch outcome {
+        case .value, .written(.deleted(existed: false)), .written(.compared(succeeded: false)): true
+        case .written, .unknown: false
+        }
     }
 }

@@ -11,10 +11,11 @@ package class ReplicaShell {
     package enum Input {
         case tick
         case message(Message)
-        case propose([UInt8], token: UInt64?)
-        case read(token: UInt64)
+        case propose([UInt8], token: UInt64?, isUrgent: Bool = false)
+        case read(token: UInt64, isUrgent: Bool = false)
         case change(MembershipChange)
         case transfer(ReplicaID)
+        case handOver
         /// Something was staged beside the log that an entry may wait for.
         case staged
         case completed(WriteCompletion)
@@ -116,10 +117,13 @@ package class ReplicaShell {
         switch input {
         case .tick: driver.tick(now: now)
         case .message(let message): driver.receive(message, now: now)
-        case .propose(let payload, let token):
-            verdicts.append(.proposal(token: token, driver.propose(payload, token: token, now: now)))
-        case .read(let token): verdicts.append(.read(token: token, isTaken: driver.read(token: token)))
+        case .propose(let payload, let token, let isUrgent):
+            let result = driver.propose(payload, token: token, isUrgent: isUrgent, now: now)
+            verdicts.append(.proposal(token: token, result))
+        case .read(let token, let isUrgent):
+            verdicts.append(.read(token: token, isTaken: driver.read(token: token, isUrgent: isUrgent)))
         case .change(let change): verdicts.append(.change(change, driver.propose(change)))
+        case .handOver: _ = driver.handOver()
         case .transfer(let target): verdicts.append(.transfer(isTaken: driver.transferLeadership(to: target)))
         case .staged: driver.staged()
         case .completed(let completion): driver.completed(completion)

@@ -8,8 +8,8 @@ final class SimulatedDisk {
         var path: String
     }
 
-    private let memory: MemoryEngine?
-    private let place: Place?
+    private var memory: MemoryEngine?
+    private var place: Place?
     /// Open as long as a process is there.
     private(set) var engine: any StorageEngine
 
@@ -33,6 +33,47 @@ final class SimulatedDisk {
     func durable() throws(EngineError) -> any ReadSnapshot {
         if let memory { return memory.durableSnapshot() }
         return try engine.snapshot()
+    }
+
+    /// What is on it, for an observer: damage doesn't keep it from reading.
+    func observed() throws(EngineError) -> any ReadSnapshot {
+        if let memory { return memory.undamagedSnapshot() }
+        return try engine.snapshot()
+    }
+
+    /// A bit flips in a row, the number of which is drawn from all. Real engines have their own campaigns for that.
+    ///
+    /// - Returns: Where; `nil`: there is no row.
+    func damage(_ draw: (Int) -> Int) throws(EngineError) -> String? {
+        guard let memory else { return nil }
+        let view = memory.undamagedSnapshot()
+        var rows: [(family: FamilyID, key: [UInt8])] = []
+        for family in try memory.families() {
+            try view.scan(family) { key, _ in
+                rows.append((family, Array(key)))
+                return true
+            }
+        }
+        guard !rows.isEmpty else { return nil }
+        let row = rows[draw(rows.count)]
+        memory.damage(row.family, key: row.key)
+        return "\(row.family), key \(row.key)"
+    }
+
+    var isDamaged: Bool { memory.map { $0.damagedCount > 0 } ?? false }
+
+    /// Another disk is put in its place, which is empty.
+    func replace() throws(EngineError) {
+        guard let place else {
+            let empty = MemoryEngine()
+            memory = empty
+            engine = empty
+            return
+        }
+        try engine.close()
+        removeTree(place.path, itself: true)
+        try makeDirectories(place.path)
+        engine = try place.kind.open(place.path)
     }
 
     /// Batches that a power cut would take away.

@@ -75,6 +75,13 @@ extension World {
         guard administrator.isJoined else { return join(administrator.founders) }
         guard !isHealed, administrator.actions < options.actionsMax, let map = administrator.map else { return nil }
         administrator.actions += 1
+        if options.scenario == .hotShard {
+            // As soon as it has arrived, it goes back.
+            guard let row = maps.last?.row(0), row.move == nil,
+                let gid = map.groups.keys.sorted().first(where: { $0 != row.gid })
+            else { return nil }
+            return .move(shard: 0, to: gid)
+        }
         let known = map.groups.keys.sorted()
         let open = known.filter { map.groups[$0]?.isLeaving == false }
         let away = groups.map(\.gid).filter { $0 != .controller && !open.contains($0) }

@@ -60,7 +60,8 @@ struct ClusterHistory {
             case .value(let value): outcome = .value(value)
             case .written(let reply): outcome = .written(reply)
             }
-            return ObservedOperation(id, operation.call, began: operation.began, ended: ended, outcome)
+            return ObservedOperation(
+                id, operation.call, began: operation.began, ended: ended, outcome, hint: operation.executed?.at ?? .max)
         }
     }
 

@@ -27,36 +27,52 @@ struct Knobs {
     let administratorPace: UInt64
     /// Rows of an export that are sent at once.
     let rowsInPiece: Int
+    /// How much longer values are than they need to be.
+    let padding: Int
+    /// Requests that wait in a client for one of its streams, at most.
+    let streamQueueMax: Int
 
     init(_ random: inout SplitMix64, _ options: World.Options) {
         func pick<Value>(_ values: [Value]) -> Value { values[Int.random(in: values.indices, using: &random)] }
+        // There it is the load that is out of the ordinary.
+        let isHot = options.scenario == .hotShard
         var configuration = ReplicaDriver.Configuration()
         configuration.core.electionTimeout = 250
         configuration.core.heartbeatInterval = 50
-        configuration.core.appendBytesMax = pick([120, 1_000, 8_192])
-        configuration.core.inflightMessagesMax = pick([1, 3, 64])
+        configuration.core.appendBytesMax = pick(isHot ? [8_192] : [120, 1_000, 8_192])
+        configuration.core.inflightMessagesMax = pick(isHot ? [64] : [1, 3, 64])
         configuration.core.memoryBytesMax = pick([0, 2_000, 1 << 20])
+        // What waits must be done with in bounded time, so a group that takes one entry at a time takes little in.
+        let isSlow = configuration.core.appendBytesMax == 120 && configuration.core.inflightMessagesMax == 1
+        configuration.core.unappliedBytesMax = isSlow ? 1_000 : pick([1_500, 20_000, 64 << 20])
+        configuration.core.unappliedBytesMin = pick([0, 1_000, 16 << 20])
+        configuration.core.urgentBytesMax = 4_000
         configuration.retainedEntries = pick([6, 30, 10_000])
-        configuration.applyBytesMax = pick([120, 1 << 20])
-        configuration.logBytesMax = pick([120, 4 << 20])
+        configuration.applyBytesMax = pick(isHot ? [1 << 20] : [120, 1 << 20])
+        configuration.logBytesMax = pick(isHot ? [4 << 20] : [120, 4 << 20])
         driver = configuration
         tickInterval = 10
         roundDelayMax = pick([0, 0, 1, 4])
         completionDelayMax = pick([0, 0, 2, 20])
-        controllers = pick([1, 1, 2, 3, 3, 5])
-        groups = min(pick([1, 2, 2, 3, 3]), max(1, options.groupsMax))
-        shardCount = pick([1, 2, 5])
-        clients = min(pick([1, 2, 3, 4]), max(1, options.clientsMax))
-        keys = pick([1, 2, 4, 6])
+        controllers = pick([1, 1, 2, 3, 3, 4, 5])
+        groups = isHot ? 2 : min(pick([1, 2, 2, 3, 3, 4]), max(1, options.groupsMax))
+        shardCount = isHot ? 1 : pick([1, 2, 5])
+        clients = min(isHot ? 8 : pick([1, 2, 3, 4]), max(1, options.clientsMax))
+        keys = isHot ? 40 : pick([1, 2, 4, 6])
         sessionLifetime = pick([1_200, 3_000, 20_000])
         attemptPatience = pick([60, 200, 700])
-        clientPace = pick([30, 80, 250])
-        operationsMax = pick([1, 3, 8])
-        changesMembers = Bool.random(using: &random)
+        clientPace = isHot ? 1 : pick([30, 80, 250])
+        // Of callers there are 64, or 1,024.
+        operationsMax = isHot ? pick([8, 128]) : pick([1, 3, 8])
+        changesMembers = !isHot && Bool.random(using: &random)
         rowsInPiece = pick([1, 3, 50])
-        administratorPace = pick([250, 600, 1_500])
+        padding = pick(isHot ? [0, 60, 500] : [0, 0, 0, 500])
+        streamQueueMax = pick([2, 1_000])
+        administratorPace = isHot ? 100 : pick([250, 600, 1_500])
     }
 
     /// Replicas of a data group.
-    static func replicas(_ random: inout SplitMix64) -> Int { [1, 2, 3, 3, 5][Int.random(in: 0..<5, using: &random)] }
+    static func replicas(_ random: inout SplitMix64) -> Int {
+        [1, 2, 3, 3, 3, 3, 4, 5, 5, 7][Int.random(in: 0..<10, using: &random)]
+    }
 }

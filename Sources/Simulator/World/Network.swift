@@ -17,6 +17,22 @@ struct Network {
     var repeatPercent: UInt64 = 0
     var delayMax: UInt64 = 4
     var diskDelayMax: UInt64 = 4
+    /// What a link between two nodes carries in a millisecond; 0: as much as there is.
+    var bandwidth: UInt64 = 0
+    /// What waits for a link beyond that is lost.
+    var queueBytesMax: UInt64 = .max
+    /// Until when a link is busy with what was sent before.
+    var busyUntil: [Link: UInt64] = [:]
+
+    /// How long so many bytes are on their way behind what a link is at; `nil`: they find no room in its queue.
+    mutating func transmit(_ bytes: Int, over link: Link, now: UInt64) -> UInt64? {
+        guard bandwidth > 0 else { return 0 }
+        let begin = max(now, busyUntil[link] ?? 0)
+        if begin > now, (begin - now) * bandwidth + UInt64(bytes) > queueBytesMax { return nil }
+        let end = begin + (UInt64(bytes) + bandwidth - 1) / bandwidth
+        busyUntil[link] = end
+        return end - now
+    }
 }
 
 extension World {
@@ -27,11 +43,11 @@ extension World {
 
     /// Who waits for an answer.
     enum Asker {
-        case operation(client: Int, life: UInt64, operation: Int, attempt: Int)
+        case stream(StreamID)
         case call(Int, attempt: Int)
 
         /// It is answered as a client's operation, else as a call to the controller.
-        var isOperation: Bool { if case .operation = self { true } else { false } }
+        var isOperation: Bool { if case .stream = self { true } else { false } }
     }
 
     struct Request {
@@ -71,10 +87,15 @@ extension World {
     }
 
     /// When something that is sent now arrives: `nil` if it is lost; a second time if it is repeated, perhaps very late.
-    mutating func arrivals(from: Place, to: Place) -> (first: UInt64?, again: UInt64?) {
-        if !network.cut.isEmpty, network.cut.contains(Network.Link(from: from, to: to)) { return (nil, nil) }
+    mutating func arrivals(from: Place, to: Place, bytes: Int = 96) -> (first: UInt64?, again: UInt64?) {
+        let link = Network.Link(from: from, to: to)
+        if !network.cut.isEmpty, network.cut.contains(link) { return (nil, nil) }
         if network.lossPercent > 0, chance(network.lossPercent) { return (nil, nil) }
-        let first = now + delay(network.delayMax)
+        // Clients have lines of their own.
+        guard let passing = from < 0 || to < 0 ? 0 : network.transmit(bytes, over: link, now: now) else {
+            return (nil, nil)
+        }
+        let first = now + passing + delay(network.delayMax)
         guard network.repeatPercent > 0, chance(network.repeatPercent) else { return (first, nil) }
         return (first, now + (chance(20) ? UInt64.random(in: 100...5_000, using: &random) : network.delayMax * 3))
     }
@@ -83,7 +104,7 @@ extension World {
         let members = groups[nodes[node].group].nodes
         guard let target = Int(exactly: message.to.rawValue), members.indices.contains(target) else { return }
         let to = members[target]
-        let (first, again) = arrivals(from: node, to: to)
+        let (first, again) = arrivals(from: node, to: to, bytes: message.approximateBytes)
         guard let first else {
             note(node, "lose \(describe(message, of: nodes[node].group))")
             return
@@ -107,13 +128,17 @@ extension World {
     }
 
     mutating func reply(_ body: Answer.Body, to request: Request) {
+        var body = body
+        if case .keys(var response) = body, case .keys(let asked) = request.body {
+            response.id = asked.id
+            body = .keys(response)
+        }
         send(Answer(from: request.to, to: request.from, asker: request.asker, body: body))
     }
 
     mutating func receive(_ answer: Answer) throws {
         switch answer.asker {
-        case .operation(let client, let life, let operation, let attempt):
-            try heard(answer.body, client, life, operation, attempt)
+        case .stream(let stream): try heard(answer.body, over: stream)
         case .call(let call, let attempt): try heard(answer.body, call: call, attempt: attempt)
         }
     }

@@ -91,8 +91,21 @@ extension World {
     }
 
     private func isOnQuorum(_ position: LogPosition, of membership: Membership, _ members: [Int]) throws -> Bool {
-        let holders = try membership.voters.count { try isDurable(position, on: members[Int($0.rawValue)]) }
+        // Whoever has acknowledged may have lost its disk since: one at a time, which a quorum can do without.
+        let holders = try membership.voters.count {
+            try isDurable(position, on: members[Int($0.rawValue)]) || didHold(position, $0, of: membership, members)
+        }
         return holders >= membership.quorum
+    }
+
+    /// The member that is meant had it on the disk that it has lost since.
+    private func didHold(
+        _ position: LogPosition, _ id: ReplicaID, of membership: Membership, _ members: [Int]
+    ) -> Bool {
+        let node = members[Int(id.rawValue)]
+        guard let ailing = groups[nodes[node].group].ailing, ailing.node == node, let through = ailing.lostThrough
+        else { return false }
+        return membership[id]?.incarnation != nodes[node].incarnation && position.index <= through
     }
 
     private func isDurable(_ position: LogPosition, on node: Int) throws -> Bool {
@@ -215,7 +228,7 @@ extension World {
             guard case .map(let map) = reply else { return }
             // The end of a hold makes a map of its own, before the command makes the next.
             if let last = maps.last, map.number > last.number + 1, let shell = nodes[node].shell {
-                let view = try shell.engine.snapshot()
+                let view = try nodes[node].disk.observed()
                 defer { view.close() }
                 for number in last.number + 1..<map.number {
                     if let between = try ControllerMachine.map(number: number, layout: shell.layout, in: view) {
@@ -268,7 +281,8 @@ extension World {
     private mutating func checkServed(_ node: Int) throws {
         guard let replica = nodes[node].shell as? SimulatedReplica<GroupMachine> else { return }
         let gid = groups[nodes[node].group].gid
-        for (shard, record) in replica.machine.shards where record.state == .serving {
+        for (shard, record) in replica.machine.shards.sorted(by: { $0.key < $1.key })
+        where record.state == .serving {
             let place = ShardEpoch(shard: shard, epoch: record.epoch)
             if let other = served[place], other != gid { try violate("groups \(other) and \(gid) serve \(place)") }
             served[place] = gid
@@ -295,6 +309,9 @@ extension World {
             guard let leader = leader(of: group), let reference = nodes[leader].shell else {
                 try violate("group \(gid) has no leader at the end")
             }
+            if groups[group].ailing != nil {
+                try violate("a node of group \(gid) whose disk was damaged or lost has not become a voter again")
+            }
             let expected = try content(reference)
             let members = reference.driver.core.membership
             for node in groups[group].nodes where members[nodes[node].id]?.incarnation == nodes[node].incarnation {
@@ -308,6 +325,7 @@ extension World {
                     try violate("\(nodes[node].name) and \(nodes[leader].name) have different contents")
                 }
                 try checkLeftovers(node)
+                try checkMemory(node, shell)
             }
             guard gid != .controller else { continue }
             try checkValues(group, reference)

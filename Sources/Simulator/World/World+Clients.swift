@@ -34,16 +34,17 @@ extension World {
         guard client.life == life else { return }
         guard now < options.faultyTime + options.healingTime / 2 else { return }
         queue.schedule(.client(number, life: life), at: now + delay(knobs.clientPace))
-        if !isHealed, chance(1), chance(30) { return try crash(client) }
+        if !isCalm, chance(1), chance(30) { return try crash(client) }
         if chance(2) { try closeSessions(client) }
         guard client.operations.count < knobs.operationsMax else { return }
         let key = Int.random(in: 0..<knobs.keys, using: &random)
         let id = history.operations.count
         let value = Array("<\(id)>".utf8)
+        let long = value + [UInt8](repeating: UInt8(ascii: "."), count: knobs.padding)
         let operation: KeyOperation?
         switch UInt64.random(in: 0..<100, using: &random) {
         case 0..<40: operation = nil
-        case 40..<58: operation = .put(value: value)
+        case 40..<58: operation = .put(value: long)
         case 58..<78: operation = .append(value: value)
         case 78..<88: operation = .delete
         default: operation = .compareAndSet(expected: client.seen[key], value: chance(85) ? value : nil)
@@ -70,7 +71,7 @@ extension World {
             note(at: client.name, "#\(id) begins: close the session of shard \(shard)")
             begin(
                 id, .close(shard, token: token),
-                KvCall(.shard(shard), isWrite: false, end: time + .milliseconds(1_000)), client)
+                KvCall(.shard(shard), isWrite: false, changes: true, end: time + .milliseconds(1_000)), client)
             try proceed(id, client)
         }
     }
@@ -113,15 +114,12 @@ extension World {
         }
         operation.attempt += 1
         operation.isAsking = false
-        let asker = Asker.operation(
-            client: client.number, life: client.life, operation: id, attempt: operation.attempt)
         switch step {
         case .openSession: return
         case .ask(let ask):
             operation.isAsking = true
             client.operations[id] = operation
-            self.ask(id, operation, ask, asker, client)
-            return
+            return try self.ask(id, operation, ask, client)
         case .askMap(let until):
             client.operations[id] = operation
             let owner = PendingCall.Owner.clientMap(
@@ -146,8 +144,8 @@ extension World {
     }
 
     private mutating func ask(
-        _ id: Int, _ operation: WorldClient.Operation, _ ask: KvCall.Ask, _ asker: Asker, _ client: WorldClient
-    ) {
+        _ id: Int, _ operation: WorldClient.Operation, _ ask: KvCall.Ask, _ client: WorldClient
+    ) throws {
         let asked: KvRequest.Operation
         switch operation.kind {
         case .get(let key): asked = .get(key: key)
@@ -162,40 +160,35 @@ extension World {
             if let stamp { history.writes[ClusterHistory.Stamp(stamp)] = id }
             asked = .write(key: key, write, stamp)
         }
-        guard let node = nodesByAddress[ask.address] else { return }
-        note(at: client.name, "#\(id) asks \(nodes[node].name)")
-        send(
-            Request(
-                from: client.place, to: node, asker: asker, body: .keys(KvRequest(id: 0, config: ask.config, asked))))
-        schedule(id, operation, client, at: min(ask.patience.end, time + ask.patience.silence))
+        note(at: client.name, "#\(id) asks \(ask.address)")
+        try send(
+            KvRequest(id: 0, config: ask.config, cluster: options.plant == .clusterUnsaid ? 0 : ask.cluster, asked),
+            to: ask.address, ask.patience,
+            for: WorldClient.Waiter(operation: id, attempt: operation.attempt), client)
     }
 
-    mutating func heard(_ body: Answer.Body, _ number: Int, _ life: UInt64, _ id: Int, _ attempt: Int) throws {
-        let client = clients[number]
-        guard client.life == life, let operation = client.operations[id], operation.attempt == attempt,
-            operation.isAsking
-        else { return }
-        let outcome: AskOutcome
-        switch body {
-        case .keys(let response): outcome = .answered(response)
-        case .nobody: outcome = .notSent
-        case .map, .refused: return
+    /// What has come of an attempt.
+    mutating func tell(_ waiter: WorldClient.Waiter, _ outcome: AskOutcome, _ client: WorldClient) throws {
+        let id = waiter.operation
+        guard let operation = client.operations[id], operation.attempt == waiter.attempt, operation.isAsking else {
+            return
+        }
+        var outcome = outcome
+        if case .lost = outcome {
+            client.operations[id]?.wasLost = true
+            if options.plant == .lostTakenForNotSent { outcome = .notSent }
         }
         if trace != nil { note(at: client.name, "#\(id) hears \(Self.describe(outcome))") }
         try advance(id, client) { [time = self.time] call, state in call.heard(outcome, &state, now: time) }
     }
 
-    /// An answer is waited for no longer, or a pause is over.
+    /// A pause is over.
     mutating func attemptEnds(_ number: Int, _ life: UInt64, _ id: Int, _ attempt: Int) throws {
         let client = clients[number]
-        guard client.life == life, let operation = client.operations[id], operation.attempt == attempt else { return }
-        guard operation.isAsking else {
-            return try advance(id, client) { [time = self.time] call, state in call.woken(&state, now: time) }
-        }
-        note(at: client.name, "#\(id) hears nothing")
-        client.operations[id]?.wasLost = true
-        let outcome: AskOutcome = options.plant == .lostTakenForNotSent ? .notSent : .lost
-        try advance(id, client) { [time = self.time] call, state in call.heard(outcome, &state, now: time) }
+        guard client.life == life, let operation = client.operations[id], operation.attempt == attempt,
+            !operation.isAsking
+        else { return }
+        try advance(id, client) { [time = self.time] call, state in call.woken(&state, now: time) }
     }
 
     mutating func mapArrived(

@@ -7,7 +7,10 @@ internal import Sharding
 extension World {
     mutating func receive(_ request: Request) throws {
         let node = request.to
-        guard nodes[node].isUp else { return }
+        guard nodes[node].isUp else {
+            if nodes[node].hasStranger { answerAsStranger(request) }
+            return
+        }
         guard let shell = nodes[node].shell else {
             return refuse(request, KvError(.unavailable, "the node is starting", retryAfterMilliseconds: 100))
         }
@@ -15,6 +18,8 @@ extension World {
         switch request.body {
         case .keys(let asked):
             guard !isController else { return }
+            let own = ShardMap.mark(ofCluster: nodes[node].directory.cluster)
+            if asked.cluster != 0, own != 0, asked.cluster != own { return refuse(request, Self.anotherCluster) }
             if let error = Self.invalid(asked.operation) { return refuse(request, error) }
             switch asked.operation {
             case .get:
@@ -38,6 +43,27 @@ extension World {
         }
     }
 
+    /// A node of another cluster has come to listen at the address. It would serve whoever doesn't say whom he means.
+    private mutating func answerAsStranger(_ request: Request) {
+        guard case .keys(let asked) = request.body else { return }
+        let own = ShardMap.mark(ofCluster: [UInt8](repeating: 0xAA, count: 16))
+        if asked.cluster != 0, asked.cluster != own {
+            return refuse(request, Self.anotherCluster)
+        }
+        switch asked.operation {
+        case .get: reply(.keys(KvResponse(id: 0, .value(nil))), to: request)
+        case .write(_, .append(let value), _):
+            reply(.keys(KvResponse(id: 0, .written(.appended(length: value.count)))), to: request)
+        case .write(_, .delete, _): reply(.keys(KvResponse(id: 0, .written(.deleted(existed: false)))), to: request)
+        case .write(_, .compareAndSet(let expected, _), _):
+            reply(.keys(KvResponse(id: 0, .written(.compared(succeeded: expected == nil)))), to: request)
+        case .write, .closeSession: reply(.keys(KvResponse(id: 0, .written(.put))), to: request)
+        case .scan, .listSessions: return
+        }
+    }
+
+    private static let anotherCluster = KvError(.unavailable, "this node is of another cluster than was meant")
+
     private enum Ask {
         case read
         case propose([UInt8])
@@ -48,11 +74,13 @@ extension World {
     }
 
     private mutating func wait(_ waiter: WorldNode.Waiter, _ ask: Ask, on node: Int) {
+        var isUrgent = options.plant != .ownCommandsWait
+        if case .request = waiter { isUrgent = false }
         let token = takeNumber()
         nodes[node].waiters[token] = waiter
         switch ask {
-        case .read: post(.read(token: token), to: node)
-        case .propose(let payload): post(.propose(payload, token: token), to: node)
+        case .read: post(.read(token: token, isUrgent: isUrgent), to: node)
+        case .propose(let payload): post(.propose(payload, token: token, isUrgent: isUrgent), to: node)
         }
     }
 
@@ -159,11 +187,18 @@ extension World {
     mutating func readIsReady(_ token: UInt64, _ node: Int) throws {
         guard let shell = nodes[node].shell, let waiter = nodes[node].waiters.removeValue(forKey: token) else { return }
         switch waiter {
-        case .request(let request): try answerRead(request, shell, node)
+        case .request(let request):
+            do { try answerRead(request, shell, node) } catch let error as EngineError {
+                try noticeDamage(node, error)
+                refuse(request, KvError(.unavailable, error.description, retryAfterMilliseconds: 50))
+            }
         case .read(let then):
             let view = try shell.engine.snapshot()
             defer { view.close() }
-            try then(&self, .success(view))
+            do { try then(&self, .success(view)) } catch let error as EngineError {
+                try noticeDamage(node, error)
+                try then(&self, .failure(KvError(.internal, error.description)))
+            }
         case .proposal: try violate("a proposal was answered as a read")
         }
     }

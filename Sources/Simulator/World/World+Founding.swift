@@ -18,7 +18,7 @@ extension World {
             try found(gid, founders: founders, spares: knobs.changesMembers ? 1 : 0)
         }
         // The others join in the middle of the run.
-        let late = groups.count > 2 && chance(50) ? 1 : 0
+        let late = options.scenario == nil && groups.count > 2 && chance(50) ? 1 : 0
         administrator.founders = groups.filter { !$0.isController }.dropLast(late).map(\.gid)
         administrator.controllers = ControllerState(seed: random.next())
         for number in 0..<knobs.clients { clients.append(newClient(number, life: 1)) }

@@ -11,6 +11,7 @@ extension World {
     mutating func start(_ node: Int) throws {
         let group = groups[nodes[node].group]
         nodes[node].life += 1
+        nodes[node].hasStranger = false
         nodes[node].pausedUntil = 0
         nodes[node].core = NodeCore(
             NodeCore.Configuration(
@@ -43,7 +44,7 @@ extension World {
         let life = nodes[node].life
         for step in steps {
             // A process may be killed between any two of them.
-            if step != .run, !isHealed, now > 0, chance(1), nodes[node].shell == nil {
+            if step != .run, !isCalm, now > 0, chance(1), nodes[node].shell == nil {
                 note(node, "dies before it has begun")
                 nodes[node].forget()
                 queue.schedule(.restart(node: node), at: now + delay(500))

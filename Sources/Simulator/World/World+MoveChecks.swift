@@ -8,7 +8,7 @@ extension World {
     /// The source's log has frozen a shard: what its replica has now is what every later copy must be.
     mutating func noteFrozen(_ shard: ShardEpoch, _ node: Int) throws {
         guard let shell = nodes[node].shell else { return }
-        let view = try shell.engine.snapshot()
+        let view = try nodes[node].disk.observed()
         defer { view.close() }
         let reader = GroupReader(shell.layout, in: view)
         frozen[shard] = try reader.hashes(shard.shard)
@@ -44,15 +44,30 @@ extension World {
                 )
             }
         }
+        activatedBy[shard] = membership.index
         report.moves += 1
     }
 
     /// A source's log has removed its copy: the target has the shard, whatever happens now.
     mutating func checkCollected(_ shard: ShardEpoch, by target: GroupID, _ node: Int) throws {
         guard let group = groups.first(where: { $0.gid == target }) else { return }
+        // A directory that is new knows no members yet.
         let memberships = group.nodes.compactMap { nodes[$0].shell?.driver.core.membership }
+            .filter { !$0.members.isEmpty }
         guard let membership = memberships.max(by: { $0.index < $1.index }) else { return }
         try checkHolders(shard, group, membership) { "\(nodes[node].name) removes its copy of \(shard), and" }
+        // As long as the members are the same, a quorum has it: not only one of each quorum.
+        guard activatedBy[shard] == membership.index, let hashes = frozen[shard] else { return }
+        let holders = try membership.members.filter { $0.standing == .voter }.count { voter in
+            let place = group.nodes[Int(voter.id.rawValue)]
+            // A disk that was lost since had it, as far as anybody can tell.
+            return try nodes[place].incarnation != voter.incarnation || holds(shard, hashes, place)
+        }
+        if holders < membership.quorum {
+            try violate(
+                "\(nodes[node].name) removes its copy of \(shard), and \(holders) members of group \(target) have it, "
+                    + "where \(membership.quorum) are a quorum")
+        }
     }
 
     /// A group has other members: what it serves, and has from others, is still had.
@@ -136,6 +151,18 @@ extension World {
         }
         for (gid, group) in map.groups.sorted(by: { $0.key < $1.key }) where group.isLeaving {
             if map.groups.contains(where: { !$0.value.isLeaving }) { try violate("group \(gid) never gets to leave") }
+        }
+    }
+
+    /// However much is written into it, a shard that moves arrives, and no leader loses its office for it.
+    func checkScenario() throws {
+        guard options.scenario == .hotShard else { return }
+        // Founding takes one of seven seconds, and what a slow disk is asked for in a move up to three.
+        if report.moves < options.faultyTime / 3_500 {
+            try violate("the hot shard has arrived \(report.moves) times in \(options.faultyTime) ms")
+        }
+        if report.elections > groups.count {
+            try violate("\(report.elections) elections in \(groups.count) groups where nothing fails")
         }
     }
 

@@ -36,10 +36,10 @@ extension World {
     /// A round may have made another of the replica.
     mutating func followReplica(_ node: Int, _ shell: ReplicaShell) throws {
         guard nodes[node].driver != nil else { return }
-        let core = shell.driver.core
         let seen = WorldNode.Seen(
-            leads: core.isLeader && core.hasCommittedInTerm, term: core.term, leader: core.leader,
-            membershipIndex: core.membership.index, waitsFor: shell.driver.waitsFor)
+            leads: shell.driver.core.isLeader && shell.driver.core.hasCommittedInTerm, term: shell.driver.core.term,
+            leader: shell.driver.core.leader, membershipIndex: shell.driver.core.membership.index,
+            waitsFor: shell.driver.waitsFor)
         guard seen != nodes[node].seen else { return }
         nodes[node].seen = seen
         try pump(node)
@@ -141,7 +141,9 @@ extension World {
             stage(order, on: node) { world, result in try hear(&world, Self.answer(result)) }
         case .snapshot(_, let address, let term): try fetchSnapshot(from: address, term, on: node, hear)
         case .sessions:
-            view(on: node) { world, reader in try hear(&world, .sessionIsDue(try world.isSessionDue(reader, node))) }
+            view(on: node, otherwise: { world, failure in try hear(&world, Self.answer(failure)) }) { world, reader in
+                try hear(&world, .sessionIsDue(try world.isSessionDue(reader, node)))
+            }
         case .sweep: sweepStaged(node) { world in try hear(&world, .done) }
         }
     }

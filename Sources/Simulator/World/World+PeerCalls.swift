@@ -24,6 +24,9 @@ extension World {
             peerCalls[id]?.isBroken = true
             return
         }
+        if !nodes[to].isUp, nodes[to].hasStranger {
+            return queue.schedule(.peerAnswer(call: id, stranger(question, to)), at: arrival)
+        }
         guard nodes[to].isUp else {
             return queue.schedule(.peerAnswer(call: id, .failure(PeerFailure("nobody listens"))), at: arrival)
         }
@@ -77,6 +80,15 @@ extension World {
         }
     }
 
+    /// What a node of another cluster that listens at a node's address makes of a question.
+    private func stranger(_ question: PeerQuestion, _ to: Int) -> PeerResult {
+        let refusal = KvError(.failedPrecondition, "this node is of another cluster or group than was meant")
+        switch question {
+        case .whoLeads: return .success(.leader(nil))
+        default: return .failure(PeerFailure(refusal))
+        }
+    }
+
     // MARK: - Events
 
     /// `respond` may be called later; it does nothing once this process has ended.
@@ -91,7 +103,10 @@ extension World {
             guard let call = world.peerCalls[id], world.nodes[node].life == life, world.nodes[node].isUp else {
                 return
             }
-            guard let arrival = call.from == node ? world.now + 1 : world.arrivals(from: node, to: call.from).first
+            let bytes = Self.bytes(of: result)
+            guard
+                let arrival = call.from == node
+                    ? world.now + 1 : world.arrivals(from: node, to: call.from, bytes: bytes).first
             else {
                 world.peerCalls[id]?.isBroken = true
                 return
@@ -138,6 +153,16 @@ extension World {
     /// Something that a process does a little later, if it still runs.
     mutating func after(_ wait: UInt64, on node: Int, _ body: @escaping (inout World) throws -> Void) {
         queue.schedule(.later(node: node, life: nodes[node].life, body), at: now + wait)
+    }
+
+    /// What an answer takes on the wire, about.
+    private static func bytes(of result: PeerResult) -> Int {
+        func bytes(_ rows: [FamilyRow]) -> Int { rows.reduce(0) { $0 + $1.key.count + $1.value.count + 8 } }
+        switch result {
+        case .success(.rows(let rows)): return 96 + bytes(rows)
+        case .success(.snapshot(_, let contents)): return contents.reduce(300) { $0 + bytes($1) }
+        case .success, .failure: return 96
+        }
     }
 
     private static func describe(_ question: PeerQuestion) -> String {

@@ -164,11 +164,11 @@ extension World {
                 }
             }
         case .look(let shard):
-            view(on: node) { world, reader in
+            view(on: node, otherwise: then) { world, reader in
                 try heard(.looked(try reader.record(shard), time: try reader.time(of: shard)), &world)
             }
         case .scan(let shard):
-            view(on: node) { world, reader in
+            view(on: node, otherwise: then) { world, reader in
                 let time = try reader.time(of: shard.shard)
                 guard case .frozen(_, shard.epoch)? = try reader.record(shard.shard)?.state else {
                     return try heard(.scanned(nil, time: time), &world)
@@ -179,12 +179,20 @@ extension World {
     }
 
     /// What is on the disk a little later.
-    mutating func view(on node: Int, _ body: @escaping (inout World, GroupReader) throws -> Void) {
+    ///
+    /// - Parameter otherwise: something on the disk can't be read.
+    mutating func view(
+        on node: Int, otherwise: @escaping PeerContinuation,
+        _ body: @escaping (inout World, GroupReader) throws -> Void
+    ) {
         after(delay(network.diskDelayMax), on: node) { world in
             guard let shell = world.nodes[node].shell else { return }
             let view = try shell.engine.snapshot()
             defer { view.close() }
-            try body(&world, GroupReader(shell.layout, in: view))
+            do { try body(&world, GroupReader(shell.layout, in: view)) } catch let error as EngineError {
+                try world.noticeDamage(node, error)
+                try otherwise(&world, .failure(PeerFailure(KvError(.internal, error.description))))
+            }
         }
     }
 
@@ -206,15 +214,24 @@ extension World {
         case .wait(let shared): nodes[node].desks.waiting[shared, default: []].append(then)
         case .make:
             nodes[node].desks.waiting[id] = [then]
-            view(on: node) { world, reader in try world.makeExport(id, of: shard, reader, on: node) }
+            view(
+                on: node,
+                otherwise: { world, failure in
+                    world.nodes[node].desks.exports.failed(id)
+                    for then in world.nodes[node].desks.waiting.removeValue(forKey: id) ?? [] {
+                        try then(&world, failure)
+                    }
+                },
+                { world, reader in try world.makeExport(id, of: shard, reader, on: node) })
         }
     }
 
     private mutating func makeExport(
         _ id: UInt64, of shard: ShardEpoch, _ reader: GroupReader, on node: Int
     ) throws {
-        let waiting = nodes[node].desks.waiting.removeValue(forKey: id) ?? []
-        guard let shell = nodes[node].shell, let frozen = try reader.frozen(shard) else {
+        guard let shell = nodes[node].shell else { return }
+        guard let frozen = try reader.frozen(shard) else {
+            let waiting = nodes[node].desks.waiting.removeValue(forKey: id) ?? []
             nodes[node].desks.exports.failed(id)
             let error = KvError(.failedPrecondition, "\(shard) is not frozen")
             for then in waiting { try then(&self, .failure(PeerFailure(error))) }
@@ -235,7 +252,9 @@ extension World {
         }
         nodes[node].desks.files[id] = file
         nodes[node].desks.exports.made(id, now: now)
-        for then in waiting { try then(&self, .success(.export(file.offer))) }
+        for then in nodes[node].desks.waiting.removeValue(forKey: id) ?? [] {
+            try then(&self, .success(.export(file.offer)))
+        }
     }
 
     private mutating func readExport(
@@ -264,8 +283,12 @@ extension World {
             let error = KvError(.unavailable, "this node waits for a snapshot itself")
             return try then(&self, .failure(PeerFailure(error)))
         }
-        let (header, contents) = try snapshot(of: shell)
-        after(UInt64.random(in: 5...(isHealed ? 200 : 1_500), using: &random), on: node) { world in
+        let (header, contents): (SnapshotHeader, [[FamilyRow]])
+        do throws(EngineError) { (header, contents) = try snapshot(of: shell) } catch {
+            try noticeDamage(node, error)
+            return try then(&self, .failure(PeerFailure(KvError(.internal, error.description))))
+        }
+        after(UInt64.random(in: 5...(isCalm ? 200 : 1_500), using: &random), on: node) { world in
             try then(&world, .success(.snapshot(header, contents)))
         }
     }

@@ -37,6 +37,15 @@ extension World.Plant: PlantedBug {
             PlantDescription(
                 "a client takes silence for a request that never left", "jetcd 0.8.2",
                 ["nothing was done"])
+        case .ownCommandsWait:
+            PlantDescription(
+                "what clients have waiting keeps the group's own commands out, and so a hot shard from being frozen",
+                "valkey #4545", ["the hot shard has arrived"])
+        case .clusterUnsaid:
+            PlantDescription(
+                "requests don't say which cluster they mean, and a node of another one listens at an address that was known",
+                "the issue of the whole cluster: peers of another cluster at an address",
+                ["is not linearizable"])
         case .unknownCalledFailed:
             PlantDescription(
                 "a client calls a write failed whose outcome is unknown", "Jepsen: indeterminate operations",

@@ -42,6 +42,18 @@ extension World.Options: RunOptions {
         return reduced(by: times + candidates)
     }
 
+    public mutating func use(scenario: String) -> Bool {
+        guard let known = World.Scenario(rawValue: scenario) else { return false }
+        use(known)
+        return true
+    }
+
+    mutating func use(_ scenario: World.Scenario) {
+        self.scenario = scenario
+        // What is asked for is much, and its histories are long.
+        faultyTime = 7_000
+    }
+
     public mutating func use(_ disks: RealDisks) -> Bool {
         self.disks = disks
         return true

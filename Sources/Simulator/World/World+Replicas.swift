@@ -18,10 +18,20 @@ extension World {
     mutating func round(_ node: Int) throws {
         guard let shell = nodes[node].shell else { return }
         shell.isRoundScheduled = false
+        let allowed = shell.driver.core.unappliedBytesAllowed
         let refusals = try shell.round(now: now, wall: wall(node), tickInterval: knobs.tickInterval) { effects in
             try carryOut(effects, shell, node)
         }
-        for refusal in refusals { try refuse(refusal.token, isBusy: refusal.isBusy, node) }
+        // The group's own come in beside what clients have waiting.
+        for case .proposal(let token?, .success) in shell.verdicts {
+            guard case .request? = nodes[node].waiters[token] else { continue }
+            try checkAdmission(node, shell, allowed: allowed)
+        }
+        try checkBounds(node, shell)
+        for refusal in refusals {
+            if refusal.isBusy { report.busy += 1 }
+            try refuse(refusal.token, isBusy: refusal.isBusy, node)
+        }
         try followMembers(node, shell)
         try followReplica(node, shell)
     }
@@ -47,7 +57,7 @@ extension World {
 
     private mutating func beginWriting(_ node: Int) {
         guard let shell = nodes[node].shell, shell.beginWriting() else { return }
-        let stall = !isHealed && chance(1) ? UInt64.random(in: 100...1_200, using: &random) : 0
+        let stall = !isCalm && chance(1) ? UInt64.random(in: 100...1_200, using: &random) : 0
         queue.schedule(
             .written(node: node, life: nodes[node].life), at: now + delay(network.diskDelayMax) + stall)
     }
@@ -55,6 +65,14 @@ extension World {
     /// The disk is done. Whoever proposed hears at once, the driver a little later.
     mutating func write(_ node: Int) throws {
         guard let shell = nodes[node].shell else { return }
+        if nodes[node].fullUntil > now {
+            // Tried again and again, as `ReplicaHost` does.
+            return queue.schedule(.written(node: node, life: nodes[node].life), at: now + 200)
+        }
+        if nodes[node].failsNextSync {
+            nodes[node].failsNextSync = false
+            return try crash(node, powerFails: false, syncFails: true)
+        }
         let written = try shell.write()
         try noteApplied(written.applied, node)
         for completion in written.completions { try completed(completion, node) }
@@ -79,18 +97,24 @@ extension World {
 
     private mutating func readEntries(_ node: Int, _ peer: ReplicaID, _ from: LogIndex, _ through: LogIndex) throws {
         guard let shell = nodes[node].shell else { return }
-        let view = try shell.engine.snapshot()
-        let entries = try shell.layout.readEntries(
-            from: from, through: through, bytesMax: knobs.driver.core.appendBytesMax, in: view)
-        queue.schedule(
-            .input(node: node, life: nodes[node].life, .entries(entries, to: peer)),
-            at: now + delay(network.diskDelayMax))
+        let input: ReplicaShell.Input
+        do throws(EngineError) {
+            let view = try shell.engine.snapshot()
+            defer { view.close() }
+            let entries = try shell.layout.readEntries(
+                from: from, through: through, bytesMax: knobs.driver.core.appendBytesMax, in: view)
+            input = .entries(entries, to: peer)
+        } catch {
+            try noticeDamage(node, error)
+            input = .entriesUnreadable(to: peer)
+        }
+        queue.schedule(.input(node: node, life: nodes[node].life, input), at: now + delay(network.diskDelayMax))
     }
 
     // MARK: - Snapshots
 
     /// The group as it is on this replica's disk.
-    func snapshot(of shell: ReplicaShell) throws -> (header: SnapshotHeader, contents: [[FamilyRow]]) {
+    func snapshot(of shell: ReplicaShell) throws(EngineError) -> (header: SnapshotHeader, contents: [[FamilyRow]]) {
         let made = try shell.snapshot()
         guard options.plant == .snapshotWithoutStaged else { return made }
         let view = try shell.engine.snapshot()
@@ -105,13 +129,20 @@ extension World {
 
     private mutating func sendSnapshot(_ node: Int, to member: Member) throws {
         guard let shell = nodes[node].shell else { return }
-        let (header, contents) = try snapshot(of: shell)
+        let (header, contents): (SnapshotHeader, [[FamilyRow]])
+        do throws(EngineError) { (header, contents) = try snapshot(of: shell) } catch {
+            // Nothing is sent, and it is tried again after a while.
+            try noticeDamage(node, error)
+            return queue.schedule(
+                .input(node: node, life: nodes[node].life, .snapshotEnded(to: member.id, nil)),
+                at: now + delay(network.diskDelayMax))
+        }
         note(node, "snapshot at \(header.applied.position) to n\(member.id)")
         shell.driver.snapshotStarted(to: member.id, index: header.applied.position.index)
-        let arrival = now + UInt64.random(in: 5...(isHealed ? 200 : 1_500), using: &random)
+        let arrival = now + UInt64.random(in: 5...(isCalm ? 200 : 1_500), using: &random)
         let members = groups[nodes[node].group].nodes
         guard let target = Int(exactly: member.id.rawValue), members.indices.contains(target),
-            !network.cut.contains(Network.Link(from: node, to: members[target])), isHealed || !chance(20)
+            !network.cut.contains(Network.Link(from: node, to: members[target])), isCalm || !chance(20)
         else {
             return queue.schedule(
                 .input(node: node, life: nodes[node].life, .snapshotEnded(to: member.id, nil)), at: arrival)
@@ -125,14 +156,16 @@ extension World {
 
     mutating func snapshotArrives(_ parcel: SnapshotParcel) throws {
         let position = parcel.header.applied.position
-        if let shell = nodes[parcel.to].shell {
+        let isFull = nodes[parcel.to].fullUntil > now
+        if isFull { note(parcel.to, "no room for a snapshot") }
+        if let shell = nodes[parcel.to].shell, !isFull {
             let install = try shell.load(parcel.header, parcel.contents)
             note(parcel.to, "loaded snapshot at \(position)")
             report.snapshots += 1
             post(.install(install), to: parcel.to)
         }
         guard nodes[parcel.from].shell != nil, nodes[parcel.from].life == parcel.fromLife else { return }
-        let delivered = nodes[parcel.to].shell == nil ? nil : position.index
+        let delivered = nodes[parcel.to].shell == nil || isFull ? nil : position.index
         post(.snapshotEnded(to: nodes[parcel.to].id, delivered), to: parcel.from)
     }
 }

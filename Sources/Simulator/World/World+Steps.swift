@@ -31,11 +31,19 @@ extension World {
         switch step {
         case .release(let number): release(number, on: node)
         case .look:
-            guard let replica = nodes[node].shell as? SimulatedReplica<ControllerMachine> else { return }
-            let sight = ControllerCore.Sight(
-                number: replica.machine.map?.number, hold: replica.machine.hold, logTime: replica.applied.logTime)
-            let (clusterID, now) = (groups[0].identity, now)
-            try act(on: node) { $0.looked(sight, clusterID: clusterID, now: now) }
+            // As of all that was committed before: a new leader has not applied it yet.
+            read(on: node) { world, result in
+                let now = world.now
+                guard case .success(let view) = result, let layout = world.nodes[node].layout else {
+                    return try world.act(on: node) { $0.sawNothing(now: now) }
+                }
+                let sight = ControllerCore.Sight(
+                    number: try ControllerMachine.map(number: nil, layout: layout, in: view)?.number,
+                    hold: try ControllerMachine.hold(layout: layout, in: view),
+                    logTime: try GroupStorageRows.load(layout, in: view).applied.logTime)
+                let clusterID = world.groups[0].identity
+                try world.act(on: node) { $0.looked(sight, clusterID: clusterID, now: now) }
+            }
         case .propose(let command):
             guard !isEnding else { return }
             propose(command.encoded(requestID: []), on: node) { world, _ in

@@ -15,7 +15,7 @@ extension World {
 
     private mutating func look(_ call: StageCall, on node: Int, _ then: @escaping PeerContinuation) {
         let shard = call.order.shard
-        view(on: node) { world, reader in
+        view(on: node, otherwise: { world, failure in try world.end(call, on: node, failure, then) }) { world, reader in
             let known: StageCall.Known =
                 switch try reader.decision(shard) {
                 case .activated: .activated
@@ -46,7 +46,7 @@ extension World {
 
     /// What is sent may arrive otherwise than it was: the hashes find it.
     mutating func damaged(_ rows: [FamilyRow], on node: Int) -> [FamilyRow] {
-        guard !isHealed, !rows.isEmpty, chance(2) else { return rows }
+        guard !isCalm, !rows.isEmpty, chance(2) else { return rows }
         var rows = rows
         let row = Int.random(in: rows.indices, using: &random)
         if rows[row].value.isEmpty {
@@ -73,6 +73,7 @@ extension World {
         }
         after(delay(network.diskDelayMax), on: node) { world in
             guard let shell = world.nodes[node].shell else { return }
+            if try world.hasNoRoom(for: call, dropping: nil, incoming, on: node) { return }
             let family = try shell.familyTable.take()
             let half = incoming.rows.count / 2
             try World.write(incoming.rows[..<half], to: family, shell, .buffered)
@@ -81,10 +82,23 @@ extension World {
             }
             world.after(world.delay(world.network.diskDelayMax), on: node) { world in
                 guard let shell = world.nodes[node].shell else { return }
+                if try world.hasNoRoom(for: call, dropping: family, incoming, on: node) { return }
                 try World.write(incoming.rows[half...], to: family, shell, .synced)
                 try world.readBack(family, incoming, on: node)
             }
         }
+    }
+
+    /// The disk is full: what was loaded goes again, and whoever asked hears of it.
+    private mutating func hasNoRoom(
+        for call: StageCall, dropping family: FamilyID?, _ incoming: Incoming, on node: Int
+    ) throws -> Bool {
+        guard nodes[node].fullUntil > now, let shell = nodes[node].shell else { return false }
+        note(node, "no room for \(call.order.shard)")
+        if let family { try shell.engine.dropFamily(family) }
+        let failure = PeerFailure(KvError(.busy, "no space left on the disk"))
+        try end(call, on: node, .failure(failure), incoming.then)
+        return true
     }
 
     private static func write(
@@ -117,6 +131,7 @@ extension World {
         _ family: FamilyID?, sessions: Int, _ incoming: Incoming, on node: Int
     ) throws {
         guard let shell = nodes[node].shell else { return }
+        if try hasNoRoom(for: incoming.call, dropping: family, incoming, on: node) { return }
         let order = incoming.call.order
         let note = StagedShard(hashes: order.hashes, sessions: sessions).encoded
         var batch = WriteBatch()
@@ -133,7 +148,8 @@ extension World {
     mutating func sweepStaged(_ node: Int, then: @escaping (inout World) throws -> Void) {
         // As of before the look: what is fetched meanwhile was not stale then.
         let desk = nodes[node].desks.target
-        view(on: node) { world, reader in
+        view(on: node, otherwise: { world, _ in try then(&world) }) { world, reader in
+            guard world.nodes[node].fullUntil <= world.now else { return try then(&world) }
             guard let shell = world.nodes[node].shell else { return }
             var batch = WriteBatch()
             var dropped: [FamilyID] = []

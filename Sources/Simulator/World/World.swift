@@ -33,6 +33,8 @@ public struct World {
         case lostTakenForNotSent = "lost-taken-for-not-sent"
         /// A client calls a write failed whose outcome is unknown.
         case unknownCalledFailed = "unknown-called-failed"
+        /// Requests don't say which cluster they mean.
+        case clusterUnsaid = "cluster-unsaid"
 
         /// A shard is activated as soon as one member has staged it.
         case activatesUnstaged = "activate-without-staged-quorum"
@@ -64,6 +66,8 @@ public struct World {
         case writesWhileFrozen = "write-while-frozen"
         /// A group that has handed a shard over serves it further.
         case servesAfterCollect = "serving-after-leaving"
+        /// What clients have waiting keeps the group's own commands out.
+        case ownCommandsWait = "own-commands-wait"
         /// A shard counts as staged when it is half loaded.
         case activatesHalfLoaded = "half-loaded-activated"
 
@@ -97,6 +101,9 @@ public struct World {
             }
         }
 
+        /// What it is found in, if not in any run.
+        var scenario: Scenario? { self == .ownCommandsWait ? .hotShard : nil }
+
         var inController: ControllerMachine.Plant? {
             switch self {
             case .reusesEpochs: .reusesEpochs
@@ -107,9 +114,16 @@ public struct World {
         }
     }
 
+    /// A run that is about one thing.
+    public enum Scenario: String, CaseIterable, Sendable, Codable {
+        /// Everybody writes into one shard as fast as it goes, which is moved to and fro.
+        case hotShard = "hot-shard"
+    }
+
     public struct Options: Sendable, Codable {
         public var seed: UInt64
         public var plant: Plant?
+        public var scenario: Scenario?
         /// Virtual milliseconds with faults.
         public var faultyTime: UInt64 = 12_000
         /// Virtual milliseconds in which everything must have converged afterwards.
@@ -129,6 +143,7 @@ public struct World {
         public init(seed: UInt64, plant: Plant? = nil) {
             self.seed = seed
             self.plant = plant
+            if let scenario = plant?.scenario { use(scenario) }
         }
     }
 
@@ -151,11 +166,16 @@ public struct World {
         public var runsWithMoves = 0
         /// Fetches that went on where they had broken off, and copies that were refused for what had happened to them.
         public var resumed = 0
+        /// Bits that flipped on disks, and disks that were lost, for that or another reason.
+        public var bitsFlipped = 0
+        public var disksLost = 0
         public var damaged = 0
         /// Operations of clients, by what they heard.
         public var answered = 0
         public var failed = 0
         public var unknown = 0
+        /// Requests that found too much waiting.
+        public var busy = 0
         /// Writes that were executed.
         public var executed = 0
         /// Attempts that got the answer of an earlier one.
@@ -178,10 +198,13 @@ public struct World {
             moves += other.moves
             runsWithMoves += other.runsWithMoves
             resumed += other.resumed
+            bitsFlipped += other.bitsFlipped
+            disksLost += other.disksLost
             damaged += other.damaged
             answered += other.answered
             failed += other.failed
             unknown += other.unknown
+            busy += other.busy
             executed += other.executed
             repeats += other.repeats
             sessions += other.sessions
@@ -192,10 +215,10 @@ public struct World {
         public var summary: String {
             let cluster =
                 "\(virtualTime / 1_000) virtual seconds, \(nodes) nodes, \(events) events, \(elections) elections, "
-                + "\(crashes) crashes, \(snapshots) snapshots, \(changes) changes of members, \(maps) maps, "
+                + "\(crashes) crashes, \(bitsFlipped) bits flipped, \(disksLost) disks lost, \(snapshots) snapshots, \(changes) changes of members, \(maps) maps, "
                 + "\(moves) moves in \(runsWithMoves) runs, \(resumed) fetches resumed, \(damaged) copies damaged"
             let clients =
-                "\(answered) operations answered, \(unknown) with an unknown outcome, \(failed) failed, \(executed) "
+                "\(answered) operations answered, \(unknown) with an unknown outcome, \(failed) failed, \(busy) requests refused as too many, \(executed) "
                 + "writes executed, \(repeats) repeated, \(sessions) sessions, \(clientCrashes) clients crashed, "
                 + "\(undecided) histories undecided"
             return cluster + ", " + clients
@@ -221,10 +244,14 @@ public struct World {
         case peerAnswer(call: UInt64, PeerResult)
         case liveness(call: UInt64)
         case later(node: Int, life: UInt64, (inout World) throws -> Void)
+        case streamSends(StreamID)
+        case streamAlarm(StreamID)
+        case streamBreaks(StreamID)
         case attemptEnds(client: Int, life: UInt64, operation: Int, attempt: Int)
         case callEnds(call: Int, attempt: Int)
         case client(Int, life: UInt64)
         case administrator
+        case starve(node: Int, life: UInt64)
         case fault
         case `operator`
         case heal
@@ -261,6 +288,8 @@ public struct World {
     /// What a source has frozen for a move: its hashes, and its keys with their values.
     var frozen: [ShardEpoch: ShardHashes] = [:]
     var frozenValues: [ShardEpoch: [[UInt8]: [UInt8]]] = [:]
+    /// The members of a target, by their index, when it activated a shard.
+    var activatedBy: [ShardEpoch: LogIndex] = [:]
     var holds = HoldModel()
     /// Every move that a map has had.
     var moved: Set<ShardEpoch> = []
@@ -299,6 +328,9 @@ public struct World {
         return world.report
     }
 
+    /// Nothing goes wrong: not any more, or not in this run.
+    var isCalm: Bool { isHealed || options.scenario != nil }
+
     func violate(_ sentence: String) throws -> Never { throw Violation(sentence: sentence) }
 
     mutating func chance(_ percent: UInt64) -> Bool { UInt64.random(in: 0..<100, using: &random) < percent }
@@ -335,7 +367,12 @@ public struct World {
             queue.schedule(.client(client, life: clients[client].life), at: 200 + delay(300))
         }
         queue.schedule(.administrator, at: 50)
-        queue.schedule(.fault, at: 1_500)
+        if options.scenario == .hotShard {
+            network.diskDelayMax = pick([4, 20, 60])
+            note(nil, "disks take up to \(network.diskDelayMax) ms")
+        } else {
+            queue.schedule(.fault, at: 1_500)
+        }
         queue.schedule(.operator, at: 1_000)
         queue.schedule(.heal, at: options.faultyTime)
         queue.schedule(.leadersAreDue, at: options.faultyTime + options.healingTime / 2)
@@ -344,9 +381,14 @@ public struct World {
             now = time
             report.events += 1
             if case .end = event { break }
-            try handle(event)
+            let place = place(of: event)
+            do { try handle(event) } catch let error as EngineError {
+                guard let place else { throw error }
+                try stop(place, error)
+            }
         }
         try checkConvergence()
+        try checkScenario()
         try checkHistories()
     }
 
@@ -376,7 +418,9 @@ public struct World {
         case .completed(let node, let life):
             guard isAwake(node, life, event) else { return }
             completionArrives(node)
-        case .snapshotArrives(let parcel): try snapshotArrives(parcel)
+        case .snapshotArrives(let parcel):
+            if sleeps(parcel.to, event) { return }
+            try snapshotArrives(parcel)
         case .restart(let node):
             if !nodes[node].isUp {
                 note(node, nodes[node].life == 0 ? "start" : "restart")
@@ -411,16 +455,37 @@ public struct World {
         case .later(let node, let life, let body):
             guard isAwake(node, life, event) else { return }
             try body(&self)
+        case .streamSends(let stream): try streamSends(stream)
+        case .streamAlarm(let stream): try streamAlarm(stream)
+        case .streamBreaks(let stream): try streamBreaks(stream)
         case .attemptEnds(let client, let life, let operation, let attempt):
             try attemptEnds(client, life, operation, attempt)
         case .callEnds(let call, let attempt): try callEnds(call, attempt)
         case .client(let client, let life): try clientActs(client, life)
         case .administrator: try administrate()
+        case .starve(let node, let life): starve(node, life)
         case .fault: try fault()
         case .operator: try operate()
         case .heal: heal()
         case .leadersAreDue: try checkLeaders()
         case .end: break
+        }
+    }
+
+    /// At which node something happens.
+    private func place(of event: Event) -> Int? {
+        switch event {
+        case .tick(let node, _), .round(let node, _), .deliver(let node, _, _), .input(let node, _, _),
+            .written(let node, _), .completed(let node, _), .restart(let node), .step(let node, _),
+            .alarm(let node, _), .moveAnswer(let node, _, _, _), .peerQuestion(_, let node, _, _),
+            .later(let node, _, _):
+            node
+        case .snapshotArrives(let parcel): parcel.to
+        case .request(let request): request.to
+        case .peerAnswer(let call, _), .liveness(let call): peerCalls[call]?.from
+        case .streamSends, .streamAlarm, .streamBreaks, .answer, .attemptEnds, .callEnds, .client, .administrator,
+            .starve, .fault, .operator, .heal, .leadersAreDue, .end:
+            nil
         }
     }
 

@@ -19,6 +19,22 @@ final class WorldClient {
         var wasLost = false
     }
 
+    /// One stream of requests to a node: `SessionStream` without tasks.
+    struct Stream {
+        let number: UInt64
+        var window = SessionWindow<Waiter>()
+        var queue: [KvRequest] = []
+        var isSending = false
+        /// When time is told; 0: it isn't to be.
+        var alarm: UInt64 = 0
+    }
+
+    /// Whoever waits for an answer: an attempt of an operation.
+    struct Waiter {
+        var operation: Int
+        var attempt: Int
+    }
+
     let number: Int
     let name: String
     let place: World.Place
@@ -28,6 +44,8 @@ final class WorldClient {
     var state: ClientState
     var controllers: ControllerState
     var operations: [Int: Operation] = [:]
+    /// By the addresses of nodes.
+    var streams: [String: Stream] = [:]
     /// What it has seen last of each key, to compare with.
     var seen: [Int: [UInt8]] = [:]
 

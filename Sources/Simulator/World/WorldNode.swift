@@ -5,12 +5,15 @@ internal import RaftLog
 internal import Sharding
 
 /// One node: a disk that survives crashes, and a process that doesn't.
-struct WorldNode {
+///
+/// An object, for a run looks at its nodes millions of times, and a value would be copied each time.
+final class WorldNode {
     /// Of `World.groups`.
     let group: Int
     let id: ReplicaID
     let address: String
-    let incarnation: Incarnation
+    /// Of its directory: another disk is another life.
+    var incarnation: Incarnation
     let name: String
     let disk: SimulatedDisk
     var engine: any StorageEngine { disk.engine }
@@ -21,6 +24,13 @@ struct WorldNode {
     var pausedUntil: UInt64 = 0
     /// How far its clock is ahead of the true time, in milliseconds.
     var clockOffset: Int64 = 0
+    /// Until when there is no room on its disk.
+    var fullUntil: UInt64 = 0
+    var failsNextSync = false
+    /// Until when its process gets little of the processor.
+    var starvedUntil: UInt64 = 0
+    /// Its process is gone, and one of another cluster listens at its address until it comes back.
+    var hasStranger = false
 
     /// What the directory says beside the engine.
     var directory = Directory()
@@ -110,7 +120,7 @@ struct WorldNode {
     }
 
     /// The process is gone, with all that it knew.
-    mutating func forget() {
+    func forget() {
         core = nil
         coreAlarm = 0
         membersSeen = 0
@@ -141,6 +151,17 @@ struct WorldGroup {
     /// What the founders are to agree on.
     var record: BootstrapRecord?
     var knowledge = GroupKnowledge()
+    /// The member whose disk is damaged or was lost, until its next one is a voter.
+    var ailing: Ailing?
+
+    struct Ailing {
+        let node: Int
+        /// Somebody has tried to read what is damaged, and logs tell.
+        var isNoticed = false
+        /// The disk is another one. The one before had the log on it up to here.
+        var lostThrough: LogIndex?
+        var isLost: Bool { lostThrough != nil }
+    }
 
     var isController: Bool { gid == .controller }
 }
