@@ -217,7 +217,9 @@ public struct ReplicaDriver: Sendable {
         if write.installed != nil { snapshotsInstalled += 1 }
         visible = max(visible, completion.applied?.index ?? 0, write.installed ?? 0)
         // A snapshot that was accepted meanwhile has lifted it already.
-        if let name = completion.waitsFor, let applied = completion.applied?.index, applied >= core.applied {
+        if let name = completion.waitsFor, let applied = completion.applied?.index, applied >= core.applied,
+            write.serial > staleThrough
+        {
             waitsFor = name
             core.block()
             nextToApply = applied + 1
@@ -250,6 +252,9 @@ public struct ReplicaDriver: Sendable {
     /// The last write that had been issued when `staged` was called: it and those before may not have seen what was
     /// staged, and whatever comes after does.
     private var stagedAfter: UInt64?
+    /// Writes up to this one were issued before what waited was tried again: that they waited, too, says nothing of the new
+    /// try. To go back for them once more would apply everything behind it a second time.
+    private var staleThrough: UInt64 = 0
 
     /// Entries from the log for a follower that is behind; empty if they are gone.
     public mutating func provideEntries(_ entries: [Entry], to peer: ReplicaID) {
@@ -318,6 +323,7 @@ public struct ReplicaDriver: Sendable {
     }
 
     private mutating func proceed() {
+        staleThrough = serial
         waitsFor = nil
         core.isBlocked = false
     }

@@ -677,4 +677,44 @@ private final class StagingDisk {
         }
         return SnapshotInstall(header: header, families: loaded)
     }
+
+    /// What waits is tried again while writes that were issued behind it are still at the disk. They waited as it did, which
+    /// must not take the driver back behind what the new try applies.
+    @Test func writesFromBeforeANewTryDoNotTakeTheDriverBack() {
+        var configuration = ReplicaDriver.Configuration()
+        configuration.applyBytesMax = 1
+        configuration.core.memoryBytesMax = 0
+        let one = DriverFixture(configuration: configuration, logTerms: [1, 1, 1])
+        one.receive(2, term: 1, .heartbeat(commit: 4, round: 0))
+        func nextWrite() -> WriteRequest? {
+            for _ in 0..<4 { if let write = one.effects().write { return write } }
+            return nil
+        }
+        func complete(_ write: WriteRequest?, applied: LogIndex, waits: Bool) {
+            guard let write else { return }
+            var completion = WriteCompletion(serial: write.serial)
+            completion.applied = LogPosition(index: applied, term: 1)
+            if waits { completion.waitsFor = "shard" }
+            one.driver.completed(completion)
+        }
+        let first = nextWrite()
+        #expect(first?.commands.map(\.entry.index) == [2])
+        // It comes before the driver hears that the entry waits, and before the next one is issued.
+        one.driver.staged()
+        let behind = nextWrite()
+        #expect(behind?.commands.map(\.entry.index) == [3])
+        complete(first, applied: 1, waits: true)
+        let again = nextWrite()
+        #expect(again?.commands.map(\.entry.index) == [2])
+        complete(behind, applied: 1, waits: true)
+        #expect(one.driver.waitsFor == nil)
+        complete(again, applied: 2, waits: false)
+        var applied: [LogIndex] = []
+        while let write = nextWrite() {
+            applied += write.commands.map(\.entry.index)
+            complete(write, applied: applied.last ?? 2, waits: false)
+        }
+        #expect(applied == [3, 4])
+        #expect(one.driver.core.applied == 4)
+    }
 }
