@@ -33,8 +33,10 @@ extension World {
         guard let replica = nodes[node].shell as? SimulatedReplica<GroupMachine> else { return }
         let membership = replica.storage.membership
         let lives = Set(activation.stagedBy)
-        let staged = membership.members.count { $0.standing == .voter && lives.contains($0.incarnation) }
-        if staged < membership.quorum, staged < replica.membershipBefore.quorum {
+        // A change of members may have been applied in the same write, before or behind it.
+        let before = replica.membershipBefore
+        let staged = self.staged(lives, in: membership)
+        if staged < membership.quorum, before.members.isEmpty || self.staged(lives, in: before) < before.quorum {
             try violate("\(name) activates \(shard), which \(staged) of \(membership.voters.count) voters have staged")
         }
         for other in groups[nodes[node].group].nodes where lives.contains(nodes[other].incarnation) {
@@ -46,6 +48,10 @@ extension World {
         }
         activatedBy[shard] = membership.index
         report.moves += 1
+    }
+
+    private func staged(_ lives: Set<Incarnation>, in membership: Membership) -> Int {
+        membership.members.count { $0.standing == .voter && lives.contains($0.incarnation) }
     }
 
     /// A source's log has removed its copy: the target has the shard, whatever happens now.
