@@ -237,7 +237,7 @@ public struct ReplicaDriver: Sendable {
                 sizeMarks.append((applied.index, appliedBytesTotal))
             }
         }
-        released += write.held.filter(isTimely)
+        for message in write.held where isTimely(message) { released.append(message) }
         proceedIfStaged()
     }
 

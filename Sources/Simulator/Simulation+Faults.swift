@@ -188,18 +188,12 @@ extension Simulation {
     /// A bit flips on the disk, in any row. As with lost disks, one at a time.
     private mutating func damage(_ node: Int) throws {
         guard canLoseDisk(node), nodes[node].shell != nil else { return }
-        let view = nodes[node].engine.undamagedSnapshot()
-        var rows: [(FamilyID, [UInt8])] = []
-        for family in try nodes[node].engine.families() {
-            try view.scan(family) { key, _ in
-                rows.append((family, Array(key)))
-                return true
-            }
-        }
-        guard let (family, key) = rows.randomElement(using: &random) else { return }
+        var random = self.random
+        let place = try nodes[node].engine.damageRow { Int.random(in: 0..<$0, using: &random) }
+        self.random = random
+        guard let place else { return }
         report.damaged += 1
-        note(node, "a bit flips in \(family), key \(key)")
-        nodes[node].engine.damage(family, key: key)
+        note(node, "a bit flips in \(place)")
         knowledge.damaged = node
     }
 

@@ -11,7 +11,8 @@ import Testing
     private static func status(of path: String, at port: Int) throws -> Int {
         let client = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(client) }
-        var timeout = timeval(tv_sec: 10, tv_usec: 0)
+        // A bound, not a measure: simulations beside it may have every thread of the pool for many seconds.
+        var timeout = timeval(tv_sec: 120, tv_usec: 0)
         setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)

@@ -31,3 +31,23 @@ struct MemoryDamage: Sendable {
         throw .corruption(place: "\(family): the value of a key fails its checksum")
     }
 }
+
+extension MemoryEngine {
+    /// A bit flips in a row, the number of which is drawn from all.
+    ///
+    /// - Returns: Where; `nil`: there is no row.
+    package func damageRow(_ draw: (Int) -> Int) throws(EngineError) -> String? {
+        let view = undamagedSnapshot()
+        var rows: [(family: FamilyID, key: [UInt8])] = []
+        for family in try families() {
+            try view.scan(family) { key, _ in
+                rows.append((family, Array(key)))
+                return true
+            }
+        }
+        guard !rows.isEmpty else { return nil }
+        let row = rows[draw(rows.count)]
+        damage(row.family, key: row.key)
+        return "\(row.family), key \(row.key)"
+    }
+}

@@ -90,7 +90,7 @@ final class ControllerDesk: Sendable {
             Task {
                 let layout = node.layout
                 // As of all that was committed before: a new leader has not applied it yet.
-                let sight = try? await node.read { try Self.look(layout, in: $0) }
+                let sight = try? await node.read { try ControllerCore.Sight(layout, in: $0) }
                 act { [node] core in
                     let now = HostClock.monotonic()
                     guard let sight else { return core.sawNothing(now: now) }
@@ -103,13 +103,6 @@ final class ControllerDesk: Sendable {
                 act { $0.proposed(now: HostClock.monotonic()) }
             }
         }
-    }
-
-    private static func look(_ layout: GroupLayout, in view: any ReadSnapshot) throws -> ControllerCore.Sight {
-        ControllerCore.Sight(
-            number: try ControllerMachine.map(number: nil, layout: layout, in: view)?.number,
-            hold: try ControllerMachine.hold(layout: layout, in: view),
-            logTime: try GroupStorageRows.load(layout, in: view).applied.logTime)
     }
 
     func end() { state.withLock { $0.alarm?.cancel() } }

@@ -1,4 +1,5 @@
 internal import Bytes
+package import Engines
 public import Keyspace
 public import RaftLog
 
@@ -31,6 +32,13 @@ public struct ControllerCore: Sendable {
             self.number = number
             self.hold = hold
             self.logTime = logTime
+        }
+
+        /// What a view of the controller's group says.
+        package init(_ layout: GroupLayout, in view: any ReadView) throws(EngineError) {
+            number = try ControllerMachine.map(number: nil, layout: layout, in: view)?.number
+            hold = try ControllerMachine.hold(layout: layout, in: view)
+            logTime = try GroupStorageRows.load(layout, in: view).applied.logTime
         }
     }
 

@@ -6,8 +6,8 @@ internal import Keyspace
 /// The search of Wing and Gong (1993) with the improvement of Lowe (2017), as Porcupine has it: a set of operations that
 /// were ordered, together with the state that they leave, is tried once. What changes nothing wherever it comes is
 /// ordered as soon as its answer fits, and no other order is tried: whatever comes after it could come after it there
-/// too. What else may come next is tried in the order in which it is known to have been done. Operations whose outcome is unknown need not be
-/// ordered at all, and are tried last.
+/// too. What else may come next is tried in the order in which it is known to have been done. Operations whose outcome is
+/// unknown need not be ordered at all, and are tried last.
 package struct LinearizabilityChecker {
     package enum Verdict: Sendable, Equatable {
         case linearizable

@@ -44,21 +44,7 @@ final class SimulatedDisk {
     /// A bit flips in a row, the number of which is drawn from all. Real engines have their own campaigns for that.
     ///
     /// - Returns: Where; `nil`: there is no row.
-    func damage(_ draw: (Int) -> Int) throws(EngineError) -> String? {
-        guard let memory else { return nil }
-        let view = memory.undamagedSnapshot()
-        var rows: [(family: FamilyID, key: [UInt8])] = []
-        for family in try memory.families() {
-            try view.scan(family) { key, _ in
-                rows.append((family, Array(key)))
-                return true
-            }
-        }
-        guard !rows.isEmpty else { return nil }
-        let row = rows[draw(rows.count)]
-        memory.damage(row.family, key: row.key)
-        return "\(row.family), key \(row.key)"
-    }
+    func damage(_ draw: (Int) -> Int) throws(EngineError) -> String? { try memory?.damageRow(draw) }
 
     var isDamaged: Bool { memory.map { $0.damagedCount > 0 } ?? false }
 

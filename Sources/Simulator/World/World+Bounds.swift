@@ -32,7 +32,6 @@ extension World {
         if nodes[node].desks.incoming.count > 2 * knobs.shardCount {
             try violate("\(name) fetches \(nodes[node].desks.incoming.count) copies of \(knobs.shardCount) shards")
         }
-        if nodes[node].polls.count > ControllerCore.waitersMax { try violate("\(name) lets too many wait for a map") }
     }
 
     /// In the end nothing waits any more, and what is in memory is what may be.

@@ -37,10 +37,7 @@ extension World {
                 guard case .success(let view) = result, let layout = world.nodes[node].layout else {
                     return try world.act(on: node) { $0.sawNothing(now: now) }
                 }
-                let sight = ControllerCore.Sight(
-                    number: try ControllerMachine.map(number: nil, layout: layout, in: view)?.number,
-                    hold: try ControllerMachine.hold(layout: layout, in: view),
-                    logTime: try GroupStorageRows.load(layout, in: view).applied.logTime)
+                let sight = try ControllerCore.Sight(layout, in: view)
                 let clusterID = world.groups[0].identity
                 try world.act(on: node) { $0.looked(sight, clusterID: clusterID, now: now) }
             }
