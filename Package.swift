@@ -62,7 +62,7 @@ var targets: [Target] = [
     .testTarget(name: "KeyspaceTests", dependencies: ["Bytes", "Keyspace"], swiftSettings: settings),
 
     // What a client decides: whom to ask, how often, when to wait, and what can be said at the end. Pure.
-    .target(name: "ClientCore", dependencies: ["Keyspace"], swiftSettings: settings),
+    .target(name: "ClientCore", dependencies: ["Bytes", "Keyspace"], swiftSettings: settings),
     .testTarget(name: "ClientCoreTests", dependencies: ["ClientCore", "Keyspace"], swiftSettings: settings),
 
     // Durations and counts, and how Prometheus reads them.

@@ -1,3 +1,4 @@
+internal import Bytes
 package import Keyspace
 
 /// One operation on keys, from the moment it was asked for until it has a result or no more time, in as many attempts as
@@ -92,14 +93,14 @@ package struct KvCall: Sendable {
 
     /// - Parameter wall: this machine's time, in Unix milliseconds.
     package mutating func begin(_ state: inout ClientState, now: Duration, wall: UInt64) -> Step {
-        precondition(isNew, "an operation begins twice")
+        invariant(isNew, "an operation begins twice")
         (start, wallAtStart) = (now, wall)
         return proceed(&state, now)
     }
 
     /// What came of an `ask`.
     package mutating func heard(_ outcome: AskOutcome, _ state: inout ClientState, now: Duration) -> Step {
-        guard case .asking(let ask) = phase else { preconditionFailure("an answer, and nobody was asked: \(outcome)") }
+        guard case .asking(let ask) = phase else { invariantFailure("an answer, and nobody was asked: \(outcome)") }
         switch outcome {
         case .answered(let response):
             if case .failed(let error) = response.result { return refused(error, by: ask, &state, now) }
@@ -132,7 +133,7 @@ package struct KvCall: Sendable {
 
     /// What came of `openSession`.
     package mutating func opened(_ token: [UInt8], _ state: inout ClientState, now: Duration) -> Step {
-        guard case .opening = phase else { preconditionFailure("a token, and nobody has asked for it") }
+        guard case .opening = phase else { invariantFailure("a token, and nobody has asked for it") }
         guard let shard = shard(state.routes) else { return proceed(&state, now) }
         write = state.sessions.open(token, in: shard, wall: wall(now))
         return proceed(&state, now)
@@ -140,7 +141,7 @@ package struct KvCall: Sendable {
 
     /// The time of a `wait` has come.
     package mutating func woken(_ state: inout ClientState, now: Duration) -> Step {
-        guard case .waiting = phase else { preconditionFailure("woken, and not asleep") }
+        guard case .waiting = phase else { invariantFailure("woken, and not asleep") }
         return proceed(&state, now)
     }
 
@@ -267,7 +268,7 @@ package struct KvCall: Sendable {
     }
 
     private mutating func afterMap(_ state: inout ClientState, _ now: Duration) -> Step {
-        guard case .askingForMap(let pause) = phase else { preconditionFailure("a map, and nobody has asked for it") }
+        guard case .askingForMap(let pause) = phase else { invariantFailure("a map, and nobody has asked for it") }
         guard let pause else { return proceed(&state, now) }
         return self.pause(pause, &state, now)
     }

@@ -1,3 +1,4 @@
+internal import Bytes
 package import Keyspace
 
 /// The sessions of a client's writes: one for each shard, whose time is that of the group which serves it.
@@ -91,7 +92,7 @@ package struct SessionTable: Sendable {
     /// What an attempt of the write carries now.
     package func stamp(_ write: Write) -> SessionStamp {
         guard let session = places[write.shard.index].session(write.token) else {
-            preconditionFailure("write \(write.sequence) of shard \(write.shard) has outlived its session")
+            invariantFailure("write \(write.sequence) of shard \(write.shard) has outlived its session")
         }
         return session.stamp(write.sequence)
     }

@@ -1,3 +1,4 @@
+internal import Bytes
 package import Keyspace
 
 /// The requests of one stream to a node that are without an answer: who waits for which, until when, and which of them
@@ -47,7 +48,7 @@ package struct SessionWindow<Waiter: Sendable>: Sendable {
         guard !isBroken else { return nil }
         let id = nextID
         nextID += 1
-        precondition(waiting[id] == nil, "request \(id) of a session waits already")
+        invariant(waiting[id] == nil, "request \(id) of a session waits already")
         let deadline = min(now + patience.silence, patience.end)
         waiting[id] = Waiting(waiter: waiter, deadline: deadline, patience: patience)
         if let alarm, alarm <= deadline { return Ticket(id: id, alarm: nil) }

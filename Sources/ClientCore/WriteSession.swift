@@ -1,3 +1,4 @@
+internal import Bytes
 package import Keyspace
 
 /// Numbers writes, so that the servers execute each of them once however often it is sent.
@@ -39,7 +40,7 @@ package struct WriteSession: Sendable {
     /// What an attempt of the write with this number carries.
     package func stamp(_ sequence: UInt64) -> SessionStamp {
         // The servers forget answers below the lowest, and take a number that they don't know for a write of its own.
-        precondition(
+        invariant(
             lowest <= sequence && sequence < next,
             "write \(sequence) of a session whose open writes are \(lowest)..<\(next)")
         return SessionStamp(token: token, end: end, sequence: sequence, lowestUnanswered: lowest)
@@ -47,7 +48,7 @@ package struct WriteSession: Sendable {
 
     /// The caller will not ask about `sequence` again.
     package mutating func finish(_ sequence: UInt64) {
-        precondition(sequence < next, "write \(sequence) ends, and the session has begun \(next - 1)")
+        invariant(sequence < next, "write \(sequence) ends, and the session has begun \(next - 1)")
         guard sequence >= lowest else { return }
         let place = Int(sequence - lowest) + skipped
         guard answered.indices.contains(place) else { return }

@@ -74,7 +74,7 @@ public struct BootstrapRecord: Sendable, Equatable {
     public func write(
         restoring header: SnapshotHeader, families: [FamilyID], to layout: GroupLayout, in batch: inout WriteBatch
     ) {
-        precondition(header.families.count == families.count, "families don't match their header")
+        invariant(header.families.count == families.count, "families don't match their header")
         var restored = header
         restored.membership = membership
         let position = header.applied.position

@@ -99,7 +99,7 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
         for (number, command) in commands.enumerated() {
             let entry = command.entry
             let before = applied
-            precondition(
+            invariant(
                 entry.index == applied.position.index + 1,
                 "group \(layout.gid): entry \(entry.index) after applied \(applied.position)")
             applied.logTime = plant == .logTimeBackwards ? entry.stamp : max(applied.logTime, entry.stamp)
@@ -156,7 +156,7 @@ public struct GroupStorage<Machine: StateMachine>: Sendable {
     /// The one flip of a snapshot: replicated rows, family table, position and log, all in this batch.
     private mutating func flip(_ install: SnapshotInstall, in batch: inout StorageBatch) throws(EngineError) {
         let header = install.header
-        precondition(header.families.count == install.families.count, "snapshot families don't match their header")
+        invariant(header.families.count == install.families.count, "snapshot families don't match their header")
         for family in families.values.sorted() { batch.unmap(family) }
         let old = try batch.scan(layout.meta, lower: GroupLayout.replicatedLower, upper: nil, limit: .max)
         for row in old { batch.delete(layout.meta, row.key) }

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import DequeModule
 
 /// What the core remembers of the log: the term of every index that is not compacted, and the newest entries.
@@ -41,8 +42,8 @@ package struct LogTail: Sendable {
     }
 
     package mutating func append(_ entry: Entry) {
-        precondition(entry.index == last.index + 1, "log gap: \(entry.index) after \(last.index)")
-        precondition(entry.term >= last.term, "log term goes back: \(entry.term) after \(last)")
+        invariant(entry.index == last.index + 1, "log gap: \(entry.index) after \(last.index)")
+        invariant(entry.term >= last.term, "log term goes back: \(entry.term) after \(last)")
         noteTerm(entry.term, at: entry.index)
         entries.append(entry)
         bytes += entry.size
@@ -51,7 +52,7 @@ package struct LogTail: Sendable {
 
     /// Takes note of an entry that stays on disk only (when a log is opened).
     mutating func noteStored(_ position: LogPosition) {
-        precondition(entries.isEmpty && position.index == last.index + 1, "stored log gap at \(position)")
+        invariant(entries.isEmpty && position.index == last.index + 1, "stored log gap at \(position)")
         noteTerm(position.term, at: position.index)
         last = position
     }
@@ -62,7 +63,7 @@ package struct LogTail: Sendable {
 
     /// Removes every entry after `index`.
     package mutating func truncate(after index: LogIndex) {
-        precondition(index >= base.index, "truncation at \(index) below the base \(base)")
+        invariant(index >= base.index, "truncation at \(index) below the base \(base)")
         while let entry = entries.last, entry.index > index {
             bytes -= entry.size
             entries.removeLast()

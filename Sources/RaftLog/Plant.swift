@@ -77,6 +77,8 @@ extension RaftCore {
         case ignoresLives = "ignores-lives"
         /// A change of votes is acknowledged whatever this replica has applied (decision 0026).
         case vouchesWhileBlocked = "vouches-while-blocked"
+        /// What a write from before a new try says of waiting counts for the new one.
+        case goesBackForOldTries = "goes-back-for-old-tries"
         /// What a member had acknowledged before its disk was lost counts for the new one.
         case keepsProgressOfLostDisk = "keeps-progress-of-lost-disk"
 

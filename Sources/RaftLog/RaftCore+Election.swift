@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Elections: section 5.2, with PreVote (dissertation, section 9.6).
 extension RaftCore {
     /// Who votes here may have changed, and this replica doesn't know it yet.
@@ -88,7 +90,7 @@ extension RaftCore {
     }
 
     private mutating func becomeLeader() {
-        precondition(role == .candidate && hardState.vote == id, "leader without an election in term \(term)")
+        invariant(role == .candidate && hardState.vote == id, "leader without an election in term \(term)")
         role = .leader
         leader = id
         progress = [:]

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Replication: section 5.3 of the paper, with pipelining.
 extension RaftCore {
     /// Why a proposal was not taken.
@@ -125,7 +127,7 @@ extension RaftCore {
     var vouches: Bool { !isBlocked || isVoter(in: membership) }
 
     private mutating func truncateLog(after index: LogIndex) {
-        precondition(index >= commit, "truncation after \(index) would remove committed entries (commit \(commit))")
+        invariant(index >= commit, "truncation after \(index) would remove committed entries (commit \(commit))")
         let before = log.bytes
         log.truncate(after: index)
         // What is cut off was never applied.
@@ -140,7 +142,7 @@ extension RaftCore {
 
     mutating func advanceCommit(to index: LogIndex) {
         guard index > commit else { return }
-        precondition(index <= log.last.index, "commit \(index) is beyond the log's end \(log.last)")
+        invariant(index <= log.last.index, "commit \(index) is beyond the log's end \(log.last)")
         commit = index
     }
 
@@ -364,7 +366,7 @@ extension RaftCore {
             advanceCommit(to: position.index)
             return false
         }
-        precondition(role != .leader, "a leader was given a snapshot at \(position)")
+        invariant(role != .leader, "a leader was given a snapshot at \(position)")
         // Whatever the log holds beyond may conflict with the snapshot (hashicorp/raft #697).
         log.reset(to: position)
         truncations += 1
@@ -384,7 +386,7 @@ extension RaftCore {
     /// whose log is good but whose next committed entry can't be applied. False if the log doesn't hold the position.
     mutating func advance(to position: LogPosition, membership newMembership: Membership) -> Bool {
         guard position.index > applied, log.term(at: position.index) == position.term else { return false }
-        precondition(role != .leader, "a leader was given a snapshot at \(position)")
+        invariant(role != .leader, "a leader was given a snapshot at \(position)")
         if let first = firstUnsaved, first <= position.index {
             firstUnsaved = position.index < log.last.index ? position.index + 1 : nil
         }
@@ -403,7 +405,7 @@ extension RaftCore {
 
     /// Forgets the log up to `index`.
     mutating func compact(through index: LogIndex) {
-        precondition(index <= applied, "compaction at \(index) beyond what is applied (\(applied))")
+        invariant(index <= applied, "compaction at \(index) beyond what is applied (\(applied))")
         log.compact(through: index)
     }
 }

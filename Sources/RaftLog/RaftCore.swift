@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Raft as a pure value: messages, time and completed writes go in; messages and things to persist come out.
 ///
 /// It follows Ongaro's dissertation, with etcd's practice where the paper is silent:
@@ -89,6 +91,8 @@ public struct RaftCore: Sendable {
     var urgent: [(index: LogIndex, size: Int)] = []
     /// Bytes that were applied in a second lately, and since when they are counted.
     private var pace: (bytesPerSecond: Int, counted: Int, since: Milliseconds) = (.max, 0, 0)
+    /// What may wait for the disk: about a second's work, so that whoever is let in is answered before it gives up.
+    package private(set) var unappliedBytesAllowed: Int
 
     /// A committed entry can't be applied here for want of staged data. Who can't apply can't answer, and doesn't lead.
     var isBlocked = false
@@ -150,6 +154,7 @@ public struct RaftCore: Sendable {
         self.id = id
         self.incarnation = incarnation
         self.configuration = configuration
+        unappliedBytesAllowed = configuration.unappliedBytesMax
         self.random = SplitMix64(seed: seed)
         self.hardState = hardState
         self.membership = membership
@@ -166,8 +171,8 @@ public struct RaftCore: Sendable {
         // The shell has synced what it found.
         durable = log.last.index
         commitEarlierChanges()
-        precondition(applied <= log.last.index, "applied \(applied) is beyond the log's end \(log.last)")
-        precondition(applied >= base.index, "applied \(applied) is before the log's base \(base)")
+        invariant(applied <= log.last.index, "applied \(applied) is beyond the log's end \(log.last)")
+        invariant(applied >= base.index, "applied \(applied) is before the log's base \(base)")
         resetElectionDeadline()
     }
 
@@ -281,7 +286,7 @@ public struct RaftCore: Sendable {
     }
 
     private mutating func followLeader(_ from: ReplicaID) {
-        precondition(role != .leader, "two leaders in term \(term): \(id) and \(from)")
+        invariant(role != .leader, "two leaders in term \(term): \(id) and \(from)")
         if role != .follower { becomeFollower(term: term, leader: from) }
         leader = from
         leaderHeardAt = now
@@ -349,7 +354,7 @@ public struct RaftCore: Sendable {
 
     /// Applied up to `index`; `newMembership` if a change was among the entries.
     mutating func didApply(through index: LogIndex, bytes: Int, membership newMembership: Membership?) {
-        precondition(index >= applied && index <= commit, "applied \(index), before \(applied), commit \(commit)")
+        invariant(index >= applied && index <= commit, "applied \(index), before \(applied), commit \(commit)")
         applied = index
         unappliedBytes = max(0, unappliedBytes - bytes)
         urgent.removeAll { $0.index <= index }
@@ -368,6 +373,7 @@ public struct RaftCore: Sendable {
     private mutating func notePace(_ bytes: Int) {
         if unappliedBytes == 0 {
             pace = (.max, 0, now)
+            unappliedBytesAllowed = configuration.unappliedBytesMax
             return
         }
         pace.counted += bytes
@@ -375,11 +381,8 @@ public struct RaftCore: Sendable {
         guard passed >= 500 else { return }
         let lately = pace.counted * 1000 / Int(passed)
         pace = (pace.bytesPerSecond == .max ? lately : (pace.bytesPerSecond + lately) / 2, 0, now)
-    }
-
-    /// What may wait for the disk: about a second's work, so that whoever is let in is answered before it gives up.
-    package var unappliedBytesAllowed: Int {
-        min(configuration.unappliedBytesMax, max(configuration.unappliedBytesMin, pace.bytesPerSecond))
+        unappliedBytesAllowed =
+            min(configuration.unappliedBytesMax, max(configuration.unappliedBytesMin, pace.bytesPerSecond))
     }
 
     /// Hands out what is not written yet: the hard state if it changed, and new entries, of so many bytes (one always
@@ -391,7 +394,7 @@ public struct RaftCore: Sendable {
         var entries: [Entry] = []
         if let first = firstUnsaved, first <= log.last.index {
             guard let found = log.entries(from: first, through: log.last.index, bytesMax: bytesMax) else {
-                preconditionFailure("unsaved entries from \(first) are no longer in memory")
+                invariantFailure("unsaved entries from \(first) are no longer in memory")
             }
             entries = found
         }

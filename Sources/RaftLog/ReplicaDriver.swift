@@ -1,3 +1,4 @@
+internal import Bytes
 public import Engines
 
 /// One replica of one group: the core, and the order in which its disk, its network and its clients hear of
@@ -202,7 +203,7 @@ public struct ReplicaDriver: Sendable {
 
     /// The oldest write request is done.
     public mutating func completed(_ completion: WriteCompletion) {
-        precondition(
+        invariant(
             pending.first?.serial == completion.serial,
             "write \(completion.serial) completed out of order, expected \(String(describing: pending.first?.serial))")
         var write = pending.removeFirst()
@@ -218,7 +219,7 @@ public struct ReplicaDriver: Sendable {
         visible = max(visible, completion.applied?.index ?? 0, write.installed ?? 0)
         // A snapshot that was accepted meanwhile has lifted it already.
         if let name = completion.waitsFor, let applied = completion.applied?.index, applied >= core.applied,
-            write.serial > staleThrough
+            write.serial > staleThrough || configuration.core.plant == .goesBackForOldTries
         {
             waitsFor = name
             core.block()
@@ -422,7 +423,7 @@ public struct ReplicaDriver: Sendable {
         guard nextToApply <= through else { return [] }
         guard
             let entries = core.log.entries(from: nextToApply, through: through, bytesMax: configuration.applyBytesMax)
-        else { preconditionFailure("entries from \(nextToApply) are committed, not applied, and not in memory") }
+        else { invariantFailure("entries from \(nextToApply) are committed, not applied, and not in memory") }
         var commands: [WriteRequest.Command] = []
         commands.reserveCapacity(entries.count)
         for entry in entries {

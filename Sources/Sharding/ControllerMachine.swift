@@ -117,7 +117,7 @@ public struct ControllerMachine: StateMachine {
         guard next.map != map else { return next.map }
         var changed = next.map
         changed.number = (map?.number).map { $0 + 1 } ?? 0
-        precondition(
+        invariant(
             map == nil || (map?.shardCount == changed.shardCount && map?.clusterID == changed.clusterID),
             "map \(changed.number) would be another cluster's: \(changed.shardCount) shards")
         let family: FamilyID

@@ -55,7 +55,7 @@ extension GroupMachine {
             if record.state == .gone, record.epoch >= shard.epoch { return .stepped }
             return .outOfStep("shard \(shard.shard) is not frozen under epoch \(shard.epoch)")
         }
-        precondition(
+        invariant(
             shard.epoch > record.epoch, "\(shard) was frozen for a move, and is served under epoch \(record.epoch)")
         if plant == .servesAfterCollect {
             record.state = .serving
@@ -117,7 +117,7 @@ extension GroupMachine {
         try context.mapStaged(StagedShard.name(shard), as: ShardRecord.family(shard.shard))
         forgetSessions(of: shard.shard)
         let before = shards[shard.shard]
-        precondition(
+        invariant(
             before.map { $0.state == .gone && $0.epoch < shard.epoch } ?? true,
             "\(shard) would take the place of what is here: \(String(describing: before))")
         var record = ShardRecord(state: .serving, epoch: shard.epoch)
@@ -157,7 +157,7 @@ extension GroupMachine {
         _ shard: ShardEpoch, _ decision: ShardDecision, in context: inout ApplyContext
     ) throws(EngineError) {
         let earlier = try self.decision(shard, in: context)
-        precondition(earlier == nil, "\(shard) is decided already, as \(String(describing: earlier)): not \(decision)")
+        invariant(earlier == nil, "\(shard) is decided already, as \(String(describing: earlier)): not \(decision)")
         context.setStateRow(ShardDecision.key(shard), decision.encoded)
     }
 }

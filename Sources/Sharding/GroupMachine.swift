@@ -300,7 +300,7 @@ public struct GroupMachine: StateMachine {
         let expired = indexes[shard]?.takeEnded(by: deadline, limit: SessionLimits.evictionsMax) ?? []
         guard !expired.isEmpty else { return }
         for entry in expired {
-            precondition(
+            invariant(
                 entry.end <= deadline, "a session of shard \(shard) ends at \(entry.end), and log time is \(now)")
             let key = SessionKey(shard: shard, token: entry.token)
             context.delete(family, SessionEndRow.key(entry.end, entry.token))

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Keyspace
 
 /// What commands of the controller make of the map.
@@ -171,7 +172,7 @@ extension ShardMap {
         guard var move = row(shard)?.move, move.epoch == epoch else { return }
         switch (event, move.phase) {
         case (.activated, .moving):
-            precondition(
+            invariant(
                 epoch > self[shard].epoch, "shard \(shard) is served under epoch \(self[shard].epoch): not \(epoch)")
             move.phase = .collecting
             self[shard] = Row(gid: move.to, epoch: epoch, move: move)

@@ -126,7 +126,7 @@ struct Search<Run: SimulatedRun> {
             }
             finding = Finding(options: options, report: report, sentence: sentence)
         case .trap(let sentence):
-            if wantsOwnReason {
+            if wantsOwnReason, options.plant?.description.isReason(for: sentence) != true {
                 state.passedOver += 1
                 return
             }

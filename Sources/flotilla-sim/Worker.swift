@@ -3,8 +3,7 @@ internal import Simulator
 
 /// One job: a child process that runs seed after seed, as it is told.
 ///
-/// A trap (a precondition of production's code, an overflow) ends the process that it happens in, and says little. Here it
-/// ends a child: the parent knows which seed it was at, and since a seed is the whole history, runs it once more in another
+/// A trap (an invariant of production's code, an overflow) ends the process that it happens in. Here it ends a child: the parent knows which seed it was at, and since a seed is the whole history, runs it once more in another
 /// child that tells every event. A handler in the process itself would have to write down every event of every run in
 /// advance, with nothing but what a signal handler may call, in a process that is damaged.
 final class Worker<Run: SimulatedRun> {
@@ -27,6 +26,7 @@ final class Worker<Run: SimulatedRun> {
     private var process: Process?
     private var orders: FileHandle?
     private var answers: FileHandle?
+    private var complaints: FileHandle?
     private var pending: [UInt8] = []
 
     init(isWorld: Bool) { self.isWorld = isWorld }
@@ -50,8 +50,16 @@ final class Worker<Run: SimulatedRun> {
         process.waitUntilExit()
         let end = process.terminationStatus
         let isSignal = process.terminationReason == .uncaughtSignal
+        let said = lastWords()
         stop()
-        return .trap(isSignal ? "the run was ended by \(Self.name(ofSignal: end))" : "the run exited with \(end)")
+        return .trap(
+            (isSignal ? "the run was ended by \(Self.name(ofSignal: end))" : "the run exited with \(end)") + said)
+    }
+
+    /// What an invariant said as it ended the child, with where it stands.
+    private func lastWords() -> String {
+        let text = (try? complaints?.readToEnd()).flatMap { $0 }.map { String(decoding: $0, as: UTF8.self) } ?? ""
+        return text.split(separator: "\n").first { $0.contains("Fatal error: ") }.map { ": \($0)" } ?? ""
     }
 
     private func start() throws {
@@ -62,20 +70,23 @@ final class Worker<Run: SimulatedRun> {
         var environment = ProcessInfo.processInfo.environment
         environment["SWIFT_BACKTRACE"] = "enable=no"
         process.environment = environment
-        let (input, output) = (Pipe(), Pipe())
+        let (input, output, errors) = (Pipe(), Pipe(), Pipe())
         process.standardInput = input
         process.standardOutput = output
+        // Only what ends the child is said there: less than a pipe holds.
+        process.standardError = errors
         try process.run()
         self.process = process
         orders = input.fileHandleForWriting
         answers = output.fileHandleForReading
+        complaints = errors.fileHandleForReading
         pending = []
     }
 
     private func stop() {
         try? orders?.close()
         process?.waitUntilExit()
-        (process, orders, answers) = (nil, nil, nil)
+        (process, orders, answers, complaints) = (nil, nil, nil, nil)
     }
 
     /// A line of the child's; `nil` once it is gone.

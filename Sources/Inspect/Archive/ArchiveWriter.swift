@@ -1,3 +1,4 @@
+internal import Bytes
 public import Engines
 internal import Foundation
 public import Keyspace
@@ -37,7 +38,7 @@ public final class ArchiveWriter {
         role: String, gid: GroupID, nodeId: UInt64, engine: EngineKind, header: SnapshotHeader,
         families: [FamilyManifest], servedAs: String? = nil
     ) throws(EngineError) {
-        precondition(header.families.count == families.count, "families don't match their header")
+        invariant(header.families.count == families.count, "families don't match their header")
         let group = ArchiveManifest.Group.path(role: role, gid: gid)
         try makeDirectories("\(path)/\(group)")
         let bytes = header.encoded

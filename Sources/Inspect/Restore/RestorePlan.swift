@@ -1,3 +1,4 @@
+internal import Bytes
 public import Engines
 public import Keyspace
 public import RaftLog
@@ -77,7 +78,7 @@ public struct RestorePlan: Sendable {
             found(part, addresses, clusterID: clusterID)
             groups[part.group.gid] = (addresses, part.header.applied.position.index)
         }
-        precondition(
+        invariant(
             clusterID != backup.map.clusterID, "a restored cluster has the identity of the one that was backed up")
         self.nodes = nodes
         self.records = records

@@ -200,7 +200,7 @@ final class Node<Machine: StateMachine>: Sendable {
         case .handOver: host?.handOver()
         case .dismissWaiters: host?.dismissWaiters()
         case .close: close()
-        case .askController, .ask, .endListening: preconditionFailure("\(step) is carried out by whoever waits for it")
+        case .askController, .ask, .endListening: invariantFailure("\(step) is carried out by whoever waits for it")
         }
     }
 

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Engines
 internal import Foundation
 internal import GRPCCore
@@ -141,7 +142,7 @@ final class ExportFetch: Sendable {
                 post.yield(.probed(await liveness.isAlive(endpoint), address: address))
             }
         case .close(let address, let export): close(export, at: address)
-        case .arrange, .done, .failed: preconditionFailure("\(step) is carried out by the fetch itself")
+        case .arrange, .done, .failed: invariantFailure("\(step) is carried out by the fetch itself")
         }
     }
 

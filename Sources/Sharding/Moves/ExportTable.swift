@@ -1,3 +1,4 @@
+internal import Bytes
 public import Keyspace
 public import RaftLog
 
@@ -67,7 +68,7 @@ public struct ExportTable: Sendable {
     }
 
     public mutating func made(_ number: UInt64, now: Milliseconds) {
-        precondition(exports[number]?.isMade == false, "export \(number) is made twice, or by nobody")
+        invariant(exports[number]?.isMade == false, "export \(number) is made twice, or by nobody")
         exports[number]?.isMade = true
         exports[number]?.usedAt = now
     }

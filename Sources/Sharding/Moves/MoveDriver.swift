@@ -1,3 +1,4 @@
+internal import Bytes
 public import Keyspace
 public import RaftLog
 
@@ -447,6 +448,6 @@ public struct MoveDriver: Sendable {
             for running in moves.values { if let time = running.move.wakeAt(standing.membership) { at(time) } }
         }
         alarm = next
-        precondition(alarm > now, "the alarm of group \(own) rings in the past: \(alarm), and it is \(now)")
+        invariant(alarm > now, "the alarm of group \(own) rings in the past: \(alarm), and it is \(now)")
     }
 }

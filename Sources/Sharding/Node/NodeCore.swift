@@ -1,3 +1,4 @@
+internal import Bytes
 public import Engines
 public import Keyspace
 public import RaftLog
@@ -170,7 +171,7 @@ public struct NodeCore: Sendable {
     public mutating func begin(_ holdings: Holdings, now: Milliseconds) -> [Step] {
         // Stopped before it has begun.
         if isEnded { return [] }
-        precondition(isOpened, "node \(configuration.id) of group \(configuration.gid) begins twice")
+        invariant(isOpened, "node \(configuration.id) of group \(configuration.gid) begins twice")
         self.holdings = holdings
         cluster = holdings.cluster
         record = holdings.record
