@@ -55,6 +55,14 @@ public struct SplitMix64: RandomNumberGenerator, Sendable {
     private var state: UInt64
     public init(seed: UInt64) { state = seed }
 
+    /// One of many independent sources that one seed decides. (Seeds that lie some steps of the generator apart would give
+    /// the same numbers, shifted.)
+    public init(seed: UInt64, stream: UInt64) {
+        var source = SplitMix64(seed: seed)
+        var other = SplitMix64(seed: source.next() ^ stream)
+        state = other.next() ^ source.next()
+    }
+
     public mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var mixed = state

@@ -8,7 +8,7 @@ extension Simulation {
     mutating func fault(_ number: Int) throws {
         guard !isHealed else { return }
         let main = random
-        random = SplitMix64(seed: options.seed &+ UInt64(number + 1) &* 0x9E37_79B9_7F4A_7C15)
+        random = SplitMix64(seed: options.seed, stream: UInt64(number + 1))
         defer { random = main }
         queue.schedule(.fault(number: number + 1), at: now + UInt64.random(in: 100...900, using: &random))
         if number >= options.faultsMax ?? .max || options.skippedFaults.contains(number) { return }
@@ -76,7 +76,15 @@ extension Simulation {
             member.incarnation == nodes[node].incarnation
         else { return }
         note(node, "fault: a snapshot that nobody needs")
-        try sendSnapshot(leader, to: member, within: 40)
+        guard chance(50) else { return try sendSnapshot(leader, to: member, within: 40) }
+        // It overtakes what tells the replica of the commits in it, and what it has acknowledged beyond is all that the leader
+        // counts on: the others hear nothing.
+        let voters = nodes[leader].shell?.driver.core.membership.voters.count ?? 0
+        var heard = voters / 2 - 1
+        for other in nodes.indices where other != leader && other != node {
+            if heard > 0 { heard -= 1 } else { sever(leader, other, bothWays: true) }
+        }
+        try sendSnapshot(leader, to: member, within: 5)
     }
 
     private mutating func transfer() {

@@ -76,8 +76,9 @@ import Testing
     }
 
     /// One of the first seeds finds each, for the right reason: which of them it is shifts with every change of what
-    /// the cluster does, so a single seed would be a test of the dice.
-    @Test(arguments: World.Plant.allCases.filter { $0.description.defence == nil })
+    /// the cluster does, so a single seed would be a test of the dice. (One ends the process that runs it: the acceptance
+    /// checks have it.)
+    @Test(arguments: World.Plant.allCases.filter { $0.description.defence == nil && $0 != .goesBackForOldTries })
     func aPlantedBugIsFound(plant: World.Plant) {
         var others: [String] = []
         for seed in UInt64(1)...20 {

@@ -47,6 +47,7 @@ struct Knobs {
         configuration.core.unappliedBytesMax = isSlow ? 1_000 : pick([1_500, 20_000, 64 << 20])
         configuration.core.unappliedBytesMin = pick([0, 1_000, 16 << 20])
         configuration.core.urgentBytesMax = 4_000
+        configuration.core.plant = options.plant?.inRaft
         configuration.retainedEntries = pick([6, 30, 10_000])
         configuration.applyBytesMax = pick(isHot ? [1 << 20] : [120, 1 << 20])
         configuration.logBytesMax = pick(isHot ? [4 << 20] : [120, 4 << 20])

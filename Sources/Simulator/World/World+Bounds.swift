@@ -18,12 +18,11 @@ extension World {
     }
 
     func checkBounds(_ node: Int, _ shell: ReplicaShell) throws {
-        let name = nodes[node].name
+        var name: String { nodes[node].name }
         if shell.driver.core.isLeader {
-            for (peer, progress) in shell.driver.core.progress.sorted(by: { $0.key < $1.key })
-            where progress.inFlight > knobs.driver.core.inflightMessagesMax {
-                try violate("\(name) has \(progress.inFlight) appends to n\(peer) in flight")
-            }
+            let worst = shell.driver.core.progress.lazy.map { (peer: $0.key, count: $0.value.inFlight) }
+                .filter { $0.count > knobs.driver.core.inflightMessagesMax }.min { $0.peer < $1.peer }
+            if let worst { try violate("\(name) has \(worst.count) appends to n\(worst.peer) in flight") }
         }
         if nodes[node].desks.files.count > ExportTable.openMax {
             try violate("\(name) has \(nodes[node].desks.files.count) exports open")

@@ -119,6 +119,11 @@ extension World.Plant: PlantedBug {
             PlantDescription(
                 "a shard counts as staged when half of it is loaded", "ClickHouse NuRaft #118",
                 ["lacks what was frozen"])
+        case .goesBackForOldTries:
+            PlantDescription(
+                "what a write from before a new try says of waiting counts for the new one",
+                "found by the simulation of a whole cluster, November 2026",
+                ["are committed, not applied, and not in memory", "after applied"])
         }
     }
 }

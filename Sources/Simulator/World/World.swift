@@ -70,6 +70,11 @@ public struct World {
         case ownCommandsWait = "own-commands-wait"
         /// A shard counts as staged when it is half loaded.
         case activatesHalfLoaded = "half-loaded-activated"
+        /// What a write from before a new try says of waiting counts for the new one.
+        case goesBackForOldTries = "goes-back-for-old-tries"
+
+        /// Those that are put into Raft.
+        var inRaft: RaftCore.Plant? { self == .goesBackForOldTries ? .goesBackForOldTries : nil }
 
         /// Those that are put into the machine itself.
         var inGroup: GroupMachine.Plant? {
@@ -406,7 +411,8 @@ public struct World {
             // what is seconds old isn't whole.
             if isLate, isHealed { return }
             guard isAwake(node, nodes[node].life, event) else { return }
-            note(node, "receive \(describe(message, of: nodes[node].group))")
+            // A closure that is passed on would be given a copy of the world.
+            if trace != nil { note(node, "receive \(describe(message, of: nodes[node].group))") }
             post(.message(message), to: node)
         case .input(let node, let life, let input):
             guard isAwake(node, life, event) else { return }
