@@ -9,7 +9,7 @@ internal import Keyspace
 struct BenchVerb: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure a cluster, or the storage engines.",
-        subcommands: [Cluster.self, Count.self, EnginesCommand.self])
+        subcommands: [Cluster.self, Count.self, Move.self, EnginesCommand.self])
 
     struct Cluster: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -72,6 +72,58 @@ struct BenchVerb: AsyncParsableCommand {
         }
     }
 
+    struct Move: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Move a shard to and fro under load: how long nobody who uses it gets an answer.",
+            discussion: "Fills the shard with keys \"move:N\", which stay. The cluster needs two groups.")
+        @OptionGroup var cluster: ClusterOptions
+        @Option(help: "The shard that moves.") var shard = 0
+        @Option(help: "MiB that are put into it before, 1 to 65536.") var size = 64
+        @Option(help: "Bytes of a value, 1 to 8388608.") var valueSize = 2_048
+        @Option(help: "How often it moves, 1 to 10000.") var moves = 20
+        @Option(help: "Callers who put, 0 to 1024.") var writers = 16
+        @Option(help: "Callers who get, 0 to 1024.") var readers = 16
+        @Option(help: "So many of a hundred callers use the shard that moves, 0 to 100.") var share = 25
+
+        func validate() throws {
+            try require("--shard", shard, in: 0...Limits.shardCountMax - 1)
+            try require("--size", size, in: 1...65_536, "MiB")
+            try require("--value-size", valueSize, in: 1...Limits.valueBytesMax, "bytes")
+            try require("--moves", moves, in: 1...10_000)
+            try require("--writers", writers, in: 0...1_024)
+            try require("--readers", readers, in: 0...1_024)
+            try require("--share", share, in: 0...100)
+        }
+
+        func run() async throws {
+            var bench = MoveBench()
+            bench.shard = ShardID(clamping: shard)
+            bench.mebibytes = size
+            bench.valueBytes = valueSize
+            bench.moves = moves
+            bench.writers = writers
+            bench.readers = readers
+            bench.share = share
+            let (client, controller) = (cluster.makeClient(), cluster.makeController())
+            let result: MoveBench.Result
+            do {
+                result = try await bench.run(client, controller) { move in
+                    note(
+                        "group \(move.from) to \(move.to): \(milliseconds(move.arrived)), longest gap of writes "
+                            + "\(milliseconds(move.writeGap)), of reads \(milliseconds(move.readGap))")
+                }
+            } catch let obstacle as MoveBench.Obstacle {
+                note("flotilla: \(obstacle)")
+                throw Exit.failed
+            } catch let error as ClientError {
+                try await report { () throws(ClientError) in throw error }
+                throw Exit.failed
+            }
+            await client.shutdown()
+            if cluster.format == .json { try writeJSON(result) } else { try StandardOutput.write(text(result)) }
+        }
+    }
+
     /// eRaft's form: `bench N [CLIENTS]`.
     struct Count: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Put N keys with a number of callers.")
@@ -99,6 +151,29 @@ struct BenchVerb: AsyncParsableCommand {
             }
         }
     }
+}
+
+private func milliseconds(_ value: Double?) -> String { value.map { String(format: "%.0f ms", $0) } ?? "-" }
+
+/// Medians, and the worst: of twenty moves that is the 99th percentile.
+private func text(_ result: MoveBench.Result) -> String {
+    func row(_ name: String, _ values: [Double?], _ show: (Double?) -> String = milliseconds) -> [String] {
+        let sorted = values.compactMap(\.self).sorted()
+        guard let last = sorted.last else { return [name, "-", "-", "-"] }
+        return [name, show(sorted[0]), show(sorted[sorted.count / 2]), show(last)]
+    }
+    let moves = result.moves
+    return tableText(
+        ["\(moves.count) MOVES OF \(result.mebibytes) MIB", "LEAST", "MEDIAN", "MOST"],
+        [
+            row("longest gap of writes", moves.map(\.writeGap)), row("longest gap of reads", moves.map(\.readGap)),
+            row("until the target serves", moves.map(\.arrived)),
+            row("until the source's copy is gone", moves.map(\.collected)),
+            row("rate, MiB/s", moves.map { Double(result.mebibytes) * 1_000 / max(1, $0.arrived) }) {
+                String(format: "%.0f", $0 ?? 0)
+            },
+            row("other shards' operations, to those before", moves.map(\.others)) { String(format: "%.2f", $0 ?? 0) },
+        ]) + (result.errors > 0 ? "\(result.errors) operations failed: \(result.firstError ?? "")\n" : "")
 }
 
 private func text(_ results: [ClusterBench.Result]) -> String {
