@@ -279,7 +279,7 @@ if !coreOnly {
             name: "DashboardTests", dependencies: ["Dashboard", "HTTPService"],
             swiftSettings: settings),
         .target(
-            name: "Bench", dependencies: ["Client", histogram], swiftSettings: settings),
+            name: "Bench", dependencies: ["Client", "Keyspace", histogram], swiftSettings: settings),
         .executableTarget(
             name: "flotilla",
             dependencies: [

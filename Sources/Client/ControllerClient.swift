@@ -54,6 +54,19 @@ public final class ControllerClient: Sendable {
         return try await call(changes: true) { [request] in HeldMap(try await $0.move(request, options: $1).config) }
     }
 
+    /// Ends the shard's move, unless its target serves already.
+    /// - Parameter acceptsLoss: the target is lost for good: the source serves again, whatever the target has made of the
+    ///   move. What it has acknowledged since it took the shard over is lost.
+    public func abortMove(of shard: ShardID, acceptsLoss: Bool = false) async throws(ClientError) -> HeldMap {
+        var request = Flotilla_V1_MoveRequest()
+        request.requestID = Self.requestID()
+        request.shard = shard.rawValue
+        request.abort = true
+        request.force = acceptsLoss
+        request.acceptLoss = acceptsLoss
+        return try await call(changes: true) { [request] in HeldMap(try await $0.move(request, options: $1).config) }
+    }
+
     /// Keeps moves from starting. Waits, up to the deadline, while somebody else holds them.
     /// - Parameters:
     ///   - id: 16 random bytes, which the calls that follow repeat.

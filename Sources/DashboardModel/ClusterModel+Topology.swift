@@ -131,7 +131,7 @@ extension ClusterModel {
         if phase == .collecting { return ShardStatus.State.gcing.rawValue }
         // While the target is down, a shard that is to move is still served.
         if let report { return report.state.rawValue }
-        return phase == .moving ? ShardStatus.State.bePulling.rawValue : "Unknown"
+        return phase?.isOpen == true ? ShardStatus.State.bePulling.rawValue : "Unknown"
     }
 
     // MARK: - Moves

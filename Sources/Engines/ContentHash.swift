@@ -32,6 +32,14 @@ public struct ContentHash: Hashable, Sendable, CustomStringConvertible {
 
     public mutating func add(_ other: ContentHash) { add((other.high, other.low), count: other.count) }
 
+    /// Takes away what `add` of the same has added.
+    public mutating func remove(_ other: ContentHash) {
+        let (difference, borrow) = low.subtractingReportingOverflow(other.low)
+        low = difference
+        high = high &- other.high &- (borrow ? 1 : 0)
+        count &-= other.count
+    }
+
     private mutating func add(_ record: (high: UInt64, low: UInt64), count more: UInt64) {
         let (sum, carry) = low.addingReportingOverflow(record.low)
         low = sum

@@ -30,8 +30,16 @@ public struct ShardMap: Sendable, Equatable {
             case collecting = 2
             /// The target has rejected it; the source serves again as soon as it knows.
             case rejected = 3
+            /// It is to end without arriving, and nobody has decided yet; `gid` is still the source.
+            case aborting = 4
+
+            /// Neither the target's log nor, for what it hasn't frozen, the source's has had its word.
+            public var isOpen: Bool { self == .moving || self == .aborting }
+            /// It ends without arriving, unless its target has activated it already.
+            public var isEnding: Bool { self == .aborting || self == .rejected }
         }
 
+        /// 0: the source's data was given up, so that nothing can come from it (only while `aborting`).
         public var from: GroupID
         public var to: GroupID
         public var epoch: UInt64
@@ -113,7 +121,7 @@ public struct ShardMap: Sendable, Equatable {
     /// Where a shard will be when everything on the move has arrived.
     public func destination(_ shard: ShardID) -> GroupID {
         let row = self[shard]
-        guard let move = row.move, move.phase != .rejected else { return row.gid }
+        guard let move = row.move, !move.phase.isEnding else { return row.gid }
         return move.to
     }
 

@@ -166,15 +166,7 @@ extension ReplicaHost {
     }
 
     private func write(_ requests: [WriteRequest], _ storage: inout GroupStorage<Machine>) throws(EngineError) {
-        let view = try engine.snapshot()
-        var batch = StorageBatch(view: view) { [self] () throws(EngineError) in
-            try whenThereIsRoom { () throws(EngineError) in try families.take() }
-        }
-        var outcomes: [GroupStorage<Machine>.Outcome] = []
-        outcomes.reserveCapacity(requests.count)
-        for request in requests { outcomes.append(try storage.execute(request, in: &batch)) }
-        view.close()
-        try writeWhenThereIsRoom(batch)
+        let (batch, outcomes) = try writing.withLock { _ throws(EngineError) in try execute(requests, &storage) }
         var done: [(@Sendable (ProposalResult<Machine.Reply>) -> Void, LogPosition, Machine.Reply)] = []
         var abandoned: [Waiter] = []
         waiters.withLock { table in
@@ -192,6 +184,21 @@ extension ReplicaHost {
         for (reply, position, result) in done { reply(.applied(position, result)) }
         if !batch.unmapped.isEmpty { chores.post(.drop(batch.unmapped)) }
         if batch.tookFamilies { chores.post(.stock) }
+    }
+
+    private func execute(
+        _ requests: [WriteRequest], _ storage: inout GroupStorage<Machine>
+    ) throws(EngineError) -> (StorageBatch, [GroupStorage<Machine>.Outcome]) {
+        let view = try engine.snapshot()
+        var batch = StorageBatch(view: view) { [self] () throws(EngineError) in
+            try whenThereIsRoom { () throws(EngineError) in try families.take() }
+        }
+        var outcomes: [GroupStorage<Machine>.Outcome] = []
+        outcomes.reserveCapacity(requests.count)
+        for request in requests { outcomes.append(try storage.execute(request, in: &batch)) }
+        view.close()
+        try writeWhenThereIsRoom(batch)
+        return (batch, outcomes)
     }
 
     private func writeWhenThereIsRoom(_ batch: StorageBatch) throws(EngineError) {
@@ -386,23 +393,85 @@ extension ReplicaHost {
         inbox.post(.staged)
     }
 
+    /// What a staged family becomes, and what is to be noted of it.
+    public struct StagedChange: Sendable {
+        /// `nil`: the row goes.
+        public var rows: [(key: [UInt8], value: [UInt8]?)]
+        public var note: [UInt8]
+
+        public init(rows: [(key: [UInt8], value: [UInt8]?)], note: [UInt8]) {
+            self.rows = rows
+            self.note = note
+        }
+    }
+
+    /// Changes a staged family and its note, durably and in one write. False if the log has mapped it meanwhile, or it was
+    /// changed: then nothing happens.
+    ///
+    /// - Parameters:
+    ///   - note: as of which it is changed.
+    ///   - change: gets a row of the family as it is now.
+    public func changeStaged(
+        _ name: String, noted note: [UInt8],
+        _ change: (_ row: ([UInt8]) throws(EngineError) -> [UInt8]?) throws(EngineError) -> StagedChange
+    ) throws(EngineError) -> Bool {
+        // The writer maps what is staged by what it has read: between its look and its write nobody may change that.
+        try writing.withLock { _ throws(EngineError) in try changeStagedAlone(name, noted: note, change) }
+    }
+
+    private func changeStagedAlone(
+        _ name: String, noted note: [UInt8],
+        _ change: (_ row: ([UInt8]) throws(EngineError) -> [UInt8]?) throws(EngineError) -> StagedChange
+    ) throws(EngineError) -> Bool {
+        let snapshot = try engine.snapshot()
+        defer { snapshot.close() }
+        guard let staged = try layout.staged(name, in: snapshot), staged.note == note else { return false }
+        let change = try change { (key) throws(EngineError) in
+            try staged.family.flatMap { (family) throws(EngineError) in try snapshot.get(family, key: key) }
+        }
+        var family = staged.family
+        if family == nil, !change.rows.isEmpty { family = try families.take() }
+        var batch = WriteBatch()
+        if let family {
+            for row in change.rows {
+                if let value = row.value {
+                    batch.put(family, key: row.key, value: value)
+                } else {
+                    batch.delete(family, key: row.key)
+                }
+            }
+        }
+        layout.putStaged(name, StagedFamily(family: family, note: change.note), in: &batch)
+        try engine.write(batch, durability: .synced)
+        return true
+    }
+
     /// What waits may be tried again: it is staged already.
     public func tryStagedAgain() { inbox.post(.staged) }
 
     /// Forgets what is staged under names that no entry can map any more.
-    public func discardStaged(_ names: [String]) throws(EngineError) {
+    ///
+    /// - Parameter note: they go only if this is noted of them.
+    public func discardStaged(_ names: [String], noted note: [UInt8]? = nil) throws(EngineError) {
+        // As in `changeStaged`: what the writer maps meanwhile must not go.
+        let dropped = try writing.withLock { _ throws(EngineError) in try discardStagedAlone(names, noted: note) }
+        if !dropped.isEmpty { chores.post(.drop(dropped)) }
+    }
+
+    private func discardStagedAlone(_ names: [String], noted note: [UInt8]?) throws(EngineError) -> [FamilyID] {
         let snapshot = try engine.snapshot()
         defer { snapshot.close() }
         var batch = WriteBatch()
         var dropped: [FamilyID] = []
         for name in names {
-            guard let staged = try layout.staged(name, in: snapshot) else { continue }
+            guard let staged = try layout.staged(name, in: snapshot), note == nil || staged.note == note else {
+                continue
+            }
             layout.deleteStaged(name, in: &batch)
             if let family = staged.family { dropped.append(family) }
         }
-        guard !batch.isEmpty else { return }
-        try engine.write(batch, durability: .synced)
-        chores.post(.drop(dropped))
+        if !batch.isEmpty { try engine.write(batch, durability: .synced) }
+        return dropped
     }
 
     /// Families that were loaded and are not needed after all.

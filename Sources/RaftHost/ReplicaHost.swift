@@ -140,6 +140,8 @@ public final class ReplicaHost<Machine: StateMachine>: Sendable {
     let configuration: Configuration
     let engine: any StorageEngine
     let families: FamilyTable
+    /// Held from a look at what is staged to the write that follows from it.
+    let writing = Mutex(())
     public let layout: GroupLayout
     let transport: any ReplicaTransport
     let observe: @Sendable (ReplicaEvent) -> Void

@@ -33,8 +33,8 @@ public final class GroupNode: Sendable {
         self.node = node
         if descriptors.isTight { node.log.warning("\(DescriptorBudget.tightness)") }
         let target = MoveTarget(node: node)
-        let front = GroupFront(node: node, target: target)
         let source = MoveSource(node: node)
+        let front = GroupFront(node: node, source: source, target: target)
         let status = StatusService(node: node) { status, isExact, shards in
             try front.complete(&status, isExact: isExact, exactShards: shards)
         }

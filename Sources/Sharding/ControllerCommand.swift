@@ -12,6 +12,8 @@ public enum ControllerCommand: Sendable, Equatable {
     case report(shard: ShardID, epoch: UInt64, event: MoveEvent)
     /// A group says who it is (empty: it doesn't), and where clients find it as of this index of its log.
     case relocate(GroupID, [String], membershipIndex: UInt64, identity: [UInt8] = [])
+    /// The shard's move is to end without arriving. By force: whatever its target has made of it.
+    case abort(shard: ShardID, isForced: Bool)
     /// A group's disks are all lost, and an operator has given up what was on them.
     case giveUp(GroupID)
     /// Moves are to wait for so many milliseconds.
@@ -69,6 +71,10 @@ public enum ControllerCommand: Sendable, Equatable {
         case .giveUp(let gid):
             writer.byte(12)
             writer.varint(gid.rawValue)
+        case .abort(let shard, let isForced):
+            writer.byte(13)
+            writer.varint(shard.index)
+            writer.byte(isForced ? 1 : 0)
         case .hold(let id, let holder, let lasts):
             writer.byte(7)
             writer.blob(id)
@@ -126,6 +132,7 @@ public enum ControllerCommand: Sendable, Equatable {
         case 9: command = .release(id: try reader.blob())
         case 10: command = .passTime
         case 12: command = .giveUp(GroupID(try reader.varint()))
+        case 13: command = .abort(shard: ShardID(clamping: try reader.varint()), isForced: try reader.byte() == 1)
         default: throw CodingError("controller command")
         }
         try reader.finish()

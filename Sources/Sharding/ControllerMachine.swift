@@ -162,7 +162,8 @@ public struct ControllerMachine: StateMachine {
             if plant == .reusesEpochs, event == .activated, let before { next.map[shard].epoch = before.epoch }
         case .relocate(let gid, let addresses, let index, let identity):
             try next.map.relocate(gid, addresses, membershipIndex: index, identity: identity)
-        case .giveUp(let gid): try next.map.giveUp(gid)
+        case .abort(let shard, let isForced): try next.abort(shard, isForced: isForced)
+        case .giveUp(let gid): try next.map.giveUp(gid, isHeld: isHeld)
         case .hold(let id, let holder, let lasts): try next.hold(id, holder, lasts: lasts, at: now)
         case .prolong(let id, let lasts): try next.prolong(id, lasts: lasts, at: now)
         case .release(let id): try next.release(id)

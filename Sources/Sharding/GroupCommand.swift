@@ -13,6 +13,19 @@ public struct ShardHashes: Sendable, Equatable {
         self.session = session
     }
 
+    /// Of rows that are in none of both.
+    public mutating func add(_ other: ShardHashes) {
+        user.add(other.user)
+        session.add(other.session)
+    }
+
+    /// Takes away what `add` of the same has added. What a shard has gained and lost is a difference, and may be of fewer rows
+    /// than none: it is added up modulo 2^64 and 2^128.
+    public mutating func remove(_ other: ShardHashes) {
+        user.remove(other.user)
+        session.remove(other.session)
+    }
+
     func encode(to writer: inout ByteWriter) {
         for hash in [user, session] {
             writer.varint(hash.count)
@@ -73,18 +86,26 @@ public enum GroupCommand: Sendable, Equatable {
     case closeSession(ShardID, token: [UInt8])
     /// The controller has given this group a shard that nobody had before.
     case adopt(ShardEpoch, shardCount: Int)
+    /// Source: the shard is being copied to group `to`: note what changes from here on.
+    case prepare(ShardEpoch, to: GroupID)
     /// Source: no more writes to the shard; it goes to group `to`.
     case freeze(ShardEpoch, to: GroupID)
     /// Source: the target has rejected the move.
     case unfreeze(ShardEpoch)
     /// Source: the target has activated; remove the copy.
     case collect(ShardEpoch)
+    /// Target: members begin to stage the shard. Whoever leads later knows by this what is still to be decided.
+    case expect(ShardEpoch)
     /// Target: serve.
     case activate(ShardEpoch, Activation)
     /// Target: never serve this shard under this epoch.
     case reject(ShardEpoch)
     /// Nothing but its stamp: expired sessions go.
     case passTime
+    /// Source: never freeze the shard for this move. Void once it is frozen for it: then the target has the last word.
+    case abandon(ShardEpoch)
+    /// Source: the map says that the shard stays here, under this epoch, whatever earlier moves were to become of.
+    case thaw(ShardEpoch)
 
     /// A write that needs more room than it frees.
     public var addsData: Bool {
@@ -136,7 +157,13 @@ public enum GroupCommand: Sendable, Equatable {
             epoch(7, shard)
             activation.encode(to: &writer)
         case .reject(let shard): epoch(8, shard)
+        case .prepare(let shard, let target):
+            epoch(12, shard)
+            writer.varint(target.rawValue)
         case .passTime: writer.byte(9)
+        case .abandon(let shard): epoch(14, shard)
+        case .thaw(let shard): epoch(15, shard)
+        case .expect(let shard): epoch(16, shard)
         case .closeSession(let shard, let token):
             writer.byte(11)
             writer.varint(shard.index)
@@ -177,7 +204,11 @@ public enum GroupCommand: Sendable, Equatable {
         case 7: self = .activate(try epoch(&reader), try Activation(from: &reader))
         case 8: self = .reject(try epoch(&reader))
         case 9: self = .passTime
+        case 12: self = .prepare(try epoch(&reader), to: GroupID(try reader.varint()))
         case 11: self = .closeSession(ShardID(clamping: try reader.varint()), token: try reader.blob())
+        case 14: self = .abandon(try epoch(&reader))
+        case 15: self = .thaw(try epoch(&reader))
+        case 16: self = .expect(try epoch(&reader))
         default: throw CodingError("group command")
         }
         try reader.finish()

@@ -23,7 +23,10 @@ extension GroupMachine {
 
     // MARK: - Source
 
-    mutating func freeze(_ shard: ShardEpoch, to target: GroupID) -> GroupReply {
+    /// The target begins to copy. From here on every change is noted.
+    mutating func prepare(
+        _ shard: ShardEpoch, to target: GroupID, in context: inout ApplyContext
+    ) throws(EngineError) -> GroupReply {
         guard var record = shards[shard.shard] else { return .outOfStep("shard \(shard.shard) was never here") }
         switch record.state {
         case .frozen(_, let epoch):
@@ -33,6 +36,75 @@ extension GroupMachine {
             guard shard.epoch > record.epoch, shard.epoch > record.rejectedEpoch else {
                 return .outOfStep("epoch \(shard.epoch) of shard \(shard.shard) is over")
             }
+            if let tracking = record.tracking, tracking.epoch >= shard.epoch {
+                return tracking.epoch == shard.epoch
+                    ? .stepped : .outOfStep("shard \(shard.shard) is being copied under epoch \(tracking.epoch)")
+            }
+            try flushSessions(of: shard.shard, in: &context)
+            context.unmapFamily(ChangeRows.family(shard.shard))
+            record.tracking = ShardTracking(epoch: shard.epoch, target: target)
+            setRecord(shard.shard, record)
+            return .stepped
+        }
+    }
+
+    /// Notes that a row is about to change.
+    mutating func noteChange(
+        of shard: ShardID, _ family: FamilyID, _ key: [UInt8], _ value: [UInt8]?, at index: LogIndex,
+        in context: inout ApplyContext
+    ) throws(EngineError) {
+        guard var tracking = shards[shard]?.tracking else { return }
+        let before = try context.get(family, key)
+        guard before != value else { return }
+        if value == nil, plant == .notesNoDeletes { return }
+        if key.first == ShardRows.session, plant == .notesNoSessions { return }
+        if let before { tracking.hashes.count(key, before, isThere: false) }
+        if let value { tracking.hashes.count(key, value, isThere: true) }
+        // What batches make of the rows of sessions is not the same on all replicas.
+        if key.first == ShardRows.user { tracking.bytes += UInt64(key.count + (value?.count ?? 0)) }
+        setTracking(shard, tracking)
+        let notes: FamilyID
+        if let mapped = context.families[ChangeRows.family(shard)] {
+            notes = mapped
+        } else {
+            notes = try context.mapFamily(ChangeRows.family(shard))
+        }
+        let byKey = ChangeRows.key(of: key)
+        if let earlier = try context.get(notes, byKey) {
+            guard let last = earlier.withUnsafeBytes({ bigEndianNumber($0) }) else {
+                throw .corruption(place: "the notes of what changes in shard \(shard)")
+            }
+            if last == index { return }
+            context.delete(notes, ChangeRows.key(last, key))
+        }
+        context.put(notes, byKey, bigEndianBytes(index))
+        context.put(notes, ChangeRows.key(index, key), [])
+    }
+
+    /// Moves up to this epoch are over: nobody copies the shard for them any more.
+    private func endTracking(_ record: inout ShardRecord, _ shard: ShardEpoch, in context: inout ApplyContext) {
+        guard let tracking = record.tracking, tracking.epoch <= shard.epoch else { return }
+        // As long as the shard is frozen for that move, what has changed tells what is frozen.
+        if case .frozen(_, tracking.epoch) = record.state, tracking.epoch != shard.epoch { return }
+        record.tracking = nil
+        context.unmapFamily(ChangeRows.family(shard.shard))
+    }
+
+    mutating func freeze(_ shard: ShardEpoch, to target: GroupID, in context: inout ApplyContext) -> GroupReply {
+        guard var record = shards[shard.shard] else { return .outOfStep("shard \(shard.shard) was never here") }
+        switch record.state {
+        case .frozen(_, let epoch):
+            return epoch == shard.epoch ? .stepped : .outOfStep("shard \(shard.shard) is frozen under epoch \(epoch)")
+        case .gone: return .outOfStep("shard \(shard.shard) has gone under epoch \(record.epoch)")
+        case .serving:
+            guard shard.epoch > record.epoch, shard.epoch > record.rejectedEpoch else {
+                return .outOfStep("epoch \(shard.epoch) of shard \(shard.shard) is over")
+            }
+            if let tracking = record.tracking, tracking.epoch > shard.epoch {
+                return .outOfStep("shard \(shard.shard) is being copied under epoch \(tracking.epoch)")
+            }
+            // Of a move that came to nothing.
+            if record.tracking?.epoch != shard.epoch { endTracking(&record, shard, in: &context) }
             record.state = .frozen(to: target, epoch: shard.epoch)
             setRecord(shard.shard, record)
             return .stepped
@@ -40,10 +112,11 @@ extension GroupMachine {
     }
 
     /// The caller has seen the target's committed reject.
-    mutating func unfreeze(_ shard: ShardEpoch) -> GroupReply {
+    mutating func unfreeze(_ shard: ShardEpoch, in context: inout ApplyContext) -> GroupReply {
         guard var record = shards[shard.shard] else { return .outOfStep("shard \(shard.shard) was never here") }
         if case .frozen(_, let epoch) = record.state, epoch == shard.epoch { record.state = .serving }
         record.rejectedEpoch = max(record.rejectedEpoch, shard.epoch)
+        endTracking(&record, shard, in: &context)
         setRecord(shard.shard, record)
         return .stepped
     }
@@ -65,9 +138,50 @@ extension GroupMachine {
         record.state = .gone
         record.epoch = shard.epoch
         record.sessions = 0
+        endTracking(&record, shard, in: &context)
         setRecord(shard.shard, record)
         context.unmapFamily(ShardRecord.family(shard.shard))
         forgetSessions(of: shard.shard)
+        return .stepped
+    }
+
+    /// The move is to end, and as long as the shard isn't frozen for it nobody can have brought it home: then the word of
+    /// this log is enough. It is for good: `freeze` refuses the epoch from now on.
+    mutating func abandon(_ shard: ShardEpoch, in context: inout ApplyContext) -> GroupReply {
+        guard var record = shards[shard.shard] else { return .outOfStep("shard \(shard.shard) was never here") }
+        switch record.state {
+        case .frozen where plant == .abandonsFrozen: record.state = .serving
+        case .frozen(let target, shard.epoch):
+            return .outOfStep("shard \(shard.shard) is frozen under epoch \(shard.epoch); group \(target) decides")
+        case .gone: return .outOfStep("shard \(shard.shard) has gone under epoch \(record.epoch)")
+        case .serving, .frozen: break
+        }
+        guard shard.epoch > record.epoch else {
+            return .outOfStep("shard \(shard.shard) is here under epoch \(record.epoch)")
+        }
+        guard shard.epoch > record.rejectedEpoch || record != shards[shard.shard] else { return .stepped }
+        record.rejectedEpoch = max(record.rejectedEpoch, shard.epoch)
+        endTracking(&record, shard, in: &context)
+        setRecord(shard.shard, record)
+        return .stepped
+    }
+
+    /// The caller has seen a map that gives the shard to this group, on the move to nobody: by force, if it is frozen
+    /// here. What the target of an earlier move has made of it is overruled.
+    mutating func thaw(_ shard: ShardEpoch, in context: inout ApplyContext) -> GroupReply {
+        guard var record = shards[shard.shard] else { return .outOfStep("shard \(shard.shard) was never here") }
+        switch record.state {
+        case .gone: return .outOfStep("shard \(shard.shard) has gone under epoch \(record.epoch)")
+        case .frozen(_, let epoch) where epoch >= shard.epoch:
+            return .outOfStep("shard \(shard.shard) is frozen under epoch \(epoch)")
+        case .frozen(_, let epoch): record.rejectedEpoch = max(record.rejectedEpoch, epoch)
+        case .serving where record.epoch >= shard.epoch: return .stepped
+        case .serving: break
+        }
+        record.state = .serving
+        record.epoch = max(record.epoch, shard.epoch)
+        endTracking(&record, shard, in: &context)
+        setRecord(shard.shard, record)
         return .stepped
     }
 
@@ -78,6 +192,16 @@ extension GroupMachine {
         do throws(CodingError) { return try ShardDecision(encoded: row) } catch {
             throw .corruption(place: error.place)
         }
+    }
+
+    /// Kept until the move is decided.
+    func expect(_ shard: ShardEpoch, in context: inout ApplyContext) throws(EngineError) -> GroupReply {
+        guard shard.shard.index < Limits.shardCountMax else { return Self.outOfRange(shard, Limits.shardCountMax) }
+        guard try decision(shard, in: context) == nil else {
+            return .outOfStep("the move of shard \(shard.shard) under epoch \(shard.epoch) is decided already")
+        }
+        context.setStateRow(ShardDecision.expectationKey(shard), [])
+        return .stepped
     }
 
     mutating func activate(
@@ -159,5 +283,6 @@ extension GroupMachine {
         let earlier = try self.decision(shard, in: context)
         invariant(earlier == nil, "\(shard) is decided already, as \(String(describing: earlier)): not \(decision)")
         context.setStateRow(ShardDecision.key(shard), decision.encoded)
+        context.setStateRow(ShardDecision.expectationKey(shard), nil)
     }
 }

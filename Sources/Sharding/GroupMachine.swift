@@ -8,9 +8,11 @@ public import RaftLog
 /// The map of shards lives in state rows, the data in one family for each shard, which is made when the first
 /// row is written. Everything about a move is keyed by (shard, epoch), and every step may come twice.
 ///
-///     source:  serving ── freeze ──> frozen ── collect ──> gone
-///                 ^                    │
-///                 └──── unfreeze ──────┘  (only after the target's reject)
+///     source:  serving ── prepare ──> serving, with its changes noted ── freeze ──> frozen ── collect ──> gone
+///                 ^                               │                                  │
+///                 ├──────────── abandon ──────────┘                                  │
+///                 ├──────────────────────────── unfreeze ────────────────────────────┤  (after the target's reject)
+///                 └────────────────────────────── thaw ──────────────────────────────┘  (by a map that overrules it)
 ///     target:  (nothing) ── activate ──> serving
 ///                  └─────── reject ────> rejected
 ///
@@ -34,8 +36,11 @@ public struct GroupMachine: StateMachine {
     }
     /// Session rows as this batch leaves them; clean ones stay as a cache.
     private var sessions: [SessionKey: SessionRow] = [:]
-    private var dirtySessions: Set<SessionKey> = []
+    /// With the entry that has changed them last.
+    private var dirtySessions: [SessionKey: LogIndex] = [:]
     private var dirtyShards: Set<ShardID> = []
+    /// Shards whose changes are noted.
+    private var tracked: Set<ShardID> = []
 
     /// A known defect that is put back, for the simulator to find.
     package var plant: Plant?
@@ -60,8 +65,14 @@ public struct GroupMachine: StateMachine {
         case adoptsTwice
         /// Writes of a frozen shard are taken.
         case writesWhileFrozen
+        /// A source ends a move for which it has frozen the shard, without a word of its target.
+        case abandonsFrozen
         /// A shard that was collected is served further.
         case servesAfterCollect
+        /// A row that goes while its shard is being copied is not noted.
+        case notesNoDeletes
+        /// The rows of sessions that change while their shard is being copied are not noted.
+        case notesNoSessions
     }
 
     public init() {}
@@ -78,7 +89,9 @@ public struct GroupMachine: StateMachine {
             .flatMap { row in row.withUnsafeBytes { bigEndianNumber($0) } } ?? 0
         for row in try context.stateRows(prefix: [ShardRecord.prefix]) where row.key.count == 9 {
             guard let shard = row.key.dropFirst().withUnsafeBytes({ bigEndianNumber($0) }) else { continue }
-            shards[ShardID(clamping: shard)] = try decode(row.value, ShardRecord.init(encoded:))
+            let record = try decode(row.value, ShardRecord.init(encoded:))
+            shards[ShardID(clamping: shard)] = record
+            if record.tracking != nil { tracked.insert(ShardID(clamping: shard)) }
         }
     }
 
@@ -89,32 +102,31 @@ public struct GroupMachine: StateMachine {
         }
         switch command {
         case .write(let key, let operation, let stamp):
-            switch try write(key, operation, stamp, in: &context) {
+            switch try write(key, operation, stamp, at: entry.index, in: &context) {
             case .success(let reply): return .key(reply)
             case .failure(let refusal): return .refused(refusal)
             }
         case .passTime:
             for shard in shards.keys.sorted() where shards[shard]?.state == .serving {
-                try evictExpired(shard, now: time(of: shard, in: context), in: &context)
+                try evictExpired(shard, now: time(of: shard, in: context), at: entry.index, in: &context)
             }
             return .stepped
-        case .closeSession(let shard, let token): return try closeSession(shard, token, in: &context)
+        case .closeSession(let shard, let token): return try closeSession(shard, token, at: entry.index, in: &context)
         case .adopt(let shard, let count): return adopt(shard, shardCount: count, in: &context)
-        case .freeze(let shard, let target): return freeze(shard, to: target)
-        case .unfreeze(let shard): return unfreeze(shard)
+        case .prepare(let shard, let target): return try prepare(shard, to: target, in: &context)
+        case .freeze(let shard, let target): return freeze(shard, to: target, in: &context)
+        case .unfreeze(let shard): return unfreeze(shard, in: &context)
         case .collect(let shard): return collect(shard, in: &context)
+        case .expect(let shard): return try expect(shard, in: &context)
         case .activate(let shard, let activation): return try activate(shard, activation, in: &context)
         case .reject(let shard): return try reject(shard, in: &context)
+        case .abandon(let shard): return abandon(shard, in: &context)
+        case .thaw(let shard): return thaw(shard, in: &context)
         }
     }
 
     public mutating func flush(in context: inout ApplyContext) throws(EngineError) {
-        for key in dirtySessions {
-            guard let row = sessions[key], let family = context.families[ShardRecord.family(key.shard)] else {
-                continue
-            }
-            context.put(family, [ShardRows.session] + key.token, row.encoded)
-        }
+        for key in dirtySessions.keys { try flush(key, in: &context) }
         dirtySessions.removeAll(keepingCapacity: true)
         if sessions.count > SessionLimits.cacheMax { sessions.removeAll(keepingCapacity: true) }
         for shard in dirtyShards.sorted() {
@@ -123,21 +135,63 @@ public struct GroupMachine: StateMachine {
         dirtyShards.removeAll(keepingCapacity: true)
     }
 
+    /// Writes the rows of a shard's sessions before the batch ends: whether they are written before or after what follows must
+    /// not depend on how entries fall into batches.
+    mutating func flushSessions(of shard: ShardID, in context: inout ApplyContext) throws(EngineError) {
+        for key in dirtySessions.keys where key.shard == shard {
+            try flush(key, in: &context)
+            dirtySessions[key] = nil
+        }
+    }
+
+    private mutating func flush(_ key: SessionKey, in context: inout ApplyContext) throws(EngineError) {
+        guard let index = dirtySessions[key], let row = sessions[key],
+            let family = context.families[ShardRecord.family(key.shard)]
+        else { return }
+        try setRow(key.shard, family, [ShardRows.session] + key.token, row.encoded, at: index, in: &context)
+    }
+
     private func decode<Value>(
         _ bytes: [UInt8], _ make: ([UInt8]) throws(CodingError) -> Value
     ) throws(EngineError) -> Value {
         do throws(CodingError) { return try make(bytes) } catch { throw .corruption(place: error.place) }
     }
 
+    mutating func setTracking(_ shard: ShardID, _ tracking: ShardTracking) {
+        shards[shard]?.tracking = tracking
+        dirtyShards.insert(shard)
+    }
+
+    private mutating func countSessions(of shard: ShardID) {
+        shards[shard]?.sessions = indexes[shard]?.open ?? 0
+        dirtyShards.insert(shard)
+    }
+
     mutating func setRecord(_ shard: ShardID, _ record: ShardRecord) {
         shards[shard] = record
         dirtyShards.insert(shard)
+        if record.tracking == nil { tracked.remove(shard) } else { tracked.insert(shard) }
+    }
+
+    // MARK: - Rows of shards
+
+    /// Writes a row of a shard, or deletes it (`nil`). Every row goes through here: what is copied to another group would
+    /// lack what isn't noted.
+    ///
+    /// - Parameter index: of the entry that has changed it.
+    private mutating func setRow(
+        _ shard: ShardID, _ family: FamilyID, _ key: [UInt8], _ value: [UInt8]?, at index: LogIndex,
+        in context: inout ApplyContext
+    ) throws(EngineError) {
+        if tracked.contains(shard) { try noteChange(of: shard, family, key, value, at: index, in: &context) }
+        if let value { context.put(family, key, value) } else { context.delete(family, key) }
     }
 
     // MARK: - Writes
 
     private mutating func write(
-        _ key: [UInt8], _ operation: KeyOperation, _ stamp: SessionStamp?, in context: inout ApplyContext
+        _ key: [UInt8], _ operation: KeyOperation, _ stamp: SessionStamp?, at index: LogIndex,
+        in context: inout ApplyContext
     ) throws(EngineError) -> Result<KeyReply, KeyRefusal> {
         do throws(KeyspaceError) { try Limits.check(key: key) } catch { return .failure(.invalid(error.description)) }
         guard let shardCount else { return .failure(.wrongGroup(shard: 0)) }
@@ -155,15 +209,16 @@ public struct GroupMachine: StateMachine {
             family = try context.mapFamily(ShardRecord.family(shard))
         }
         guard let stamp else {
-            return try execute(key, operation, in: family, &context)
+            return try execute(key, operation, of: shard, in: family, at: index, &context)
         }
         guard stamp.token.count == SessionStamp.tokenBytes else {
             return .failure(.invalid("a session token has \(SessionStamp.tokenBytes) bytes"))
         }
         let sessionKey = SessionKey(shard: shard, token: stamp.token)
         var row: SessionRow
+        let before = try self.row(sessionKey, family: family, in: context)
         let now = time(of: shard, in: context)
-        switch try session(sessionKey, stamp, now: now, family: family, in: &context) {
+        switch try session(sessionKey, stamp, now: now, family: family, at: index, in: &context) {
         case .success(let found): row = found
         case .failure(let refusal): return .failure(refusal)
         }
@@ -177,18 +232,22 @@ public struct GroupMachine: StateMachine {
         guard row.hasRoom || stamp.sequence == row.lowest else {
             return .failure(.busy("the session has \(row.answers.count) unanswered writes in shard \(shard)"))
         }
-        let result = try execute(key, operation, in: family, &context)
+        let result = try execute(key, operation, of: shard, in: family, at: index, &context)
         // The row is kept after a refusal too: a session that is counted has one.
         if case .success(let reply) = result, !(plant == .forgetsDeletes && operation == .delete) {
             row.record(reply, for: stamp.sequence)
         }
         sessions[sessionKey] = row
-        if plant != .keepsAnswersInMemoryOnly || row.answers.count < 2 { dirtySessions.insert(sessionKey) }
+        // What hasn't changed was changed last by an earlier entry, in whichever batch that was.
+        if row != before, plant != .keepsAnswersInMemoryOnly || row.answers.count < 2 {
+            dirtySessions[sessionKey] = index
+        }
         return result
     }
 
     private mutating func execute(
-        _ key: [UInt8], _ operation: KeyOperation, in family: FamilyID, _ context: inout ApplyContext
+        _ key: [UInt8], _ operation: KeyOperation, of shard: ShardID, in family: FamilyID, at index: LogIndex,
+        _ context: inout ApplyContext
     ) throws(EngineError) -> Result<KeyReply, KeyRefusal> {
         let rowKey = ShardRows.userKey(key)
         func check(_ value: [UInt8]) -> KeyRefusal? {
@@ -202,7 +261,7 @@ public struct GroupMachine: StateMachine {
         switch operation {
         case .put(let value):
             if let refusal = check(value) { return .failure(refusal) }
-            context.put(family, rowKey, ShardRows.record(value))
+            try setRow(shard, family, rowKey, ShardRows.record(value), at: index, in: &context)
             return .success(.put)
         case .append(let value):
             let record = try context.get(family, rowKey).map { $0 + value } ?? ShardRows.record(value)
@@ -210,20 +269,20 @@ public struct GroupMachine: StateMachine {
             if length > Limits.valueBytesMax {
                 return .failure(.invalid(KeyspaceError.valueTooLarge(bytes: length).description))
             }
-            context.put(family, rowKey, record)
+            try setRow(shard, family, rowKey, record, at: index, in: &context)
             return .success(.appended(length: length))
         case .delete:
             let existed = try context.get(family, rowKey) != nil
-            if existed { context.delete(family, rowKey) }
+            if existed { try setRow(shard, family, rowKey, nil, at: index, in: &context) }
             return .success(.deleted(existed: existed))
         case .compareAndSet(let expected, let value):
             if let value, let refusal = check(value) { return .failure(refusal) }
             let present = try context.get(family, rowKey).map(ShardRows.value(ofRecord:))
             guard present == expected else { return .success(.compared(succeeded: false)) }
             if let value {
-                context.put(family, rowKey, ShardRows.record(value))
+                try setRow(shard, family, rowKey, ShardRows.record(value), at: index, in: &context)
             } else if present != nil {
-                context.delete(family, rowKey)
+                try setRow(shard, family, rowKey, nil, at: index, in: &context)
             }
             return .success(.compared(succeeded: true))
         }
@@ -234,7 +293,8 @@ public struct GroupMachine: StateMachine {
     /// The session's row; a new one at first sight, while its end is ahead of log time. A row goes only once
     /// its end has passed, so a session that is missing and not over was never here.
     private mutating func session(
-        _ key: SessionKey, _ stamp: SessionStamp, now: Milliseconds, family: FamilyID, in context: inout ApplyContext
+        _ key: SessionKey, _ stamp: SessionStamp, now: Milliseconds, family: FamilyID, at index: LogIndex,
+        in context: inout ApplyContext
     ) throws(EngineError) -> Result<SessionRow, KeyRefusal> {
         if let found = try row(key, family: family, in: context) {
             return found.end > now && !found.isClosed ? .success(found) : .failure(.sessionExpired(logTime: now))
@@ -243,25 +303,26 @@ public struct GroupMachine: StateMachine {
         guard stamp.end <= now.addingClamped(SessionLimits.lifetimeMax) else {
             return .failure(.sessionTooLong(logTime: now))
         }
-        try evictExpired(key.shard, now: now, in: &context)
-        let index = try index(of: key.shard, in: context)
-        guard var record = shards[key.shard], index.open < SessionLimits.sessionsMax else {
+        try evictExpired(key.shard, now: now, at: index, in: &context)
+        let known = try self.index(of: key.shard, in: context)
+        guard shards[key.shard] != nil, known.open < SessionLimits.sessionsMax else {
             return .failure(.busy("shard \(key.shard) has \(SessionLimits.sessionsMax) sessions"))
         }
-        guard index.count < SessionLimits.rowsMax else {
+        guard known.count < SessionLimits.rowsMax else {
             return .failure(
                 .busy("shard \(key.shard) remembers \(SessionLimits.rowsMax) sessions that were closed lately"))
         }
-        guard stamp.origin == 0 || index.count(of: stamp.origin) < SessionLimits.sessionsOfOriginMax else {
+        guard stamp.origin == 0 || known.count(of: stamp.origin) < SessionLimits.sessionsOfOriginMax else {
             return .failure(
                 .busy(
                     "this client's address has \(SessionLimits.sessionsOfOriginMax) sessions in shard \(key.shard); close "
                         + "clients that are no longer used, or give sessions a shorter life"))
         }
         indexes[key.shard]?.insert(SessionIndex.Entry(end: stamp.end, token: key.token, origin: stamp.origin))
-        record.sessions = indexes[key.shard]?.open ?? 0
-        setRecord(key.shard, record)
-        context.put(family, SessionEndRow.key(stamp.end, key.token), SessionEndRow.value(stamp.origin))
+        countSessions(of: key.shard)
+        try setRow(
+            key.shard, family, SessionEndRow.key(stamp.end, key.token), SessionEndRow.value(stamp.origin), at: index,
+            in: &context)
         return .success(SessionRow(end: stamp.end))
     }
 
@@ -291,11 +352,11 @@ public struct GroupMachine: StateMachine {
         return index
     }
 
-    private mutating func evictExpired(_ shard: ShardID, now: Milliseconds, in context: inout ApplyContext)
-        throws(EngineError)
-    {
-        guard var record = shards[shard], let family = context.families[ShardRecord.family(shard)] else { return }
-        _ = try index(of: shard, in: context)
+    private mutating func evictExpired(
+        _ shard: ShardID, now: Milliseconds, at index: LogIndex, in context: inout ApplyContext
+    ) throws(EngineError) {
+        guard shards[shard] != nil, let family = context.families[ShardRecord.family(shard)] else { return }
+        _ = try self.index(of: shard, in: context)
         let deadline = plant == .evictsLiveSessions ? now.addingClamped(1_500) : now
         let expired = indexes[shard]?.takeEnded(by: deadline, limit: SessionLimits.evictionsMax) ?? []
         guard !expired.isEmpty else { return }
@@ -303,42 +364,44 @@ public struct GroupMachine: StateMachine {
             invariant(
                 entry.end <= deadline, "a session of shard \(shard) ends at \(entry.end), and log time is \(now)")
             let key = SessionKey(shard: shard, token: entry.token)
-            context.delete(family, SessionEndRow.key(entry.end, entry.token))
-            context.delete(family, [ShardRows.session] + entry.token)
+            try setRow(shard, family, SessionEndRow.key(entry.end, entry.token), nil, at: index, in: &context)
+            // A row that no batch has written yet goes as one that was written: a copy may have it from another replica.
+            try flush(key, in: &context)
+            try setRow(shard, family, [ShardRows.session] + entry.token, nil, at: index, in: &context)
             sessions[key] = nil
-            dirtySessions.remove(key)
+            dirtySessions[key] = nil
         }
-        record.sessions = indexes[shard]?.open ?? 0
-        setRecord(shard, record)
+        countSessions(of: shard)
     }
 
     /// The client has closed the session: it counts no longer, and is remembered for a while.
     private mutating func closeSession(
-        _ shard: ShardID, _ token: [UInt8], in context: inout ApplyContext
+        _ shard: ShardID, _ token: [UInt8], at index: LogIndex, in context: inout ApplyContext
     ) throws(EngineError) -> GroupReply {
-        guard token.count == SessionStamp.tokenBytes, var record = shards[shard], record.state == .serving,
+        guard token.count == SessionStamp.tokenBytes, let record = shards[shard], record.state == .serving,
             let family = context.families[ShardRecord.family(shard)]
         else { return .stepped }
         let key = SessionKey(shard: shard, token: token)
         guard var row = try row(key, family: family, in: context), !row.isClosed else { return .stepped }
-        _ = try index(of: shard, in: context)
+        _ = try self.index(of: shard, in: context)
         indexes[shard]?.remove(end: row.end, token: token)
-        context.delete(family, SessionEndRow.key(row.end, token))
+        try setRow(shard, family, SessionEndRow.key(row.end, token), nil, at: index, in: &context)
         if plant == .forgetsClosedSessions {
-            context.delete(family, [ShardRows.session] + token)
+            try setRow(shard, family, [ShardRows.session] + token, nil, at: index, in: &context)
             sessions[key] = nil
-            dirtySessions.remove(key)
+            dirtySessions[key] = nil
             return .stepped
         }
         row.isClosed = true
         row.answers = []
         row.end = min(row.end, time(of: shard, in: context).addingClamped(SessionLimits.closedLifetime))
         sessions[key] = row
-        dirtySessions.insert(key)
+        dirtySessions[key] = index
         indexes[shard]?.insert(SessionIndex.Entry(end: row.end, token: token, origin: SessionRow.closedOrigin))
-        context.put(family, SessionEndRow.key(row.end, token), SessionEndRow.value(SessionRow.closedOrigin))
-        record.sessions = indexes[shard]?.open ?? 0
-        setRecord(shard, record)
+        try setRow(
+            shard, family, SessionEndRow.key(row.end, token), SessionEndRow.value(SessionRow.closedOrigin), at: index,
+            in: &context)
+        countSessions(of: shard)
         return .stepped
     }
 
@@ -353,7 +416,7 @@ public struct GroupMachine: StateMachine {
     mutating func forgetSessions(of shard: ShardID) {
         indexes[shard] = nil
         sessions = sessions.filter { $0.key.shard != shard }
-        dirtySessions = dirtySessions.filter { $0.shard != shard }
+        dirtySessions = dirtySessions.filter { $0.key.shard != shard }
     }
 
     mutating func learnShardCount(_ count: Int, in context: inout ApplyContext) -> Bool {

@@ -66,18 +66,25 @@ public struct GroupReader {
             return true
         }
         var decisions: [(shard: ShardEpoch, decision: ShardDecision)] = []
-        for row in rows where row.key.count == 18 {
-            let numbers = row.key.withUnsafeBytes { key in
-                (
-                    bigEndianNumber(UnsafeRawBufferPointer(rebasing: key[2..<10])),
-                    bigEndianNumber(UnsafeRawBufferPointer(rebasing: key[10..<18]))
-                )
-            }
-            guard let shard = numbers.0, let epoch = numbers.1 else { continue }
-            decisions.append(
-                (ShardEpoch(shard: ShardID(clamping: shard), epoch: epoch), try decode(row.value, ShardDecision.init)))
+        for row in rows {
+            guard let shard = ShardDecision.shard(ofKey: Array(row.key.dropFirst(2))) else { continue }
+            decisions.append((shard, try decode(row.value, ShardDecision.init)))
         }
         return decisions
+    }
+
+    /// Moves that the group's members stage, or have staged, and the log has not decided, with what lies staged here.
+    public func undecided() throws(EngineError) -> [ShardEpoch] {
+        var found: [ShardEpoch] = []
+        let prefix = [GroupLayout.statePrefix, ShardDecision.expectationPrefix]
+        try view.scan(layout.meta, lower: prefix, upper: successor(ofPrefix: prefix), reading: .keys) { key, _ in
+            if let shard = ShardDecision.shard(ofKey: Array(key.dropFirst(2))) { found.append(shard) }
+            return true
+        }
+        for shard in try stagedShards() where !found.contains(shard) {
+            if try decision(shard) == nil { found.append(shard) }
+        }
+        return found
     }
 
     /// What is staged here of a shard.
@@ -214,6 +221,68 @@ public struct GroupReader {
         guard case .frozen(_, let epoch)? = try record(shard.shard)?.state, epoch == shard.epoch else { return nil }
         return try family(shard.shard).map { .family($0) } ?? FrozenRows.none
     }
+
+    /// A shard that is being copied under this epoch, or frozen for that, as it is in this view.
+    public struct MovingShard {
+        public var rows: FrozenRows
+        /// What the group has applied.
+        public var through: LogIndex
+    }
+
+    /// `nil`: it isn't on the move under this epoch.
+    public func moving(_ shard: ShardEpoch) throws(EngineError) -> MovingShard? {
+        guard let record = try record(shard.shard), record.isMoving(under: shard.epoch) else { return nil }
+        let rows = try family(shard.shard).map { FrozenRows.family($0) } ?? .none
+        return MovingShard(rows: rows, through: try applied().position.index)
+    }
+
+    /// What has changed in a shard since a copy of it was as of `index`; `nil`: it isn't on the move under this epoch.
+    ///
+    /// - Parameter bytesMax: the page ends with the entry of the log that reaches it.
+    public func changes(
+        of shard: ShardEpoch, after index: LogIndex, bytesMax: Int
+    ) throws(EngineError) -> ShardChanges? {
+        guard let record = try record(shard.shard), record.isMoving(under: shard.epoch) else { return nil }
+        let applied = try applied().position.index
+        let isFrozen = record.state != .serving
+        var page = ShardChanges(through: max(applied, index), isAll: true, isFrozen: isFrozen && applied >= index)
+        guard record.tracking?.epoch == shard.epoch,
+            let notes = try layout.family(ChangeRows.family(shard.shard), in: view)
+        else { return page }
+        var keys: [(index: LogIndex, row: [UInt8])] = []
+        var isMalformed = false
+        // As many as fit, if their values are small; the rest are looked up again.
+        let lower = ChangeRows.key(index + 1)
+        try view.scan(notes, lower: lower, upper: [ChangeRows.byIndex + 1], reading: .keys) { key, _ in
+            guard let note = ChangeRows.read(key) else {
+                isMalformed = true
+                return false
+            }
+            if keys.count >= Self.changesMax, note.index != keys.last?.index {
+                page.isAll = false
+                return false
+            }
+            keys.append(note)
+            return true
+        }
+        if isMalformed { throw .corruption(place: "the notes of what changes in shard \(shard.shard)") }
+        let family = try family(shard.shard)
+        var bytes = 0
+        for (number, note) in keys.enumerated() {
+            if bytes >= bytesMax, note.index != keys[number - 1].index {
+                page.isAll = false
+                break
+            }
+            let value = try family.flatMap { family throws(EngineError) in try view.get(family, key: note.row) }
+            page.rows.append(ShardChanges.Row(key: note.row, value: value))
+            bytes += note.row.count + (value?.count ?? 0)
+        }
+        if !page.isAll { page.through = keys[page.rows.count - 1].index }
+        return page
+    }
+
+    /// Rows that a page looks up at most, beyond those of one entry.
+    private static let changesMax = 4_096
 
     /// The fingerprints of a shard as it is in this view.
     public func hashes(_ shard: ShardID) throws(EngineError) -> ShardHashes {

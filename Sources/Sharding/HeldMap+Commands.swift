@@ -48,6 +48,12 @@ extension HeldMap {
         hold?.waiting[shard] = wanted[shard] == map[shard] ? nil : gid
     }
 
+    /// What is under way may end while moves are held, and what waits need not start.
+    mutating func abort(_ shard: ShardID, isForced: Bool) throws(ControllerRefusal) {
+        if hold?.waiting.removeValue(forKey: shard) != nil { return }
+        try map.abort(shard, isForced: isForced, isHeld: hold != nil)
+    }
+
     /// Ends the hold. First what was asked for by hand starts, then the balance is made up around it.
     mutating func lift() {
         guard let ended = hold else { return }

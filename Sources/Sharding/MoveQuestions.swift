@@ -30,18 +30,32 @@ public struct SourceGroup: Sendable, Equatable {
     public var inOrder: [String] { [leader].compactMap { $0 } + addresses.filter { $0 != leader } }
 }
 
-/// What a target's leader asks of a member of its group: have this shard on your disk.
+/// What a target's leader asks of a member of its group: have this shard on your disk, as far as this.
 public struct StageOrder: Sendable, Equatable {
+    /// What is enough.
+    public enum Goal: Sendable, Equatable {
+        /// What the source had applied at this index. It serves the shard, and more will follow.
+        case through(LogIndex)
+        /// What the source froze.
+        case all(ShardHashes)
+
+        func isMet(by staged: StagedShard) -> Bool {
+            switch self {
+            case .through(let index): staged.through >= index
+            case .all(let hashes): staged.hashes == hashes
+            }
+        }
+    }
+
     public var shard: ShardEpoch
-    /// What the source froze.
-    public var hashes: ShardHashes
+    public var goal: Goal
     /// The source group, and where its members are: whom to ask first comes first.
     public var source: Party
     public var addresses: [String]
 
-    public init(shard: ShardEpoch, hashes: ShardHashes, source: Party, addresses: [String]) {
+    public init(shard: ShardEpoch, goal: Goal, source: Party, addresses: [String]) {
         self.shard = shard
-        self.hashes = hashes
+        self.goal = goal
         self.source = source
         self.addresses = addresses
     }
@@ -51,7 +65,7 @@ public struct StageOrder: Sendable, Equatable {
 public enum ExportQuestion: Sendable, Equatable {
     /// The whole group, for the member of this incarnation.
     case snapshot(for: Incarnation)
-    /// A frozen shard.
+    /// A shard that is on the move.
     case shard(ShardEpoch)
     /// The whole group in portable chunks, for a tool that is no member.
     /// - Parameter fromLeader: refuse unless this node leads, and has confirmed that it does.

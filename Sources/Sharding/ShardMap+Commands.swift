@@ -95,24 +95,6 @@ extension ShardMap {
         groups[gid] = group
     }
 
-    /// The group's data is lost for good: it may begin again with empty shards. What is on the move from it stays so: its
-    /// target may have it.
-    mutating func giveUp(_ gid: GroupID) throws(ControllerRefusal) {
-        guard groups[gid] != nil else {
-            throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
-        }
-        groups[gid]?.identity = []
-        groups[gid]?.membershipIndex = 0
-        for shard in shardIDs where self[shard].gid == gid {
-            if self[shard].move == nil {
-                self[shard] = Row(gid: gid, epoch: self[shard].epoch + 1, isBlank: true)
-            } else {
-                // Its target may serve it already: it must not begin here as well.
-                self[shard].isBlank = false
-            }
-        }
-    }
-
     mutating func leave(_ gids: [GroupID], isHeld: Bool) throws(ControllerRefusal) {
         guard !gids.isEmpty else { throw ControllerRefusal(.invalid, "leave names no group") }
         for gid in gids where groups[gid] == nil {
@@ -124,6 +106,7 @@ extension ShardMap {
             throw ControllerRefusal(
                 .precondition, "group \(gids[0]) is the last one and holds data; join another group first")
         }
+        abortMoves(to: gids)
         balance(isHeld: isHeld)
         removeEmptiedGroups()
     }
@@ -134,7 +117,11 @@ extension ShardMap {
         for shard in shardIDs {
             let row = self[shard]
             if let move = row.move {
-                guard move.to == gid, move.phase == .moving else { continue }
+                guard move.to == gid, move.phase.isOpen else { continue }
+                if move.from == .none {
+                    declareLost(shard)
+                    continue
+                }
                 // The epoch is used up: a next move must have a higher one.
                 self[shard] = Row(gid: row.gid, epoch: move.epoch, isBlank: row.isBlank)
             } else if row.gid == gid, row.isBlank {
@@ -149,10 +136,7 @@ extension ShardMap {
     }
 
     mutating func move(_ shard: ShardID, to gid: GroupID) throws(ControllerRefusal) {
-        guard let row = row(shard) else {
-            throw ControllerRefusal(
-                .invalid, "shard \(shard) is out of range; there are shards 0 to \(shards.count - 1)")
-        }
+        guard let row = row(shard) else { throw outOfRange(shard) }
         guard let group = groups[gid] else {
             throw ControllerRefusal(.notFound, "there is no group \(gid); `query` lists the groups")
         }
@@ -165,20 +149,26 @@ extension ShardMap {
         send(shard, to: gid)
     }
 
+    func outOfRange(_ shard: ShardID) -> ControllerRefusal {
+        ControllerRefusal(.invalid, "shard \(shard) is out of range; there are shards 0 to \(shards.count - 1)")
+    }
+
     mutating func report(
         _ shard: ShardID, epoch: UInt64, _ event: ControllerCommand.MoveEvent, isHeld: Bool
     ) {
         // A report about anything but the move in progress is old news.
         guard var move = row(shard)?.move, move.epoch == epoch else { return }
         switch (event, move.phase) {
-        case (.activated, .moving):
+        case (.activated, .moving), (.activated, .aborting):
             invariant(
                 epoch > self[shard].epoch, "shard \(shard) is served under epoch \(self[shard].epoch): not \(epoch)")
             move.phase = .collecting
-            self[shard] = Row(gid: move.to, epoch: epoch, move: move)
-        case (.rejected, .moving):
+            // Of a source that was given up nothing is left to remove.
+            self[shard] = Row(gid: move.to, epoch: epoch, move: move.from == .none ? nil : move)
+        case (.rejected, .moving), (.rejected, .aborting):
             move.phase = .rejected
             self[shard].move = move
+            if move.from == .none { declareLost(shard) }
         case (.collected, .collecting): self[shard].move = nil
         case (.collected, .rejected):
             // The epoch is used up: a next move must have a higher one.
@@ -186,9 +176,11 @@ extension ShardMap {
         default: return
         }
         guard self[shard].move == nil else { return }
-        // While moves are held the next ones wait, and only what is under way ends.
-        if isHeld { removeEmptiedGroups() } else { settle() }
+        moveHasEnded(isHeld: isHeld)
     }
+
+    /// While moves are held the next ones wait, and only what is under way ends.
+    mutating func moveHasEnded(isHeld: Bool) { if isHeld { removeEmptiedGroups() } else { settle() } }
 
     /// Starts what waited for others to arrive.
     mutating func settle() {

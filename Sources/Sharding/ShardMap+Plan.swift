@@ -42,7 +42,8 @@ extension ShardMap {
             if moving.isEmpty { return }
             for shard in moving {
                 guard let move = self[shard].move else { continue }
-                report(shard, epoch: move.epoch, .activated, isHeld: false)
+                report(
+                    shard, epoch: move.epoch, move.phase == .aborting ? .rejected : .activated, isHeld: false)
                 report(shard, epoch: move.epoch, .collected, isHeld: false)
             }
         }

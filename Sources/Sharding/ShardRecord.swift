@@ -1,4 +1,4 @@
-public import Bytes
+package import Bytes
 public import Engines
 public import Keyspace
 public import RaftLog
@@ -22,6 +22,8 @@ public struct ShardRecord: Sendable, Equatable {
     public var sessions: Int = 0
     /// So far the shard's time is ahead of the log's: it came from a group whose log time was.
     public var timeShift: Milliseconds = 0
+    /// While the shard is being copied to another group, and frozen for that.
+    public var tracking: ShardTracking?
 
     public init(state: State, epoch: UInt64) {
         self.state = state
@@ -50,30 +52,44 @@ public struct ShardRecord: Sendable, Equatable {
         return shard
     }
 
+    /// It is being copied under this epoch, or was frozen for it, and the target has not decided.
+    public func isMoving(under epoch: UInt64) -> Bool {
+        if case .frozen(_, epoch) = state { return true }
+        return state != .gone && tracking?.epoch == epoch
+    }
+
+    /// What changed so far under this epoch; nothing, if it isn't noted.
+    func changed(under epoch: UInt64) -> ShardHashes {
+        guard let tracking, tracking.epoch == epoch else { return ShardHashes() }
+        return tracking.hashes
+    }
+
     private static let shiftedFlag: UInt8 = 0x10
+    private static let trackedFlag: UInt8 = 0x20
 
     package var encoded: [UInt8] {
         var writer = ByteWriter()
-        let shifted: UInt8 = timeShift > 0 ? Self.shiftedFlag : 0
+        let flags = (timeShift > 0 ? Self.shiftedFlag : 0) | (tracking == nil ? 0 : Self.trackedFlag)
         switch state {
-        case .serving: writer.byte(1 | shifted)
+        case .serving: writer.byte(1 | flags)
         case .frozen(let target, let moveEpoch):
-            writer.byte(2 | shifted)
+            writer.byte(2 | flags)
             writer.varint(target.rawValue)
             writer.varint(moveEpoch)
-        case .gone: writer.byte(3 | shifted)
+        case .gone: writer.byte(3 | flags)
         }
         writer.varint(epoch)
         writer.varint(rejectedEpoch)
         writer.varint(sessions)
         if timeShift > 0 { writer.varint(timeShift) }
+        tracking?.encode(to: &writer)
         return writer.bytes
     }
 
     package init(encoded: [UInt8]) throws(CodingError) {
         var reader = ByteReader(encoded, place: "shard record")
         let tag = try reader.byte()
-        switch tag & ~Self.shiftedFlag {
+        switch tag & ~(Self.shiftedFlag | Self.trackedFlag) {
         case 1: state = .serving
         case 2: state = .frozen(to: GroupID(try reader.varint()), epoch: try reader.varint())
         case 3: state = .gone
@@ -83,52 +99,7 @@ public struct ShardRecord: Sendable, Equatable {
         rejectedEpoch = try reader.varint()
         sessions = Int(clamping: try reader.varint())
         if tag & Self.shiftedFlag != 0 { timeShift = try reader.varint() }
-        try reader.finish()
-    }
-}
-
-/// What a replica knows of a shard that it has staged: the note of its `StagedFamily`.
-public struct StagedShard: Sendable, Equatable {
-    public var hashes: ShardHashes
-    /// Session rows in it.
-    public var sessions: Int
-
-    public init(hashes: ShardHashes, sessions: Int) {
-        self.hashes = hashes
-        self.sessions = sessions
-    }
-
-    private static let prefix = "shard/"
-
-    /// The staged family's name.
-    public static func name(_ shard: ShardEpoch) -> String { "\(prefix)\(shard.shard)/\(shard.epoch)" }
-
-    /// Reads what `name` writes.
-    public static func shard(ofName name: String) -> ShardEpoch? {
-        guard name.hasPrefix(prefix) else { return nil }
-        let parts = name.dropFirst(prefix.count).split(separator: "/")
-        guard parts.count == 2, let shard = UInt32(parts[0]), let epoch = UInt64(parts[1]) else { return nil }
-        return ShardEpoch(shard: ShardID(shard), epoch: epoch)
-    }
-
-    static func read(_ shard: ShardEpoch, in context: ApplyContext) throws(EngineError) -> StagedShard? {
-        guard let staged = try context.staged(name(shard)) else { return nil }
-        do throws(CodingError) { return try StagedShard(encoded: staged.note) } catch {
-            throw .corruption(place: error.place)
-        }
-    }
-
-    public var encoded: [UInt8] {
-        var writer = ByteWriter()
-        hashes.encode(to: &writer)
-        writer.varint(sessions)
-        return writer.bytes
-    }
-
-    public init(encoded: [UInt8]) throws(CodingError) {
-        var reader = ByteReader(encoded, place: "staged shard")
-        hashes = try ShardHashes(from: &reader)
-        sessions = Int(clamping: try reader.varint())
+        if tag & Self.trackedFlag != 0 { tracking = try ShardTracking(from: &reader) }
         try reader.finish()
     }
 }
@@ -139,8 +110,26 @@ public enum ShardDecision: Sendable, Equatable {
     case rejected
 
     static let prefix: UInt8 = UInt8(ascii: "d")
-    static func key(_ shard: ShardEpoch) -> [UInt8] {
+    /// Of moves that are to be decided.
+    static let expectationPrefix: UInt8 = UInt8(ascii: "e")
+    static func key(_ shard: ShardEpoch) -> [UInt8] { key(prefix, shard) }
+    static func expectationKey(_ shard: ShardEpoch) -> [UInt8] { key(expectationPrefix, shard) }
+
+    private static func key(_ prefix: UInt8, _ shard: ShardEpoch) -> [UInt8] {
         [prefix] + bigEndianBytes(UInt64(shard.shard.rawValue)) + bigEndianBytes(shard.epoch)
+    }
+
+    /// Reads the end of a key, behind the prefix.
+    static func shard(ofKey key: [UInt8]) -> ShardEpoch? {
+        guard key.count == 16 else { return nil }
+        let numbers = key.withUnsafeBytes { key in
+            (
+                bigEndianNumber(UnsafeRawBufferPointer(rebasing: key[..<8])),
+                bigEndianNumber(UnsafeRawBufferPointer(rebasing: key[8...]))
+            )
+        }
+        guard let shard = numbers.0, let epoch = numbers.1 else { return nil }
+        return ShardEpoch(shard: ShardID(clamping: shard), epoch: epoch)
     }
 
     package var encoded: [UInt8] {
@@ -204,6 +193,8 @@ public enum ShardRows {
         }
         return count
     }
+
+    static func isOpen(_ origin: [UInt8]) -> Bool { !origin.withUnsafeBytes(isClosed) }
 
     /// Whether the value of a session's end says that its client has closed it.
     public static func isClosed(_ origin: UnsafeRawBufferPointer) -> Bool {

@@ -139,10 +139,7 @@ extension Simulation.Plant: PlantedBug {
             PlantDescription(
                 "a follower's commit goes to its log's end, not to the last new entry",
                 "Raft, Figure 2: AppendEntries, rule 5",
-                ["for committed"],
-                defence:
-                    "the first append that a follower takes in a term begins right behind the last entry in common, since hints are exact (RaftCore.handleRejected), and replaces whatever follows"
-            )
+                ["for committed"])
         case .heartbeatCommitsBlindly:
             PlantDescription(
                 "a heartbeat names the leader's commit, whatever the follower's log holds",
@@ -152,10 +149,7 @@ extension Simulation.Plant: PlantedBug {
             PlantDescription(
                 "a follower acknowledges its whole log, not what it was sent",
                 "Raft, Figure 2: matchIndex",
-                ["on the disks of a quorum", "for committed", "doesn't have"],
-                defence:
-                    "the first append that a follower takes in a term begins right behind the last entry in common, since hints are exact (RaftCore.handleRejected), and replaces whatever follows"
-            )
+                ["on the disks of a quorum", "for committed", "doesn't have"])
         case .acknowledgesBeforeSaving:
             PlantDescription(
                 "an acknowledgement leaves before the entries are on disk",

@@ -5,7 +5,8 @@ import os
 import sys
 import time
 
-import browser_checks  # noqa: F401 (registers its checks)
+import abort_checks  # noqa: F401 (registers its checks)
+import browser_checks  # noqa: F401
 import checks
 import cli_checks  # noqa: F401
 import dashboard_checks  # noqa: F401

@@ -39,7 +39,7 @@ import Testing
         var cluster = moving()
         end(&cluster, at: 100)
         #expect(cluster.model.moves().history.map(\.phase) == [.rejected])
-        #expect(cluster.events(.move).last?.text == "group 101 rejected shard 0; it stays with group 100")
+        #expect(cluster.events(.move).last?.text == "shard 0 doesn't go to group 101; it stays with group 100")
         #expect(cluster.events(.move).last?.severity == .warning)
     }
 

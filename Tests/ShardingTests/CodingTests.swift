@@ -24,7 +24,7 @@ import Testing
                 hashes: hashes, logTime: .max, shardCount: 64,
                 stagedBy: [Incarnation(high: .max, low: 0), Incarnation(high: 1, low: 2)])),
         .activate(epoch, Activation(hashes: ShardHashes(), logTime: 0, shardCount: 1, stagedBy: [])), .reject(epoch),
-        .passTime,
+        .passTime, .abandon(epoch), .thaw(epoch),
     ]
 
     @Test(arguments: groupCommands) func aGroupCommandIsReadBack(command: GroupCommand) throws {
@@ -37,7 +37,8 @@ import Testing
         .leave([1, .max]),
         .move(shard: 3, to: 4), .report(shard: 1, epoch: .max, event: .rejected),
         .relocate(1, ["a:1"], membershipIndex: .max), .hold(id: [1, 2], holder: "a backup", lasts: .max),
-        .prolong(id: [], lasts: 0), .release(id: [1]), .passTime,
+        .prolong(id: [], lasts: 0), .release(id: [1]), .passTime, .giveUp(.max),
+        .abort(shard: 1023, isForced: false), .abort(shard: 0, isForced: true),
     ]
 
     @Test(arguments: controllerCommands) func aControllerCommandIsReadBack(command: ControllerCommand) throws {

@@ -194,6 +194,8 @@ private struct CommandSource {
                     stagedBy: lives))
         case 6: return .reject(epoch())
         case 7: return .passTime
+        case 8: return .abandon(epoch())
+        case 9: return .thaw(epoch())
         default:
             let operation: KeyOperation =
                 switch Int.random(in: 0..<4, using: &random) {
@@ -224,7 +226,7 @@ private struct CommandSource {
     private mutating func gid() -> GroupID { chance(80) ? GroupID(pick([100, 101, 102])) : GroupID(number64()) }
 
     mutating func controllerCommand() -> ControllerCommand {
-        switch Int.random(in: 0..<12, using: &random) {
+        switch Int.random(in: 0..<14, using: &random) {
         case 0: return .initialize(shardCount: pick([0, 8, 1_024, .max]), clusterID: bytes(pick([0, 16, 700])))
         case 1, 2:
             return .join(Dictionary((0..<pick([0, 1, 2, 30])).map { _ in (gid(), texts()) }) { first, _ in first })
@@ -234,6 +236,8 @@ private struct CommandSource {
             return .report(shard: shard(), epoch: epoch().epoch, event: pick([.activated, .rejected, .collected]))
         case 8: return .relocate(gid(), texts(), membershipIndex: number64())
         case 9: return .hold(id: bytes(pick([16, 16, 0, 700])), holder: text(), lasts: number64())
+        case 11: return .abort(shard: shard(), isForced: chance(30))
+        case 12: return .giveUp(gid())
         case 10: return .prolong(id: bytes(16), lasts: number64())
         default: return chance(50) ? .release(id: bytes(16)) : .passTime
         }

@@ -94,8 +94,19 @@ import Testing
         try bench.give(Self.map())
         try bench.answer(.leader("a2"), where: isLeader)
         try bench.answer(.decision(nil)) { $0 == .decision(shard) }
+        try bench.answer(.done) { $0 == .command(.expect(shard)) }
+        try copy(&bench)
         try bench.answer(.frozen(FrozenShard(hashes: hashes, logTime: 9), by: "a2"), where: isFreeze)
         return bench
+    }
+
+    private func isPrepare(_ question: MoveQuestion) -> Bool { if case .prepare = question { true } else { false } }
+
+    /// One round of copying, after which nothing is left.
+    private func copy(_ bench: inout Bench) throws {
+        try bench.answer(.prepared(PreparedShard(through: 5, bytes: 0), by: "a2"), where: isPrepare)
+        while bench.count(where: isStage) > 0 { try bench.answer(.staged(isActivated: false), where: isStage) }
+        try bench.answer(.prepared(PreparedShard(through: 6, bytes: 0), by: "a2"), where: isPrepare)
     }
 
     // MARK: - The map
@@ -209,32 +220,106 @@ import Testing
         try bench.answer(.done, where: isCollect)
         try bench.answer(.done) { $0 == .report(shard, .collected) }
         #expect(bench.driver.running.isEmpty)
-        #expect(bench.notes == ["bringing shard 0 from group 1", "shard 0 is here: \(hashes.user)"])
+        #expect(
+            bench.notes == [
+                "bringing shard 0 from group 1",
+                "shard 0 is copied, and is to be frozen in group 1 with 0 bytes to follow",
+                "shard 0 is here: \(hashes.user)",
+            ])
     }
 
-    @Test func aQuorumThatHasStagedWaitsForTheLastOnesOnlySoLong() throws {
+    @Test func whileWritersWaitTheLastMembersAreNotWaitedFor() throws {
         var bench = try staging()
         bench.pass(300)
         try bench.answer(.staged(isActivated: false)) { isStage($0, of: 1) }
         try bench.answer(.staged(isActivated: false)) { isStage($0, of: 3) }
-        #expect(bench.driver.wakeAt == bench.now + 1_300, "as long as the quorum took, and a second")
-        bench.pass(1_299)
+        #expect(bench.driver.wakeAt == bench.now + 20)
+        bench.pass(19)
         #expect(bench.count(where: isActivate) == 0)
         bench.pass(1)
         #expect(bench.count(where: isActivate) == 1)
     }
 
-    @Test func withoutAQuorumNothingIsActivatedAndTheMoveRests() throws {
+    @Test func withoutAQuorumNothingIsActivatedAndTheSourceServesOn() throws {
         var bench = try staging()
         try bench.answer(.failed(.init("full"))) { isStage($0, of: 1) }
         #expect(bench.driver.running == [shard])
         try bench.answer(.failed(.init("full"))) { isStage($0, of: 2) }
-        #expect(bench.notes.last == "move of shard 0 from group 1 waits: 0 of 3 members have staged shard 0")
-        #expect(bench.driver.running.isEmpty && bench.count(where: isActivate) == 0)
-        bench.pass(499)
-        #expect(bench.count(where: isLeader) == 0)
-        bench.pass(1)
-        #expect(bench.count(where: isLeader) == 1)
+        #expect(bench.count(where: isActivate) == 0)
+        try bench.answer(.done) { $0 == .command(.reject(shard)) }
+        try bench.answer(.decision(.rejected)) { $0 == .decision(shard) }
+        try bench.answer(.done) { $0 == .report(shard, .rejected) }
+        #expect(bench.count(where: isCollect) == 1)
+    }
+
+    // MARK: - Rounds of copying
+
+    /// With the first copy under way.
+    private func copying() throws -> Bench {
+        var bench = Bench(Self.leader())
+        try bench.give(Self.map())
+        try bench.answer(.leader("a2"), where: isLeader)
+        try bench.answer(.decision(nil)) { $0 == .decision(shard) }
+        try bench.answer(.done) { $0 == .command(.expect(shard)) }
+        try bench.answer(.prepared(PreparedShard(through: 5, bytes: 0), by: "a2"), where: isPrepare)
+        return bench
+    }
+
+    private func pace(_ bench: Bench) -> CopyPace? {
+        bench.asks.compactMap { if case .prepare(_, _, let pace) = $0.question { pace } else { nil } }.first
+    }
+
+    private func stageAll(_ bench: inout Bench) throws {
+        while bench.count(where: isStage) > 0 { try bench.answer(.staged(isActivated: false), where: isStage) }
+    }
+
+    @Test func writersAreSlowedByHalfFromRoundToRoundUntilTheShardIsFrozen() throws {
+        var bench = try copying()
+        var (bytes, allowed): (UInt64, [UInt64?]) = (0, [])
+        for round in 1...40 {
+            try stageAll(&bench)
+            let asked = pace(bench)
+            let pace = try #require(asked)
+            #expect(pace.needsHashes)
+            allowed.append(pace.bytesAllowed)
+            // As much as is allowed, and 64 MiB before anybody is slowed.
+            bytes += pace.bytesAllowed ?? 64 << 20
+            try bench.answer(
+                .prepared(PreparedShard(through: 5 + LogIndex(round), bytes: bytes), by: "a2"), where: isPrepare)
+            if bench.count(where: isFreeze) == 1 { break }
+        }
+        #expect(bench.count(where: isFreeze) == 1)
+        let halves: [UInt64?] = [nil] + (18...25).reversed().map { UInt64(1) << $0 }
+        #expect(allowed == halves)
+    }
+
+    @Test func aValueThatIsLargerThanWhatIsAllowedHoldsUpNoMove() throws {
+        var bench = try copying()
+        var bytes: UInt64 = 0
+        for round in 1...40 {
+            if bench.count(where: isFreeze) == 1 { break }
+            try stageAll(&bench)
+            bytes += 8 << 20
+            try bench.answer(
+                .prepared(PreparedShard(through: 5 + LogIndex(round), bytes: bytes), by: "a2"), where: isPrepare)
+        }
+        #expect(bench.count(where: isFreeze) == 1)
+    }
+
+    /// A member that hangs has an answer for the first round when the last one is being counted.
+    @Test func whatWasEnoughForAnEarlierRoundIsNotForThisOne() throws {
+        var bench = try copying()
+        try bench.answer(.staged(isActivated: false)) { isStage($0, of: 1) }
+        try bench.answer(.staged(isActivated: false)) { isStage($0, of: 2) }
+        let late = try #require(bench.asks.first { isStage($0.question, of: 3) })
+        bench.asks.removeAll { $0 == late }
+        bench.pass(1_000)
+        try bench.answer(.prepared(PreparedShard(through: 6, bytes: 0), by: "a2"), where: isPrepare)
+        try bench.answer(.frozen(FrozenShard(hashes: hashes, logTime: 9), by: "a2"), where: isFreeze)
+        bench.driver.heard(.staged(isActivated: false), to: late.id, now: bench.now)
+        bench.pump()
+        try bench.answer(.staged(isActivated: false)) { isStage($0, of: 1) }
+        #expect(bench.driver.wakeAt > bench.now + 20, "one member has it")
     }
 
     @Test func aNewTermBeginsAtTheTopAndFindsWhatIsDecided() throws {
@@ -391,5 +476,124 @@ import Testing
         var follower = Bench(lacking())
         follower.pass(10_000)
         #expect(follower.count { $0 == .sessions } == 0)
+    }
+
+    // MARK: - Moves that are to end
+
+    private static func ending(
+        _ phase: ShardMap.Move.Phase, number: UInt64 = 8, from: GroupID = 1, to: GroupID = own
+    ) -> ShardMap {
+        var map = map(number, moves: 0)
+        map[0].gid = from == .none ? 1 : from
+        map[0].move = .init(from: from, to: to, epoch: 2, phase: phase)
+        return map
+    }
+
+    private func isCommand(_ command: GroupCommand) -> (MoveQuestion) -> Bool { { $0 == .command(command) } }
+
+    @Test func aTargetRejectsAMoveThatIsToEndWhateverItWasAbout() throws {
+        var bench = try staging()
+        try bench.give(Self.ending(.aborting))
+        try bench.answer(.leader("a2"), where: isLeader)
+        try bench.answer(.decision(nil)) { $0 == .decision(shard) }
+        try bench.answer(.done, where: isCommand(.reject(shard)))
+        try bench.answer(.decision(.rejected)) { $0 == .decision(shard) }
+        try bench.answer(.done) { $0 == .report(shard, .rejected) }
+        try bench.answer(.done, where: isCollect)
+        try bench.answer(.done) { $0 == .report(shard, .collected) }
+        #expect(bench.driver.running.isEmpty)
+    }
+
+    @Test func aTargetThatHasActivatedByThenSaysSo() throws {
+        var bench = Bench(Self.leader())
+        try bench.give(Self.ending(.aborting))
+        try bench.answer(.leader("a2"), where: isLeader)
+        try bench.answer(.decision(.activated(hashes))) { $0 == .decision(shard) }
+        #expect(bench.count { $0 == .report(shard, .activated) } == 1)
+    }
+
+    @Test func aTargetNeedsNothingOfASourceThatWasGivenUp() throws {
+        var bench = Bench(Self.leader())
+        try bench.give(Self.ending(.aborting, from: .none))
+        try bench.answer(.leader(nil)) { $0 == .leader([]) }
+        try bench.answer(.decision(nil)) { $0 == .decision(shard) }
+        try bench.answer(.done, where: isCommand(.reject(shard)))
+        try bench.answer(.decision(.rejected)) { $0 == .decision(shard) }
+        #expect(bench.count { $0 == .report(shard, .rejected) } == 1)
+    }
+
+    /// A copy that is here already is the newest one.
+    @Test func aTargetThatKnowsWhatALostSourceHadFrozenGoesOn() throws {
+        var bench = try staging()
+        try bench.give(Self.ending(.aborting, from: .none))
+        for member in 1...3 as ClosedRange<UInt64> {
+            try bench.answer(.staged(isActivated: false)) { isStage($0, of: member) }
+        }
+        #expect(bench.count(where: isActivate) == 1)
+    }
+
+    @Test func aSourceEndsAloneWhatItHasNotFrozen() throws {
+        var bench = Bench(Self.leader())
+        try bench.give(Self.ending(.aborting, from: Self.own, to: 1))
+        var record = ShardRecord(state: .serving, epoch: 1)
+        try bench.answer(.records([0: record])) { $0 == .records }
+        #expect(bench.count { if case .report = $0 { true } else { false } } == 0, "the log has not said so yet")
+        try bench.answer(.done, where: isCommand(.abandon(shard)))
+        record.rejectedEpoch = 2
+        try bench.answer(.records([0: record])) { $0 == .records }
+        try bench.answer(.done) { $0 == .report(shard, .rejected) }
+        try bench.give(Self.ending(.rejected, number: 9, from: Self.own, to: 1))
+        try bench.answer(.records([0: record])) { $0 == .records }
+        try bench.answer(.done) { $0 == .report(shard, .collected) }
+    }
+
+    @Test func aSourceThatHasFrozenTheShardWaitsForItsTarget() throws {
+        var bench = Bench(Self.leader())
+        try bench.give(Self.ending(.aborting, from: Self.own, to: 1))
+        let frozen = ShardRecord(state: .frozen(to: 1, epoch: 2), epoch: 1)
+        for _ in 0..<3 {
+            try bench.answer(.records([0: frozen])) { $0 == .records }
+            #expect(bench.asks.allSatisfy { if case .map = $0.question { true } else { false } })
+            bench.pass(1_000)
+        }
+        // The target's word has reached the controller, and not this group. (What is asked for is asked anew.)
+        bench.asks.removeAll { $0.question == .records }
+        try bench.give(Self.ending(.rejected, number: 9, from: Self.own, to: 1))
+        try bench.answer(.records([0: frozen])) { $0 == .records }
+        #expect(bench.count(where: isCommand(.unfreeze(shard))) == 1)
+    }
+
+    @Test func whatTheMapGivesBackUnderALaterEpochThaws() throws {
+        var map = Self.map(8, moves: 0)
+        map[0] = .init(gid: Self.own, epoch: 3)
+        var bench = Bench(Self.leader())
+        try bench.give(map)
+        try bench.answer(.records([0: ShardRecord(state: .frozen(to: 1, epoch: 2), epoch: 1)])) { $0 == .records }
+        #expect(bench.count(where: isCommand(.thaw(ShardEpoch(shard: 0, epoch: 3)))) == 1)
+    }
+
+    @Test func aShardThatHasGoneAndIsGivenBackIsToldAndNotServed() throws {
+        var map = Self.map(8, moves: 0)
+        map[0] = .init(gid: Self.own, epoch: 3)
+        var bench = Bench(Self.leader())
+        try bench.give(map)
+        try bench.answer(.records([0: ShardRecord(state: .gone, epoch: 2)])) { $0 == .records }
+        bench.pass(100)
+        #expect(bench.notes.count { $0.contains("nobody serves it") } == 1)
+        #expect(bench.count { if case .command = $0 { true } else { false } } == 0)
+    }
+
+    /// What is staged goes once the log has decided: an entry that maps it may be there by then.
+    @Test func whatIsStagedForAMoveThatTheMapHasNoMoreIsRejectedByTheLog() throws {
+        var bench = Bench(Self.leader())
+        var map = Self.map(8, moves: 0)
+        map[0].epoch = 3
+        try bench.give(map)
+        try bench.answer(.records([:])) { $0 == .records }
+        bench.pass(5_000)
+        try bench.answer(.undecided([shard, ShardEpoch(shard: 1, epoch: 2)])) { $0 == .sweep }
+        #expect(bench.count(where: isCommand(.reject(shard))) == 1)
+        // Of the other one the map may not have heard yet.
+        #expect(bench.count { if case .command = $0 { true } else { false } } == 1)
     }
 }

@@ -68,9 +68,10 @@ final class MoveWorld {
             return outcome.replies.first?.reply
         }
 
-        func stage(_ shard: ShardEpoch, _ rows: [(key: [UInt8], value: [UInt8])], _ hashes: ShardHashes) throws {
+        func stage(_ shard: ShardEpoch, _ rows: [(key: [UInt8], value: [UInt8])], through: LogIndex) throws {
             var batch = WriteBatch()
-            var staged = StagedFamily(family: nil, note: StagedShard(hashes: hashes, sessions: 0).encoded)
+            let copy = StagedShard(hashes: MoveWorld.hashes(rows), sessions: 0, through: through)
+            var staged = StagedFamily(family: nil, note: copy.encoded)
             if !rows.isEmpty {
                 let family = try families.take()
                 for row in rows { batch.put(family, key: row.key, value: row.value) }
@@ -115,6 +116,8 @@ final class MoveWorld {
     let controller: MachineBench<ControllerMachine>
     var groups: [GroupID: Group] = [:]
     var notes: [String] = []
+    /// Groups that nobody will ever hear of again.
+    var lost: Set<GroupID> = []
     private var queue: [(due: Milliseconds, serial: Int, body: () throws -> Void)] = []
     private var serial = 0
     private var parked: [(newerThan: UInt64?, answer: (MoveAnswer) throws -> Void)] = []
@@ -163,7 +166,7 @@ final class MoveWorld {
     /// At most one group serves a shard.
     private func check() throws {
         var owners: [ShardID: GroupID] = [:]
-        for group in inOrder {
+        for group in inOrder where !lost.contains(group.gid) {
             for (shard, record) in group.front.storage.machine.shards where record.state == .serving {
                 if let other = owners[shard] { throw Broken.rule("\(other) and \(group.gid) serve shard \(shard)") }
                 owners[shard] = group.gid
@@ -174,7 +177,7 @@ final class MoveWorld {
     // MARK: - Faults
 
     func elect(_ group: Group) {
-        guard group.leader == nil else { return }
+        guard group.leader == nil, !lost.contains(group.gid) else { return }
         let able = group.replicas.filter { $0.waitsFor == nil }
         guard !able.isEmpty else { return after(200) { self.elect(group) } }
         let leader = able[Int(random.next() % UInt64(able.count))]
@@ -190,6 +193,13 @@ final class MoveWorld {
         group.leader = nil
         after(delay(300)) { self.elect(group) }
         after(0) { for replica in group.replicas { try self.pump(replica) } }
+    }
+
+    /// All of its processes end, for good.
+    func lose(_ group: Group) throws {
+        lost.insert(group.gid)
+        group.leader = nil
+        for replica in group.replicas { try replica.restart(now: now) }
     }
 
     func restart(_ replica: Replica, _ group: Group) throws {
@@ -221,7 +231,7 @@ final class MoveWorld {
 
     /// As the shell does after each input.
     func pump(_ replica: Replica, _ answer: MoveAnswer? = nil, to id: UInt64 = 0) throws {
-        guard let group = groups[replica.gid] else { return }
+        guard let group = groups[replica.gid], !lost.contains(group.gid) else { return }
         replica.driver.observe(standing(replica, group))
         if let answer { replica.driver.heard(answer, to: id, now: now) }
         let effects = replica.driver.effects(now: now)
@@ -242,8 +252,9 @@ final class MoveWorld {
         let life = replica.life
         var fate = isFaulty ? random.next() % 16 : 15
         switch ask.question {
-        // A transfer ends when its sender falls silent: this is never lost without a word.
-        case .fetch, .snapshot: if fate < 2 { fate = 2 }
+        // A transfer ends when its sender falls silent: this is never lost without a word. Nor is what a process does by
+        // itself.
+        case .fetch, .snapshot, .sweep: if fate < 2 { fate = 2 }
         default: if fate == 0 { return }
         }
         let answer: (MoveAnswer) throws -> Void = { answer in
@@ -289,6 +300,8 @@ final class MoveWorld {
         case .leader(let addresses):
             let theirs = groups.values.first { $0.membership.members.first?.address == addresses.first }
             try answer(.leader(theirs?.leader.flatMap { theirs?.membership[$0.id]?.address }))
+        case .prepare(let shard, let source, let pace):
+            try answer(try ask(source.party.gid, .prepare(shard, for: group.gid, pace)))
         case .freeze(let shard, let source):
             try answer(try ask(source.party.gid, .freeze(shard, for: group.gid)))
         case .collect(let shard, let decision, let source):
@@ -311,7 +324,7 @@ final class MoveWorld {
             let upTo = other.applied
             while let name = replica.waitsFor, replica.applied < upTo, let shard = StagedShard.shard(ofName: name) {
                 let rows = contents[shard.shard] ?? []
-                try replica.stage(shard, rows, Self.hashes(rows))
+                try replica.stage(shard, rows, through: 0)
                 try catchUp(replica, group)
             }
             try answer(.done)
@@ -322,7 +335,7 @@ final class MoveWorld {
                 replica.layout.deleteStaged(StagedShard.name(shard), in: &batch)
                 try replica.engine.write(batch, durability: .synced)
             }
-            try answer(.done)
+            try answer(.undecided(try replica.reader.undecided()))
         }
     }
 
@@ -346,7 +359,10 @@ final class MoveWorld {
             return nil
         }
         if case .activate = command, reply == .stepped { activations += 1 }
-        if case .reject = command, reply == .stepped { rejections += 1 }
+        switch command {
+        case .reject where reply == .stepped, .abandon where reply == .stepped: rejections += 1
+        default: break
+        }
         return reply
     }
 
@@ -378,6 +394,7 @@ final class MoveWorld {
         while true {
             let finding: SourceCall.Finding
             switch step {
+            case .prepared(let prepared): return .prepared(prepared, by: group.membership[leader.id]?.address)
             case .frozen(let frozen): return .frozen(frozen, by: group.membership[leader.id]?.address)
             case .done: return .done
             case .refused(let error, let alarm):
@@ -389,17 +406,12 @@ final class MoveWorld {
                 case .outOfStep(let why)?: finding = .outOfStep(why)
                 default: return .failed(.init("the node doesn't lead"))
                 }
-            case .look(let shard):
-                finding = .looked(try leader.reader.record(shard), time: try leader.reader.time(of: shard))
+            case .look(let shard): finding = .looked(try SourceCall.Sight(shard, in: leader.reader))
             case .scan(let shard):
-                let time = try leader.reader.time(of: shard.shard)
-                guard case .frozen(_, shard.epoch)? = try leader.reader.record(shard.shard)?.state else {
-                    finding = .scanned(nil, time: time)
-                    break
-                }
-                finding = .scanned(try leader.reader.hashes(shard.shard), time: time)
+                finding = .looked(
+                    try SourceCall.Sight(shard.shard, scannedUnder: shard.epoch, in: leader.reader))
             }
-            step = call.heard(finding, &leader.source)
+            step = call.heard(finding, &leader.source, now: now)
             if isFaulty, chance(1, in: 20), group.leader === leader { depose(group) }
         }
     }
@@ -407,13 +419,20 @@ final class MoveWorld {
     private func stage(
         _ order: StageOrder, at member: Replica, _ group: Group, _ answer: @escaping (MoveAnswer) throws -> Void
     ) throws {
-        var call = StageCall(order)
+        try stage(StageCall(order), at: member, group, answer)
+    }
+
+    private func stage(
+        _ begun: StageCall, at member: Replica, _ group: Group, _ answer: @escaping (MoveAnswer) throws -> Void
+    ) throws {
+        var call = begun
+        let order = call.order
         while true {
             let known: StageCall.Known
             switch try member.reader.decision(order.shard) {
             case .activated: known = .activated
             case .rejected: known = .rejected
-            case nil: known = try member.reader.staged(order.shard).map { .staged($0.hashes) } ?? .absent
+            case nil: known = try member.reader.staged(order.shard).map { .staged($0) } ?? .absent
             }
             switch call.heard(known, &member.target) {
             case .look: continue
@@ -431,28 +450,59 @@ final class MoveWorld {
                 let life = member.life
                 return after(delay(isFaulty ? 2_000 : 100)) {
                     guard member.life == life else { return try answer(.failed(.init("the connection broke"))) }
-                    try answer(try self.fetched(&call, member, group))
+                    if let failure = try self.fetch(call, member) {
+                        call.end(&member.target)
+                        return try answer(failure)
+                    }
+                    try self.stage(call, at: member, group, answer)
                 }
+            case .follow(let index):
+                // Nothing changes here: a page says how far it is.
+                let pages = try (groups[order.source.gid]?.replicas ?? []).compactMap {
+                    try $0.reader.changes(of: order.shard, after: index, bytesMax: 1)
+                }
+                guard
+                    let page = pages.max(by: { ($0.isFrozen ? 1 : 0, $0.through) < ($1.isFrozen ? 1 : 0, $1.through) }),
+                    case .take(_, let copy) = call.changed(page)
+                else {
+                    call.end(&member.target)
+                    return try answer(.failed(.init("nobody has more")))
+                }
+                let rows = try rows(of: order.shard, at: member)
+                guard Self.hashes(rows) == copy.hashes else { throw Broken.rule("a copy isn't what is noted of it") }
+                try member.stage(order.shard, rows, through: call.noted(copy, with: page).through)
+            case .take: throw Broken.rule("a page was taken in before it came")
+            case .discard(let error): throw Broken.rule(error.message)
             }
         }
     }
 
-    private func fetched(_ call: inout StageCall, _ member: Replica, _ group: Group) throws -> MoveAnswer {
-        defer { call.end(&member.target) }
+    /// What is staged.
+    private func rows(of shard: ShardEpoch, at member: Replica) throws -> [(key: [UInt8], value: [UInt8])] {
+        let view = try member.engine.snapshot()
+        var rows: [(key: [UInt8], value: [UInt8])] = []
+        guard let family = try member.layout.staged(StagedShard.name(shard), in: view)?.family else { return rows }
+        try view.scan(family) { key, value in
+            rows.append((Array(key), Array(value)))
+            return true
+        }
+        return rows
+    }
+
+    /// What has gone wrong, if anything.
+    private func fetch(_ call: StageCall, _ member: Replica) throws -> MoveAnswer? {
         let (order, gid) = (call.order, call.order.source.gid)
         for replica in groups[gid]?.replicas ?? [] {
-            guard let frozen = try replica.reader.frozen(order.shard) else { continue }
+            guard let moving = try replica.reader.moving(order.shard) else { continue }
             var rows: [(key: [UInt8], value: [UInt8])] = []
-            if case .family(let family) = frozen {
+            if case .family(let family) = moving.rows {
                 try replica.engine.snapshot().scan(family) { key, value in
                     rows.append((Array(key), Array(value)))
                     return true
                 }
             }
-            if let refusal = call.refusal(ofLoaded: Self.hashes(rows)) { throw Broken.rule(refusal.message) }
-            try member.stage(order.shard, rows, order.hashes)
-            try catchUp(member, group)
-            return .staged(isActivated: false)
+            try member.stage(order.shard, rows, through: moving.through)
+            return nil
         }
         return .failed(.init("group \(gid) has it no more"))
     }

@@ -37,6 +37,7 @@ import Testing
         .timeoutsNotRandom, .countsOldTerms, .takesStaleHeartbeatReplies, .forgetsCommittedChanges,
         .keepsProgressOfLostDisk, .ignoresLives, .snapshotKeepsTerm, .keepsOldLogRows, .snapshotDropsAcknowledged,
         .compactsDuringSnapshots, .openWithoutSync, .campaignsBeforeApplying, .vouchesWhileBlocked,
+        .commitsToLogEnd, .acknowledgesWholeLog,
     ]
 
     /// One of the first seeds finds each, for the right reason: which of them it is shifts with every change of what

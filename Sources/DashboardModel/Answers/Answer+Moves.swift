@@ -8,12 +8,15 @@ extension Answer {
         case collecting
         case done
         case rejected
+        /// It is to end without arriving.
+        case aborting
 
         init(_ phase: ShardMap.Move.Phase) {
             switch phase {
             case .moving: self = .moving
             case .collecting: self = .collecting
             case .rejected: self = .rejected
+            case .aborting: self = .aborting
             }
         }
     }

@@ -102,9 +102,11 @@ struct MoveLog: Sendable, Equatable {
         switch entry.phase {
         case .collecting, .done: return true
         case .rejected: return false
-        case .moving:
+        case .moving, .aborting:
             if source == entry.to { return true }
             guard let row = config.row(shard) else { return false }
+            // By force the source serves again under the next epoch, and nothing is on the move.
+            if row.gid == entry.from, row.epoch == entry.key.epoch + 1, row.move == nil { return false }
             // A rejected shard stays where it was. One that is elsewhere, or has moved on since, came through the target.
             return row.gid != entry.from || row.epoch > entry.key.epoch
         }
@@ -140,7 +142,9 @@ struct MoveLog: Sendable, Equatable {
             farthest[key] = (max(copied, transfer.copiedBytes), max(total, transfer.totalBytes))
         }
         for (key, progress) in farthest {
-            guard let entry = live[key], entry.to == gid, entry.phase == .moving else { continue }
+            guard let entry = live[key], entry.to == gid, entry.phase == .moving || entry.phase == .aborting else {
+                continue
+            }
             live[key]?.copied = progress.copied
             if progress.total > 0 { live[key]?.total = progress.total }
         }
@@ -149,7 +153,7 @@ struct MoveLog: Sendable, Equatable {
     // MARK: - Events
 
     private static func tell(_ changed: [Entry], _ events: inout EventLog) {
-        for phase in [Answer.MovePhase.moving, .collecting, .done, .rejected] {
+        for phase in [Answer.MovePhase.moving, .aborting, .collecting, .done, .rejected] {
             let moves = changed.filter { $0.phase == phase }.sorted { $0.key < $1.key }
             let severity: Answer.Event.Severity = phase == .rejected ? .warning : .info
             guard moves.count <= eventsAtOnceMax else {
@@ -167,7 +171,8 @@ struct MoveLog: Sendable, Equatable {
         case .moving: "start to move"
         case .collecting: "are served by their targets"
         case .done: "have moved"
-        case .rejected: "stay where they were: the targets rejected them"
+        case .rejected: "stay where they were: their moves have ended"
+        case .aborting: "are to stay where they are"
         }
     }
 
@@ -177,7 +182,8 @@ struct MoveLog: Sendable, Equatable {
         case .moving: "\(shard) starts to move from group \(move.from) to group \(move.to)"
         case .collecting: "group \(move.to) serves \(shard); group \(move.from) still has its copy"
         case .done: "\(shard) has moved from group \(move.from) to group \(move.to)"
-        case .rejected: "group \(move.to) rejected \(shard); it stays with group \(move.from)"
+        case .rejected: "\(shard) doesn't go to group \(move.to); it stays with group \(move.from)"
+        case .aborting: "the move of \(shard) to group \(move.to) is being aborted"
         }
     }
 }

@@ -112,6 +112,9 @@ public struct EntryReport: Encodable, Sendable {
         case .adopt(let shard, let count):
             step("adopt", shard)
             detail = "of \(count) shards"
+        case .prepare(let shard, let target):
+            step("prepare", shard)
+            detail = "for group \(target)"
         case .freeze(let shard, let target):
             step("freeze", shard)
             detail = "for group \(target)"
@@ -120,12 +123,15 @@ public struct EntryReport: Encodable, Sendable {
         case .activate(let shard, let activation):
             step("activate", shard)
             detail = "content hash \(activation.hashes.user), staged by \(activation.stagedBy.count)"
+        case .expect(let shard): step("expect", shard)
         case .reject(let shard): step("reject", shard)
         case .closeSession(let shard, let token):
             action = "closeSession"
             self.shard = shard
             session = BytesText.hex(token)
         case .passTime: action = "passTime"
+        case .abandon(let shard): step("abandon", shard)
+        case .thaw(let shard): step("thaw", shard)
         }
     }
 
@@ -155,6 +161,9 @@ public struct EntryReport: Encodable, Sendable {
             (action, detail) = (
                 "relocate", "group \(gid) at \(addresses.joined(separator: ",")), membership \(index)\(who)"
             )
+        case .abort(let shard, let isForced):
+            (action, detail) = ("abort", isForced ? "by force" : nil)
+            self.shard = shard
         case .giveUp(let gid): (action, detail) = ("giveUp", "what group \(gid) had")
         case .hold(let id, let holder, let lasts):
             (action, detail) = ("hold", "moves, \(BytesText.hex(id)) for \(holder), \(lasts) ms")

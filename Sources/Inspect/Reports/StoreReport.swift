@@ -120,7 +120,7 @@ public struct ShardMapReport: Encodable, Sendable {
         public var from: GroupID
         public var to: GroupID
         public var epoch: UInt64
-        /// "moving", "collecting" or "rejected".
+        /// "moving", "collecting", "rejected" or "aborting".
         public var phase: String
     }
 
@@ -156,6 +156,7 @@ extension ShardMap.Move.Phase {
         case .moving: "moving"
         case .collecting: "collecting"
         case .rejected: "rejected"
+        case .aborting: "aborting"
         }
     }
 }

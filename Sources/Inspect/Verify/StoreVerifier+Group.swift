@@ -23,6 +23,13 @@ extension StoreVerifier {
                 }
             }
             for (name, _) in families.sorted(by: { $0.key < $1.key }) {
+                if let shard = ShardRecord.shard(ofChanges: name) {
+                    if records[shard]?.tracking == nil {
+                        damage(
+                            "\(name) of \(group.title)", "it notes what changes in a shard that nobody copies")
+                    }
+                    continue
+                }
                 guard let shard = ShardRecord.shard(ofFamily: name) else {
                     damage("the table of families of \(group.title)", "it names \(name), which is no shard")
                     continue
@@ -99,7 +106,7 @@ extension StoreVerifier {
             for gid in gids where gid != 0 && current.groups[gid] == nil {
                 damage("the shard map", "shard \(shard) is of group \(gid), which has not joined")
             }
-            if let move = row.move, move.epoch < row.epoch || (move.phase == .moving && move.epoch == row.epoch) {
+            if let move = row.move, move.epoch < row.epoch || (move.phase.isOpen && move.epoch == row.epoch) {
                 damage("the shard map", "shard \(shard) moves under epoch \(move.epoch) and serves under \(row.epoch)")
             }
         }

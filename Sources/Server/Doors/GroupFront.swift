@@ -12,6 +12,7 @@ final class GroupFront: KvHandler {
     private static let pagePairsMax = 1_000
     private static let anotherCluster = KvError(.unavailable, "this node is of another cluster than was meant")
     let node: Node<GroupMachine>
+    let source: MoveSource
     let target: MoveTarget
     /// The newest config that this node has heard of: tells clients to ask again.
     let newestConfig = Mutex<UInt64>(0)
@@ -19,8 +20,9 @@ final class GroupFront: KvHandler {
     let collecting = Mutex<Set<ShardID>>([])
     private let shardCount = Mutex<Int?>(nil)
 
-    init(node: Node<GroupMachine>, target: MoveTarget) {
+    init(node: Node<GroupMachine>, source: MoveSource, target: MoveTarget) {
         self.node = node
+        self.source = source
         self.target = target
     }
 
@@ -81,6 +83,13 @@ final class GroupFront: KvHandler {
                     refuse(error)
                 } else if operation.addsData, node.space.isShort, host.status.role == .leader {
                     refuse(Self.noSpace)
+                } else if let shard = shard(of: request.operation),
+                    !source.admits(key.count + operation.longestValue.count, to: shard)
+                {
+                    refuse(
+                        KvError(
+                            .busy, "shard \(shard) is moving, and is written faster than it is copied",
+                            retryAfterMilliseconds: 10))
                 } else {
                     let command = GroupCommand.write(key: key, operation, stamp)
                     proposals.append(

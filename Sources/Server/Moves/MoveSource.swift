@@ -13,41 +13,71 @@ final class MoveSource: Sendable {
 
     init(node: Node<GroupMachine>) { self.node = node }
 
-    func freeze(_ shard: ShardEpoch, for target: GroupID) async throws -> FrozenShard {
-        guard let frozen = try await answer(.freeze(shard, for: target)) else {
-            throw KvError(.internal, "the answer was of another question")
+    private enum Answer {
+        case prepared(PreparedShard)
+        case frozen(FrozenShard)
+        case done
+    }
+
+    /// How much of a shard's changes is sent at once, about.
+    private static let changesBytesMax = 1 << 20
+
+    private static let confusion = KvError(.internal, "the answer was of another question")
+
+    func prepare(_ shard: ShardEpoch, for target: GroupID, _ pace: CopyPace) async throws -> PreparedShard {
+        guard case .prepared(let prepared) = try await answer(.prepare(shard, for: target, pace)) else {
+            throw Self.confusion
         }
+        return prepared
+    }
+
+    func freeze(_ shard: ShardEpoch, for target: GroupID) async throws -> FrozenShard {
+        guard case .frozen(let frozen) = try await answer(.freeze(shard, for: target)) else { throw Self.confusion }
         return frozen
     }
 
     func collect(_ shard: ShardEpoch, _ decision: ShardDecision) async throws {
-        _ = try await answer(.collect(shard, decision))
+        guard case .done = try await answer(.collect(shard, decision)) else { throw Self.confusion }
     }
 
-    private func answer(_ question: SourceQuestion) async throws -> FrozenShard? {
+    /// Whether a write is taken of a shard whose writers are faster than its copy.
+    func admits(_ bytes: Int, to shard: ShardID) -> Bool {
+        desk.withLock { $0.slowsAny ? $0.admits(bytes, to: shard, now: HostClock.monotonic()) : true }
+    }
+
+    /// What has changed in a shard that is on the move, as this replica has it.
+    func changes(of shard: ShardEpoch, after index: LogIndex) async throws -> ShardChanges {
+        let page = try await view { try $0.changes(of: shard, after: index, bytesMax: Self.changesBytesMax) }
+        guard let page else { throw Self.notMoving(shard) }
+        desk.withLock { $0.renew(shard.shard, now: HostClock.monotonic()) }
+        return page
+    }
+
+    private static func notMoving(_ shard: ShardEpoch) -> KvError {
+        KvError(.failedPrecondition, "shard \(shard.shard) is not on the move under epoch \(shard.epoch)")
+    }
+
+    private func answer(_ question: SourceQuestion) async throws -> Answer {
         var call = SourceCall(question)
         var step = call.begin()
         while true {
             let finding: SourceCall.Finding
             switch step {
-            case .frozen(let frozen): return frozen
-            case .done: return nil
+            case .prepared(let prepared): return .prepared(prepared)
+            case .frozen(let frozen): return .frozen(frozen)
+            case .done: return .done
             case .refused(let error, let alarm):
                 if let alarm { node.log.critical("\(alarm)") }
                 throw error
             case .propose(let command): finding = try await propose(command)
             case .look(let shard):
-                finding = try await view { .looked(try $0.record(shard), time: try $0.time(of: shard)) }
+                finding = try await view { reader in .looked(try SourceCall.Sight(shard, in: reader)) }
             case .scan(let shard):
                 finding = try await view { reader in
-                    let time = try reader.time(of: shard.shard)
-                    guard case .frozen(_, shard.epoch)? = try reader.record(shard.shard)?.state else {
-                        return .scanned(nil, time: time)
-                    }
-                    return .scanned(try reader.hashes(shard.shard), time: time)
+                    .looked(try SourceCall.Sight(shard.shard, scannedUnder: shard.epoch, in: reader))
                 }
             }
-            step = desk.withLock { call.heard(finding, &$0) }
+            step = desk.withLock { call.heard(finding, &$0, now: HostClock.monotonic()) }
         }
     }
 
@@ -70,22 +100,19 @@ final class MoveSource: Sendable {
         }
     }
 
-    /// Writes a frozen shard's family, if it has any rows, into `directory/0`. Any replica that has applied the freeze
-    /// holds the same rows.
-    func export(_ shard: ShardEpoch, formats: [String], to directory: String) throws -> [FamilyManifest] {
+    /// Writes the family of a shard that is on the move, if it has any rows, into `directory/0`. With the index that this
+    /// replica has applied.
+    func export(
+        _ shard: ShardEpoch, formats: [String], to directory: String
+    ) throws -> (through: LogIndex, manifests: [FamilyManifest]) {
         guard let host = node.host else { throw node.unavailable() }
         let snapshot = try node.engine.snapshot()
         defer { snapshot.close() }
-        guard let family = try GroupReader(node.layout, in: snapshot).frozen(shard) else {
-            throw KvError(
-                .failedPrecondition, "shard \(shard.shard) is not frozen under epoch \(shard.epoch)"
-            )
+        guard let moving = try GroupReader(node.layout, in: snapshot).moving(shard) else { throw Self.notMoving(shard) }
+        guard case .family(let physical) = moving.rows else { return (moving.through, []) }
+        let manifest = try node.noticingDamage {
+            try host.export(physical, from: snapshot, formats: formats, to: "\(directory)/0")
         }
-        guard case .family(let physical) = family else { return [] }
-        return [
-            try node.noticingDamage {
-                try host.export(physical, from: snapshot, formats: formats, to: "\(directory)/0")
-            }
-        ]
+        return (moving.through, [manifest])
     }
 }

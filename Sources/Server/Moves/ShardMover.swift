@@ -96,7 +96,11 @@ final class ShardMover: Sendable {
             if case .activate = command { await Failpoint.reach("before-activate") }
             return try await propose(command)
         case .leader(let addresses): return .leader(await node.calls.leader(of: addresses))
+        case .prepare(let shard, var source, let pace):
+            let prepared = try await node.calls.prepare(shard, for: own, pace, &source)
+            return .prepared(prepared, by: source.leader)
         case .freeze(let shard, var source):
+            await Failpoint.reach("before-freeze")
             let frozen = try await node.calls.freeze(shard, for: own, &source)
             return .frozen(frozen, by: source.leader)
         case .collect(let shard, let decision, var source):
@@ -116,9 +120,7 @@ final class ShardMover: Sendable {
             let refusal = try await node.fetchSnapshot(from: address, cluster: node.clusterID, term: term)
             return refusal.map { .failed(.init($0)) } ?? .done
         case .sessions: return .sessionIsDue(try await isSessionDue())
-        case .sweep:
-            await target.sweep()
-            return .done
+        case .sweep: return .undecided(await target.sweep())
         }
     }
 

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Engines
 internal import Foundation
 internal import Keyspace
@@ -72,7 +73,7 @@ extension Node: ReplicaTransport {
     ///   node that has no shards.
     func openExport(
         _ question: ExportQuestion, of party: Party, formats: [String],
-        exportShard: (@Sendable (ShardEpoch, [String], String) throws -> [FamilyManifest])?
+        exportShard: (@Sendable (ShardEpoch, [String], String) throws -> (LogIndex, [FamilyManifest]))?
     ) async throws -> ExportOffer {
         guard let host else { throw unavailable() }
         try check(party)
@@ -94,7 +95,8 @@ extension Node: ReplicaTransport {
             let subject = ExportDesk.Subject(shard: shard, formats: formats)
             if !exports.has(subject) { try await checkRoomForShard(shard.shard) }
             return try await exports.open(subject, in: directory.staging) { directory in
-                ([], try exportShard(shard, formats, directory))
+                let (through, manifests) = try exportShard(shard, formats, directory)
+                return (bigEndianBytes(through), manifests)
             }
         case .copy(let fromLeader): return try await openCopy(fromLeader: fromLeader, of: host)
         }

@@ -23,6 +23,7 @@ final class ExportDesk: Sendable {
 
     private struct Export {
         var directory: String
+        var header: [UInt8]
         var manifests: [FamilyManifest]
     }
 
@@ -51,7 +52,7 @@ final class ExportDesk: Sendable {
                 if let task = state.making[shared] { return task }
             case .ready(let shared):
                 if let export = state.exports[shared] {
-                    let offer = ExportOffer(id: shared, header: [], manifests: export.manifests)
+                    let offer = ExportOffer(id: shared, header: export.header, manifests: export.manifests)
                     return Task { offer }
                 }
             }
@@ -67,7 +68,8 @@ final class ExportDesk: Sendable {
             directory = place
             let made = try await offload { try make(place) }
             state.withLock { state in
-                state.exports[id] = Export(directory: place, manifests: made.manifests)
+                state.exports[id] = Export(
+                    directory: place, header: made.header, manifests: made.manifests)
                 state.table.made(id, now: HostClock.monotonic())
                 state.making[id] = nil
             }

@@ -24,6 +24,8 @@ struct Identified: Sendable {
 /// The calls that nodes make to each other, beside the Raft stream and the files of exports: questions and answers are
 /// values, and what fails carries a `KvError` if somebody who knows Flotilla has answered.
 struct PeerCalls: Sendable {
+    private static let changesTimeout: Duration = .seconds(5)
+
     private let connections = ConnectionPool()
     var liveness: Liveness { Liveness(connections: connections) }
 
@@ -107,6 +109,43 @@ struct PeerCalls: Sendable {
 
     // MARK: - Moves
 
+    /// Has a source note what changes in a shard that the group `target` copies, or go on with that.
+    func prepare(
+        _ shard: ShardEpoch, for target: GroupID, _ pace: CopyPace, _ source: inout SourceGroup
+    ) async throws -> PreparedShard {
+        var request = Flotilla_V1_PrepareShardRequest()
+        request.party = source.party.wire
+        request.shard = shard.shard.rawValue
+        request.epoch = shard.epoch
+        request.to = target.rawValue
+        request.needsHashes = pace.needsHashes
+        if let bytes = pace.bytesAllowed { request.bytesAllowed = bytes }
+        let prepared = try await ask(&source) { [request] in try await $0.prepareShard(request, options: $1) }
+        return PreparedShard(through: prepared.through, bytes: prepared.bytes, isFrozen: prepared.isFrozen)
+    }
+
+    /// What has changed in a shard that is on the move, as a node of its source has it.
+    func changes(
+        of shard: ShardEpoch, after index: LogIndex, from party: Party, at address: String
+    ) async throws -> (page: ShardChanges, checksum: ContentHash) {
+        var request = Flotilla_V1_ShardChangesRequest()
+        request.party = party.wire
+        request.shard = shard.shard.rawValue
+        request.epoch = shard.epoch
+        request.after = index
+        let answer = try await peer(at: address).shardChanges(
+            request, options: .flotilla(timeout: Self.changesTimeout))
+        guard let checksum = ContentHash(answer.checksum) else {
+            throw MoveObstacle(text: "the node at \(address) sent a malformed hash")
+        }
+        let rows = answer.rows.map { row in
+            ShardChanges.Row(key: row.key.array, value: row.hasValue ? row.value.array : nil)
+        }
+        return (
+            ShardChanges(rows: rows, through: answer.through, isAll: answer.isAll, isFrozen: answer.isFrozen), checksum
+        )
+    }
+
     /// Has a source freeze a shard for the group `target`; again, if it was frozen for that already.
     /// Whoever answers leads, and is asked first from then on.
     func freeze(
@@ -149,8 +188,12 @@ struct PeerCalls: Sendable {
         request.from = order.source.gid.rawValue
         request.fromIdentity = Data(order.source.identity)
         request.addresses = order.addresses
-        request.userHash = order.hashes.user.description
-        request.sessionHash = order.hashes.session.description
+        switch order.goal {
+        case .through(let index): request.through = index
+        case .all(let hashes):
+            request.userHash = hashes.user.description
+            request.sessionHash = hashes.session.description
+        }
         guard let endpoint = Address(toCall: member.address) else {
             throw KvError(.invalidArgument, "\"\(member.address)\" is not an address; give HOST:PORT")
         }

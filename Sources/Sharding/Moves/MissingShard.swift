@@ -56,7 +56,7 @@ struct MissingShard: Sendable {
             self.source = source
             phase = .fetching
             let order = StageOrder(
-                shard: shard, hashes: frozen.hashes, source: source.party, addresses: source.inOrder)
+                shard: shard, goal: .all(frozen.hashes), source: source.party, addresses: source.inOrder)
             return .ask(.fetch(order), nil)
         case (.fetching, .staged), (.copying, .done): return .over(nil)
         // The leader's order to stage it is being carried out: a snapshot of the whole group is not needed yet.

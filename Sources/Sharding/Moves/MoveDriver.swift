@@ -78,7 +78,7 @@ public struct MoveDriver: Sendable {
     }
 
     private enum Owner: Hashable {
-        case map, records, upkeep, group, missing, sessions, sweep, move(ShardEpoch, UInt64)
+        case map, records, upkeep, group, missing, sessions, sweep, endings, move(ShardEpoch, UInt64)
     }
 
     private let own: GroupID
@@ -87,6 +87,8 @@ public struct MoveDriver: Sendable {
     public private(set) var map: ShardMap?
     /// The map's moves into this group.
     private var homeward: [(shard: ShardID, move: ShardMap.Move)] = []
+    /// The map's moves out of this group that are to end without arriving.
+    private var ending: [(shard: ShardID, move: ShardMap.Move)] = []
     private var effects = Effects()
 
     private var asked: [UInt64: (question: MoveQuestion, owner: Owner, until: Milliseconds)] = [:]
@@ -103,6 +105,13 @@ public struct MoveDriver: Sendable {
     private var moves: [ShardEpoch: (move: ShardMove, attempt: UInt64)] = [:]
     /// Moves that failed lately, and when to try again.
     private var resting: [ShardEpoch: Milliseconds] = [:]
+    /// Staged here, or on their way here by an earlier map, and not decided.
+    private var undecided: Set<ShardEpoch> = []
+    /// The map of whose endings the controller was last told, and when to look again.
+    private var endedMap: UInt64?
+    private var endingsAt: Milliseconds = 0
+    /// Shards that have gone from here, and the map gives back: said once.
+    private var gone: Set<ShardEpoch> = []
     private var missing: MissingShard?
     private var missingTried: String?
     private var missingAt: Milliseconds = 0
@@ -110,6 +119,7 @@ public struct MoveDriver: Sendable {
     private var sessionsAt: Milliseconds
     /// When to go on, as of the last `effects`.
     private var alarm: Milliseconds = 0
+    package var limits = CopyLimits()
     /// A known defect that is put back, for the simulator to find.
     package var plant: MovePlant?
 
@@ -154,7 +164,11 @@ public struct MoveDriver: Sendable {
             }
         case .sessions:
             if answer == .sessionIsDue(true) { ask(.command(.passTime), .sessions, now) }
-        case .sweep: break
+        case .sweep:
+            guard case .undecided(let found) = answer else { return }
+            // Whoever leads looks at each; others only report what lies here now.
+            undecided = standing.leads ? undecided.union(found) : Set(found)
+        case .endings: endingsAt = now + Self.restAfterFailure
         case .move(let shard, let attempt):
             guard var running = moves[shard], running.attempt == attempt else { return }
             let step = running.move.heard(answer, to: asked.question, standing.membership, now: now)
@@ -218,7 +232,9 @@ public struct MoveDriver: Sendable {
             return
         }
         map = next
+        undecided.formUnion(homeward.map { ShardEpoch(shard: $0.shard, epoch: $0.move.epoch) })
         homeward = next.moves.filter { $0.move.to == own }
+        ending = next.moves.filter { $0.move.from == own && $0.move.phase.isEnding }
         effects.map = next
         // What was read before the map came isn't judged by it.
         asked = asked.filter { $0.value.owner != .records }
@@ -244,7 +260,9 @@ public struct MoveDriver: Sendable {
         guard let known = map.groups[own] else {
             // It may join again as it first did.
             reported = 0
-            return keepUp(map, isCertain: false, now)
+            keepUp(map, isCertain: false, now)
+            // What it was copying when it left is over.
+            return endMoves(map, now)
         }
         let identity = standing.identity
         guard known.identity.isEmpty || identity.isEmpty || known.identity == identity else {
@@ -257,7 +275,10 @@ public struct MoveDriver: Sendable {
         keepUp(map, isCertain: isCertain, now)
         reportGroup(known, now)
         // What the map knows nothing of yet takes no part in moves: it may be forgotten again.
-        if isCertain { beginMoves(map, now) }
+        if isCertain {
+            endMoves(map, now)
+            beginMoves(map, now)
+        }
     }
 
     /// What the map wants of the records here, once they have been read. What these commands change is looked up again.
@@ -346,15 +367,92 @@ public struct MoveDriver: Sendable {
         resting = resting.filter { $0.value > now }
         for (number, move) in homeward {
             let shard = ShardEpoch(shard: number, epoch: move.epoch)
-            guard resting[shard] == nil, moves[shard] == nil, let group = map.groups[move.from],
+            guard resting[shard] == nil, moves[shard] == nil, let source = source(of: move, map),
                 moves.values.count(where: { $0.move.from == move.from }) < Self.movesAtOnce
             else { continue }
             let begun = ShardMove(
-                shard, from: source(move.from, group), shardCount: map.shardCount, plant: plant)
+                shard, from: source, shardCount: map.shardCount, isEnding: move.phase.isEnding, limits: limits,
+                plant: plant)
             lastID += 1
             moves[shard] = (begun, lastID)
             ask(begun.first, .move(shard, lastID), now)
         }
+    }
+
+    /// Moves that end without arriving (docs/adr/0028-a-move-ends-where-it-is-decided.md). What this group is to bring home
+    /// its log rejects, on a try of its own. What it is to hand over it keeps by its own word, as long as it isn't frozen.
+    private mutating func endMoves(_ map: ShardMap, _ now: Milliseconds) {
+        for (number, move) in homeward where move.phase.isEnding {
+            let shard = ShardEpoch(shard: number, epoch: move.epoch)
+            guard let running = moves[shard], !running.move.isEnding else { continue }
+            // What a source that was given up had may be here: then it is not for us to reject it.
+            if move.from == .none, running.move.knowsFrozen { continue }
+            moves[shard] = nil
+            resting[shard] = nil
+        }
+        guard let records, !isAsked(.upkeep) else { return }
+        for command in endings(map, records).prefix(Self.adoptionsAtOnce) { ask(.command(command), .upkeep, now) }
+        guard !isAsked(.upkeep), !isAsked(.endings), now >= endingsAt || endedMap != map.number else { return }
+        endedMap = map.number
+        var isWaiting = false
+        for (number, move) in ending {
+            let shard = ShardEpoch(shard: number, epoch: move.epoch)
+            guard let record = records[number], record.state == .serving, record.rejectedEpoch >= move.epoch else {
+                isWaiting = true
+                continue
+            }
+            ask(.report(shard, move.phase == .aborting ? .rejected : .collected), .endings, now)
+        }
+        guard isWaiting else { return }
+        // Its target has the last word, and may have said it to this log, and to nobody else.
+        endingsAt = now + Self.reportRest
+        self.records = nil
+        recordsAt = endingsAt
+    }
+
+    /// What the log must say of moves that the map ends or has ended.
+    private mutating func endings(_ map: ShardMap, _ records: [ShardID: ShardRecord]) -> [GroupCommand] {
+        var commands: [GroupCommand] = []
+        for (number, move) in ending {
+            let shard = ShardEpoch(shard: number, epoch: move.epoch)
+            switch records[number]?.state {
+            case .serving where records[number]?.rejectedEpoch ?? 0 < move.epoch: commands.append(.abandon(shard))
+            case .frozen where plant == .abandonsFrozen: commands.append(.abandon(shard))
+            // The controller has heard of the target's word.
+            case .frozen(_, shard.epoch) where move.phase == .rejected: commands.append(.unfreeze(shard))
+            default: break
+            }
+        }
+        for (number, record) in records.sorted(by: { $0.key < $1.key }) {
+            guard let row = map.row(number), row.gid == own else { continue }
+            let shard = ShardEpoch(shard: number, epoch: row.epoch)
+            switch record.state {
+            // Also if the next move has begun: it can't be prepared before.
+            case .frozen(_, let epoch) where epoch < row.epoch: commands.append(.thaw(shard))
+            case _ where row.move != nil: break
+            // So that a try of the overruled target that comes late finds the epoch used up.
+            case .serving where max(record.epoch, record.rejectedEpoch) < row.epoch: commands.append(.thaw(shard))
+            case .gone where record.epoch < row.epoch && gone.insert(shard).inserted:
+                effects.notes.append(.goneFromHere(shard))
+            default: break
+            }
+        }
+        // Whatever is staged for them goes once the log has rejected them, on every member.
+        for shard in undecided.sorted(by: { ($0.shard, $0.epoch) < ($1.shard, $1.epoch) }) {
+            guard let row = map.row(shard.shard), max(row.epoch, row.move?.epoch ?? 0) >= shard.epoch else { continue }
+            if row.move?.epoch == shard.epoch, row.move?.to == own { continue }
+            undecided.remove(shard)
+            if row.gid != own || row.epoch != shard.epoch { commands.append(.reject(shard)) }
+        }
+        return commands
+    }
+
+    /// Where the shard comes from; nobody, if what that group had was given up. `nil`: the map doesn't know the group.
+    private func source(of move: ShardMap.Move, _ map: ShardMap) -> SourceGroup? {
+        guard move.from != .none else {
+            return SourceGroup(party: Party(clusterID: clusterID, gid: .none, identity: []), addresses: [])
+        }
+        return map.groups[move.from].map { source(move.from, $0) }
     }
 
     private mutating func wakeMoves(_ now: Milliseconds) {
@@ -377,7 +475,7 @@ public struct MoveDriver: Sendable {
         switch step {
         case .wait: break
         case .ask(let questions):
-            if move.isBringing { effects.notes.append(.bringing(shard, from: move.from)) }
+            if let note = move.note { effects.notes.append(note) }
             for question in questions { ask(question, .move(shard, attempt), now) }
         case .done(let hashes):
             if let hashes { effects.notes.append(.arrived(shard, hashes)) }
@@ -444,6 +542,7 @@ public struct MoveDriver: Sendable {
         if standing.leads {
             at(recordsAt)
             at(reportAt)
+            if !ending.isEmpty { at(endingsAt) }
             for time in resting.values { at(time) }
             for running in moves.values { if let time = running.move.wakeAt(standing.membership) { at(time) } }
         }

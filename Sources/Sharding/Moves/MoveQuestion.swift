@@ -16,6 +16,8 @@ public enum MoveQuestion: Sendable, Equatable {
     case command(GroupCommand)
     /// Who leads a group, by the word of its nodes: `leader`.
     case leader([String])
+    /// Have the source note what changes in a shard, or go on with that: `prepared`.
+    case prepare(ShardEpoch, at: SourceGroup, CopyPace)
     /// Have the source freeze a shard: `frozen`.
     case freeze(ShardEpoch, at: SourceGroup)
     /// Have the source remove its copy, or serve again: `done`.
@@ -32,7 +34,7 @@ public enum MoveQuestion: Sendable, Equatable {
     case snapshot(from: ReplicaID, at: String, term: Term)
     /// Whether a session is due to end by now, in the leader: `sessionIsDue`.
     case sessions
-    /// Forget staged shards that no entry can map any more: `done`.
+    /// Forget staged shards that no entry can map any more: `undecided`, with those that one may.
     case sweep
 
     /// After so many milliseconds without an answer it is taken for failed. The carriers of questions have finer limits
@@ -41,7 +43,7 @@ public enum MoveQuestion: Sendable, Equatable {
         switch self {
         case .map, .records, .decision, .command, .leader, .sessions, .report, .reportGroup: 60_000
         // A scan of a whole shard, at whichever of the source's nodes leads.
-        case .freeze, .collect: 600_000
+        case .prepare, .freeze, .collect: 600_000
         case .stage: 660_000
         // A copy of a whole shard or group, which ends by itself when its sender falls silent.
         // And two sweeps at once would drop one family twice.
@@ -58,10 +60,12 @@ public enum MoveAnswer: Sendable, Equatable {
     case decision(ShardDecision?)
     case leader(String?)
     /// With the address of whoever has answered, who leads.
+    case prepared(PreparedShard, by: String?)
     case frozen(FrozenShard, by: String?)
     /// It is on the member's disk, or mapped by the log already.
     case staged(isActivated: Bool)
     case sessionIsDue(Bool)
+    case undecided([ShardEpoch])
     case failed(Failure)
 
     public struct Failure: Sendable, Equatable, CustomStringConvertible {
@@ -91,6 +95,7 @@ public enum MoveAnswer: Sendable, Equatable {
 /// What a `MoveDriver` has people know.
 public enum MoveNote: Sendable, Equatable, CustomStringConvertible {
     case bringing(ShardEpoch, from: GroupID)
+    case freezing(ShardEpoch, from: GroupID, bytesLeft: UInt64)
     case arrived(ShardEpoch, ShardHashes)
     case waits(ShardEpoch, from: GroupID, MoveAnswer.Failure)
     case mapNames([String])
@@ -98,12 +103,14 @@ public enum MoveNote: Sendable, Equatable, CustomStringConvertible {
     /// The controllers are of another cluster.
     case foreignControllers(theirs: [UInt8], own: [UInt8])
     case overruled(ShardEpoch, by: GroupID)
+    /// The map gives this group a shard that it has handed over.
+    case goneFromHere(ShardEpoch)
     case notAtSource(ShardEpoch, GroupID, MoveAnswer.Failure)
     case noSnapshot(ReplicaID, MoveAnswer.Failure)
 
     public var isError: Bool {
         switch self {
-        case .foreignControllers, .overruled: true
+        case .foreignControllers, .overruled, .goneFromHere: true
         default: false
         }
     }
@@ -111,6 +118,8 @@ public enum MoveNote: Sendable, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .bringing(let shard, let gid): "bringing shard \(shard.shard) from group \(gid)"
+        case .freezing(let shard, let gid, let bytes):
+            "shard \(shard.shard) is copied, and is to be frozen in group \(gid) with \(bytes) bytes to follow"
         case .arrived(let shard, let hashes): "shard \(shard.shard) is here: \(hashes.user)"
         case .waits(let shard, let gid, let why): "move of shard \(shard.shard) from group \(gid) waits: \(why)"
         case .mapNames(let addresses): "the shard map now names \(addresses.joined(separator: ", "))"
@@ -119,6 +128,8 @@ public enum MoveNote: Sendable, Equatable, CustomStringConvertible {
             "the controllers answer for cluster \(theirs.hexadecimal), and this node belongs to \(own.hexadecimal); start it with the right ones"
         case .overruled(let shard, let gid):
             "group \(gid) serves shard \(shard.shard) under epoch \(shard.epoch), and this group knows nothing of the move: it was recovered by force; the shard is frozen here"
+        case .goneFromHere(let shard):
+            "the map gives shard \(shard.shard) back to this group under epoch \(shard.epoch), and its copy here was removed when its target had taken it over: nobody serves it; bring its target back, or restore it from a backup"
         case .notAtSource(let shard, let gid, let why):
             "shard \(shard.shard) can't be had from group \(gid): \(why)"
         case .noSnapshot(let member, let why): "no snapshot from node \(member): \(why)"

@@ -3,20 +3,30 @@ internal import RaftLog
 
 /// Every member of a target group has been asked to stage a shard: when is that enough, and when is it too few?
 struct StagingRound: Sendable {
-    /// How long the last members are waited for once a quorum has the shard, beyond as long as the quorum took.
+    /// How long the last members are waited for once a quorum has the shard.
+    enum Patience: Sendable {
+        /// As long as the quorum took, and a second: a whole copy is on its way.
+        case long
+        /// Those that are a moment behind: writers are waiting, or more changes with every moment.
+        case short
+    }
+
     private static let laggardsWait: Milliseconds = 1_000
+    private static let shortWait: Milliseconds = 20
 
     let membership: Membership
     /// Voters that must have the shard.
     private let needed: Int
     private let began: Milliseconds
+    private let patience: Patience
     private var waiting: Set<ReplicaID>
     private(set) var staged: [Member] = []
     /// Once a quorum has it: the others are waited for until then.
     private(set) var end: Milliseconds?
 
-    init(_ membership: Membership, now: Milliseconds, plant: MovePlant? = nil) {
+    init(_ membership: Membership, now: Milliseconds, patience: Patience = .long, plant: MovePlant? = nil) {
         self.membership = membership
+        self.patience = patience
         needed = plant == .activatesUnstaged ? 1 : membership.quorum
         began = now
         waiting = Set(membership.members.map(\.id))
@@ -27,7 +37,11 @@ struct StagingRound: Sendable {
     mutating func heard(_ member: Member, hasIt: Bool, now: Milliseconds) {
         guard waiting.remove(member.id) != nil, hasIt else { return }
         staged.append(member)
-        if end == nil, stagedVoters >= needed { end = now + (now - began) + Self.laggardsWait }
+        guard end == nil, stagedVoters >= needed else { return }
+        switch patience {
+        case .long: end = now + (now - began) + Self.laggardsWait
+        case .short: end = now + Self.shortWait
+        }
     }
 
     func verdict(now: Milliseconds) -> Verdict {

@@ -53,6 +53,7 @@ extension World {
         case .join(let groups): "join " + groups.keys.sorted().map(\.description).joined(separator: ", ")
         case .leave(let gids): "leave " + gids.map(\.description).joined(separator: ", ")
         case .move(let shard, let gid): "move shard \(shard) to group \(gid)"
+        case .abort(let shard, _): "abort the move of shard \(shard)"
         case .hold(_, _, let lasts): "hold moves for \(lasts) ms"
         case .prolong(_, let lasts): "hold moves for \(lasts) ms more"
         case .release: "release the hold"
@@ -81,6 +82,9 @@ extension World {
                 let gid = map.groups.keys.sorted().first(where: { $0 != row.gid })
             else { return nil }
             return .move(shard: 0, to: gid)
+        }
+        if chance(10), let shard = (maps.last?.moves ?? []).randomElement(using: &random)?.shard {
+            return .abort(shard: shard, isForced: false)
         }
         let known = map.groups.keys.sorted()
         let open = known.filter { map.groups[$0]?.isLeaving == false }

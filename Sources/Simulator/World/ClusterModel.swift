@@ -53,6 +53,8 @@ struct ClusterModel {
             rejected.insert(shard)
             return .nothing
         case (.collect(let shard), .stepped): return collect(shard, gid)
+        case (.abandon(let shard), .stepped): return abandon(shard, gid)
+        case (.thaw(let shard), .stepped): return thaw(shard, gid)
         default: return .nothing
         }
     }
@@ -113,6 +115,25 @@ struct ClusterModel {
         if case .frozen(gid, shard, _)? = places[shard.shard] {
             places[shard.shard] = .served(by: gid, epoch: shard.epoch)
         }
+        return .nothing
+    }
+
+    /// By the word of the source alone: so nobody may have brought the shard home.
+    private mutating func abandon(_ shard: ShardEpoch, _ gid: GroupID) -> Finding {
+        guard sources[shard] == nil || rejected.contains(shard) else {
+            return .objection(
+                "group \(gid) ends the move of \(shard) alone, and had frozen it: its target may serve it")
+        }
+        rejected.insert(shard)
+        return .nothing
+    }
+
+    /// By force. It is not simulated, so it comes only for what nobody has frozen.
+    private mutating func thaw(_ shard: ShardEpoch, _ gid: GroupID) -> Finding {
+        guard case .served(gid, let epoch)? = places[shard.shard] else {
+            return .objection("group \(gid) serves \(shard) by the map's word, which is \(describe(shard.shard))")
+        }
+        places[shard.shard] = .served(by: gid, epoch: max(epoch, shard.epoch))
         return .nothing
     }
 

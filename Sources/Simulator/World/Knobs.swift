@@ -1,4 +1,5 @@
 internal import RaftLog
+internal import Sharding
 
 /// What a seed sets once: small limits, so that every path of flow control is walked, and the sizes of things.
 struct Knobs {
@@ -27,6 +28,10 @@ struct Knobs {
     let administratorPace: UInt64
     /// Rows of an export that are sent at once.
     let rowsInPiece: Int
+    /// Bytes of changes that a source sends at once, about.
+    let changesBytesMax: Int
+    /// When a target has so little left to copy that it freezes.
+    let copying: CopyLimits
     /// How much longer values are than they need to be.
     let padding: Int
     /// Requests that wait in a client for one of its streams, at most.
@@ -66,7 +71,10 @@ struct Knobs {
         // Of callers there are 64, or 1,024.
         operationsMax = isHot ? pick([8, 128]) : pick([1, 3, 8])
         changesMembers = !isHot && Bool.random(using: &random)
-        rowsInPiece = pick([1, 3, 50])
+        rowsInPiece = pick(isHot ? [50, 500] : [1, 3, 50])
+        changesBytesMax = pick(isHot ? [8_192, 1 << 20] : [1, 200, 1 << 20])
+        let left: UInt64 = pick(isHot ? [2_000, 20_000] : [0, 100, 1_000, 256 << 10])
+        copying = CopyLimits(bytesLeftMax: left, bytesAllowedMin: left / 2)
         padding = pick(isHot ? [0, 60, 500] : [0, 0, 0, 500])
         streamQueueMax = pick([2, 1_000])
         administratorPace = isHot ? 100 : pick([250, 600, 1_500])

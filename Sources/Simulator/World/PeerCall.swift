@@ -18,6 +18,8 @@ enum PeerQuestion {
     /// Of a member of the own group, in this life.
     case stage(StageOrder, life: Incarnation)
     case openExport(ShardEpoch, Party)
+    /// What has changed in a shard that is on the move.
+    case changes(ShardEpoch, Party, after: LogIndex)
     /// Rows of an export from this one on.
     case readExport(UInt64, from: Int)
     case closeExport(UInt64)
@@ -30,7 +32,9 @@ enum PeerAnswer {
     case map(ShardMap)
     case done
     case leader(String?)
+    case prepared(PreparedShard)
     case frozen(FrozenShard)
+    case changes(ShardChanges, checksum: ContentHash)
     case staged(isActivated: Bool)
     case export(ExportOffer)
     /// Rows of an export; none: that was all.
@@ -46,6 +50,8 @@ struct ExportOffer {
     /// Of all rows; `nil`: the shard has no family.
     var contentHash: String?
     var count = 0
+    /// What the source had applied.
+    var through: LogIndex = 0
 }
 
 struct PeerFailure: Error {

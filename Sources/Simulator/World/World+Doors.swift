@@ -29,6 +29,13 @@ extension World {
                 if isHasty { return try answerRead(request, shell, node) }
                 wait(request, .read, on: node)
             case .write(let key, let operation, let stamp):
+                let bytes = key.count + operation.longestValue.count
+                let shard = Slot.shard(of: key, shardCount: knobs.shardCount)
+                if !nodes[node].desks.source.admits(bytes, to: shard, now: now) {
+                    let slower = KvError(.busy, "shard \(shard) is moving", retryAfterMilliseconds: 10)
+                    report.busy += 1
+                    return refuse(request, slower)
+                }
                 wait(request, .propose(GroupCommand.write(key: key, operation, stamp).encoded), on: node)
             case .closeSession(let shard, let token):
                 wait(request, .propose(GroupCommand.closeSession(shard, token: token).encoded), on: node)

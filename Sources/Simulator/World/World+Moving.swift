@@ -29,6 +29,7 @@ extension World {
     mutating func newDriver(_ node: Int, _ shell: ReplicaShell) -> MoveDriver {
         var driver = MoveDriver(
             group: groups[nodes[node].group].gid, clusterID: groups[0].identity, standing(node, shell), now: now)
+        driver.limits = knobs.copying
         driver.plant = options.plant?.inMoves
         return driver
     }
@@ -92,6 +93,7 @@ extension World {
         switch result {
         case .failure(let failure): failed(failure)
         case .success(.map(let map)): .map(map)
+        case .success(.prepared(let prepared)): .prepared(prepared, by: leader)
         case .success(.frozen(let frozen)): .frozen(frozen, by: leader)
         case .success(.staged(let isActivated)): .staged(isActivated: isActivated)
         case .success: .done
@@ -119,6 +121,8 @@ extension World {
             }
         case .leader(let addresses):
             try askWhoLeads(addresses, by: node) { world, leader in try hear(&world, .leader(leader)) }
+        case .prepare(let shard, let source, let pace):
+            try askSource(.prepare(shard, for: group.gid, pace), source, by: node, hear)
         case .freeze(let shard, let source):
             try askSource(.freeze(shard, for: group.gid), source, by: node, hear)
         case .collect(let shard, let decision, let source):
@@ -144,7 +148,7 @@ extension World {
             view(on: node, otherwise: { world, failure in try hear(&world, Self.answer(failure)) }) { world, reader in
                 try hear(&world, .sessionIsDue(try world.isSessionDue(reader, node)))
             }
-        case .sweep: sweepStaged(node) { world in try hear(&world, .done) }
+        case .sweep: sweepStaged(node) { world, undecided in try hear(&world, .undecided(undecided)) }
         }
     }
 

@@ -160,6 +160,8 @@ extension World {
         func bytes(_ rows: [FamilyRow]) -> Int { rows.reduce(0) { $0 + $1.key.count + $1.value.count + 8 } }
         switch result {
         case .success(.rows(let rows)): return 96 + bytes(rows)
+        case .success(.changes(let page, _)):
+            return page.rows.reduce(96) { $0 + $1.key.count + ($1.value?.count ?? 0) + 8 }
         case .success(.snapshot(_, let contents)): return contents.reduce(300) { $0 + bytes($1) }
         case .success, .failure: return 96
         }
@@ -171,6 +173,8 @@ extension World {
         case .map(let number): "for a map above \(number.map { "\($0)" } ?? "none")"
         case .command: "to change the map"
         case .whoLeads: "who leads"
+        case .source(.prepare(let shard, for: let gid, _), _): "to prepare \(shard) for group \(gid)"
+        case .changes(let shard, _, let index): "what has changed in \(shard) after \(index)"
         case .source(.freeze(let shard, for: let gid), _): "to freeze \(shard) for group \(gid)"
         case .source(.collect(let shard, _), _): "to collect \(shard)"
         case .stage(let order, _): "to stage \(order.shard)"

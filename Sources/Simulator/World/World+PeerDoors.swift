@@ -49,6 +49,18 @@ extension World {
         case .openExport(let shard, let party):
             if let error = misdirected(party, node) { return try then(&self, .failure(PeerFailure(error))) }
             try openExport(shard, on: node, then: then)
+        case .changes(let shard, let party, let index):
+            if let error = misdirected(party, node) { return try then(&self, .failure(PeerFailure(error))) }
+            view(on: node, otherwise: then) { world, reader in
+                guard
+                    let page = try reader.changes(of: shard, after: index, bytesMax: world.knobs.changesBytesMax)
+                else {
+                    let error = KvError(.failedPrecondition, "\(shard) is not on the move")
+                    return try then(&world, .failure(PeerFailure(error)))
+                }
+                world.nodes[node].desks.source.renew(shard.shard, now: world.now)
+                try then(&world, .success(.changes(page, checksum: page.checksum)))
+            }
         case .readExport(let id, let row): try readExport(id, from: row, on: node, then: then)
         case .closeExport(let id):
             if nodes[node].desks.exports.close(id) { nodes[node].desks.files[id] = nil }
@@ -145,10 +157,11 @@ extension World {
     ) throws {
         func heard(_ finding: SourceCall.Finding, _ world: inout World) throws {
             var call = call
-            let next = call.heard(finding, &world.nodes[node].desks.source)
+            let next = call.heard(finding, &world.nodes[node].desks.source, now: world.now)
             try world.take(next, call, on: node, then)
         }
         switch step {
+        case .prepared(let prepared): try then(&self, .success(.prepared(prepared)))
         case .frozen(let frozen): try then(&self, .success(.frozen(frozen)))
         case .done: try then(&self, .success(.done))
         case .refused(let error, let alarm):
@@ -165,15 +178,12 @@ extension World {
             }
         case .look(let shard):
             view(on: node, otherwise: then) { world, reader in
-                try heard(.looked(try reader.record(shard), time: try reader.time(of: shard)), &world)
+                try heard(.looked(try SourceCall.Sight(shard, in: reader)), &world)
             }
         case .scan(let shard):
             view(on: node, otherwise: then) { world, reader in
-                let time = try reader.time(of: shard.shard)
-                guard case .frozen(_, shard.epoch)? = try reader.record(shard.shard)?.state else {
-                    return try heard(.scanned(nil, time: time), &world)
-                }
-                try heard(.scanned(try reader.hashes(shard.shard), time: time), &world)
+                let sight = try SourceCall.Sight(shard.shard, scannedUnder: shard.epoch, in: reader)
+                try heard(.looked(sight), &world)
             }
         }
     }
@@ -230,15 +240,15 @@ extension World {
         _ id: UInt64, of shard: ShardEpoch, _ reader: GroupReader, on node: Int
     ) throws {
         guard let shell = nodes[node].shell else { return }
-        guard let frozen = try reader.frozen(shard) else {
+        guard let moving = try reader.moving(shard) else {
             let waiting = nodes[node].desks.waiting.removeValue(forKey: id) ?? []
             nodes[node].desks.exports.failed(id)
-            let error = KvError(.failedPrecondition, "\(shard) is not frozen")
+            let error = KvError(.failedPrecondition, "\(shard) is not on the move")
             for then in waiting { try then(&self, .failure(PeerFailure(error))) }
             return
         }
-        var file = WorldNode.ExportFile(offer: ExportOffer(id: id))
-        if case .family(let family) = frozen {
+        var file = WorldNode.ExportFile(offer: ExportOffer(id: id, through: moving.through))
+        if case .family(let family) = moving.rows {
             let view = try shell.engine.snapshot()
             defer { view.close() }
             var hash = ContentHash()

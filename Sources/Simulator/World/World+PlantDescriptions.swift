@@ -111,6 +111,10 @@ extension World.Plant: PlantedBug {
             PlantDescription(
                 "a frozen shard is written", "MIT 6.5840, lab 5B",
                 ["which is frozen"])
+        case .abandonsFrozen:
+            PlantDescription(
+                "a source ends a move alone though it has frozen the shard for it", "decision 0028",
+                ["ends the move of"])
         case .servesAfterCollect:
             PlantDescription(
                 "a group that has handed a shard over serves it further", "MIT 6.5840, lab 5B",
@@ -119,6 +123,19 @@ extension World.Plant: PlantedBug {
             PlantDescription(
                 "a shard counts as staged when half of it is loaded", "ClickHouse NuRaft #118",
                 ["lacks what was frozen"])
+        case .earlierRoundsCount:
+            PlantDescription(
+                "what a member has answered in an earlier round of copying counts for the last",
+                "found by the simulation of a whole cluster, December 2026",
+                ["lacks what was frozen"])
+        case .deletesNotNoted:
+            PlantDescription(
+                "rows that go while their shard is being copied are not noted", "Valkey #2724; decision 0027",
+                ["other contents than were frozen"])
+        case .sessionsNotNoted:
+            PlantDescription(
+                "the rows of sessions that change while their shard is being copied are not noted", "decision 0027",
+                ["other contents than were frozen"])
         case .goesBackForOldTries:
             PlantDescription(
                 "what a write from before a new try says of waiting counts for the new one",

@@ -64,12 +64,20 @@ public struct World {
         case collectsUncompared = "collect-without-comparing"
         /// A frozen shard is written.
         case writesWhileFrozen = "write-while-frozen"
+        /// A source ends a move alone though it has frozen the shard for it.
+        case abandonsFrozen = "abandon-frozen"
         /// A group that has handed a shard over serves it further.
         case servesAfterCollect = "serving-after-leaving"
         /// What clients have waiting keeps the group's own commands out.
         case ownCommandsWait = "own-commands-wait"
         /// A shard counts as staged when it is half loaded.
         case activatesHalfLoaded = "half-loaded-activated"
+        /// What a member has answered in an earlier round of copying counts for the last.
+        case earlierRoundsCount = "earlier-rounds-count"
+        /// Rows that go while their shard is being copied are not noted.
+        case deletesNotNoted = "deletes-not-noted"
+        /// The rows of sessions that change while their shard is being copied are not noted.
+        case sessionsNotNoted = "sessions-not-noted"
         /// What a write from before a new try says of waiting counts for the new one.
         case goesBackForOldTries = "goes-back-for-old-tries"
 
@@ -88,7 +96,10 @@ public struct World {
             case .leavesSessionsBehind: .leavesSessionsBehind
             case .adoptsTwice: .adoptsTwice
             case .writesWhileFrozen: .writesWhileFrozen
+            case .abandonsFrozen: .abandonsFrozen
             case .servesAfterCollect: .servesAfterCollect
+            case .deletesNotNoted: .notesNoDeletes
+            case .sessionsNotNoted: .notesNoSessions
             default: nil
             }
         }
@@ -100,7 +111,9 @@ public struct World {
             case .collectsBeforeActivation: .collectsBeforeActivation
             case .unfreezesOnTimeout: .unfreezesOnTimeout
             case .adoptsTwice: .adoptsTwice
+            case .abandonsFrozen: .abandonsFrozen
             case .skipsHashes: .skipsHashes
+            case .earlierRoundsCount: .countsEarlierRounds
             case .collectsUncompared: .collectsUncompared
             default: nil
             }

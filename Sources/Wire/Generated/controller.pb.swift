@@ -39,6 +39,10 @@ public nonisolated enum Flotilla_V1_MovePhase: SwiftProtobuf.Enum, Swift.CaseIte
 
   /// The target rejected the move; the source serves again once it knows.
   case rejected // = 3
+
+  /// It is to end without arriving, and nobody has decided yet; the source still has the last word but for what it has
+  /// frozen. With from = 0 if the source's data was given up.
+  case aborting // = 4
   case UNRECOGNIZED(Int)
 
   public init() {
@@ -51,6 +55,7 @@ public nonisolated enum Flotilla_V1_MovePhase: SwiftProtobuf.Enum, Swift.CaseIte
     case 1: self = .moving
     case 2: self = .collecting
     case 3: self = .rejected
+    case 4: self = .aborting
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -61,6 +66,7 @@ public nonisolated enum Flotilla_V1_MovePhase: SwiftProtobuf.Enum, Swift.CaseIte
     case .moving: return 1
     case .collecting: return 2
     case .rejected: return 3
+    case .aborting: return 4
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -71,6 +77,7 @@ public nonisolated enum Flotilla_V1_MovePhase: SwiftProtobuf.Enum, Swift.CaseIte
     .moving,
     .collecting,
     .rejected,
+    .aborting,
   ]
 
 }
@@ -179,7 +186,18 @@ public nonisolated struct Flotilla_V1_MoveRequest: Sendable {
 
   public var shard: UInt32 = 0
 
+  /// Not with abort.
   public var gid: UInt64 = 0
+
+  /// End the shard's move instead. Refused (FAILED_PRECONDITION) if there is none, or if the target serves already.
+  public var abort: Bool = false
+
+  /// With abort: the target is lost for good, and the source is to serve again, whatever the target has made of the move.
+  /// Refused (INVALID_ARGUMENT) without accept_loss.
+  public var force: Bool = false
+
+  /// What the target has acknowledged, if it has taken the shard over, is lost.
+  public var acceptLoss: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -464,7 +482,7 @@ public nonisolated struct Flotilla_V1_ClusterResponse: Sendable {
 fileprivate nonisolated let _protobuf_package = "flotilla.v1"
 
 nonisolated extension Flotilla_V1_MovePhase: SwiftProtobuf._ProtoNameProviding {
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0MOVE_PHASE_UNSPECIFIED\0\u{1}MOVE_PHASE_MOVING\0\u{1}MOVE_PHASE_COLLECTING\0\u{1}MOVE_PHASE_REJECTED\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0MOVE_PHASE_UNSPECIFIED\0\u{1}MOVE_PHASE_MOVING\0\u{1}MOVE_PHASE_COLLECTING\0\u{1}MOVE_PHASE_REJECTED\0\u{1}MOVE_PHASE_ABORTING\0")
 }
 
 nonisolated extension Flotilla_V1_MoveEvent: SwiftProtobuf._ProtoNameProviding {
@@ -593,7 +611,7 @@ nonisolated extension Flotilla_V1_LeaveRequest: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Flotilla_V1_MoveRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".MoveRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_id\0\u{1}shard\0\u{1}gid\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}request_id\0\u{1}shard\0\u{1}gid\0\u{1}abort\0\u{1}force\0\u{3}accept_loss\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -604,6 +622,9 @@ nonisolated extension Flotilla_V1_MoveRequest: SwiftProtobuf.Message, SwiftProto
       case 1: try { try decoder.decodeSingularBytesField(value: &self.requestID) }()
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.shard) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.gid) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.abort) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.force) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.acceptLoss) }()
       default: break
       }
     }
@@ -619,6 +640,15 @@ nonisolated extension Flotilla_V1_MoveRequest: SwiftProtobuf.Message, SwiftProto
     if self.gid != 0 {
       try visitor.visitSingularUInt64Field(value: self.gid, fieldNumber: 3)
     }
+    if self.abort != false {
+      try visitor.visitSingularBoolField(value: self.abort, fieldNumber: 4)
+    }
+    if self.force != false {
+      try visitor.visitSingularBoolField(value: self.force, fieldNumber: 5)
+    }
+    if self.acceptLoss != false {
+      try visitor.visitSingularBoolField(value: self.acceptLoss, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -626,6 +656,9 @@ nonisolated extension Flotilla_V1_MoveRequest: SwiftProtobuf.Message, SwiftProto
     if lhs.requestID != rhs.requestID {return false}
     if lhs.shard != rhs.shard {return false}
     if lhs.gid != rhs.gid {return false}
+    if lhs.abort != rhs.abort {return false}
+    if lhs.force != rhs.force {return false}
+    if lhs.acceptLoss != rhs.acceptLoss {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

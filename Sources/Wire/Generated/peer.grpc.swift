@@ -100,6 +100,32 @@ public enum Flotilla_V1_Peer: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "PrepareShard" metadata.
+        public enum PrepareShard: Sendable {
+            /// Request type for "PrepareShard".
+            public typealias Input = Flotilla_V1_PrepareShardRequest
+            /// Response type for "PrepareShard".
+            public typealias Output = Flotilla_V1_PreparedShard
+            /// Descriptor for "PrepareShard".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "flotilla.v1.Peer"),
+                method: "PrepareShard",
+                type: .unary
+            )
+        }
+        /// Namespace for "ShardChanges" metadata.
+        public enum ShardChanges: Sendable {
+            /// Request type for "ShardChanges".
+            public typealias Input = Flotilla_V1_ShardChangesRequest
+            /// Response type for "ShardChanges".
+            public typealias Output = Flotilla_V1_ShardChangesPage
+            /// Descriptor for "ShardChanges".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "flotilla.v1.Peer"),
+                method: "ShardChanges",
+                type: .unary
+            )
+        }
         /// Namespace for "FreezeShard" metadata.
         public enum FreezeShard: Sendable {
             /// Request type for "FreezeShard".
@@ -160,6 +186,8 @@ public enum Flotilla_V1_Peer: Sendable {
             ReadExport.descriptor,
             CloseExport.descriptor,
             Identify.descriptor,
+            PrepareShard.descriptor,
+            ShardChanges.descriptor,
             FreezeShard.descriptor,
             StageShard.descriptor,
             ShardDecision.descriptor,
@@ -291,11 +319,48 @@ extension Flotilla_V1_Peer {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_IdentifyResponse>
 
-        /// Handle the "FreezeShard" method.
+        /// Handle the "PrepareShard" method.
         ///
         /// > Source IDL Documentation:
         /// >
         /// > Moves. The target's leader asks, the source's leader answers.
+        /// > Has the source note what changes in the shard (a log entry), or go on with that. It is asked again before each round
+        /// > of copying, with how much may be written until the next.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Flotilla_V1_PrepareShardRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Flotilla_V1_PreparedShard` messages.
+        func prepareShard(
+            request: GRPCCore.StreamingServerRequest<Flotilla_V1_PrepareShardRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_PreparedShard>
+
+        /// Handle the "ShardChanges" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What has changed in the shard since a copy of it. Any member of the source answers.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Flotilla_V1_ShardChangesRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Flotilla_V1_ShardChangesPage` messages.
+        func shardChanges(
+            request: GRPCCore.StreamingServerRequest<Flotilla_V1_ShardChangesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ShardChangesPage>
+
+        /// Handle the "FreezeShard" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
         /// > Freezes the shard at the source (a log entry) and answers once that is applied.
         ///
         /// - Parameters:
@@ -314,7 +379,8 @@ extension Flotilla_V1_Peer {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
+        /// > The target's leader asks each member of its group to fetch a copy of the shard, to keep it aside, and to let it follow
+        /// > what changes.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Flotilla_V1_StageShardRequest` messages.
@@ -474,11 +540,48 @@ extension Flotilla_V1_Peer {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_IdentifyResponse>
 
-        /// Handle the "FreezeShard" method.
+        /// Handle the "PrepareShard" method.
         ///
         /// > Source IDL Documentation:
         /// >
         /// > Moves. The target's leader asks, the source's leader answers.
+        /// > Has the source note what changes in the shard (a log entry), or go on with that. It is asked again before each round
+        /// > of copying, with how much may be written until the next.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_PrepareShardRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Flotilla_V1_PreparedShard` message.
+        func prepareShard(
+            request: GRPCCore.ServerRequest<Flotilla_V1_PrepareShardRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_PreparedShard>
+
+        /// Handle the "ShardChanges" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What has changed in the shard since a copy of it. Any member of the source answers.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ShardChangesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Flotilla_V1_ShardChangesPage` message.
+        func shardChanges(
+            request: GRPCCore.ServerRequest<Flotilla_V1_ShardChangesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ShardChangesPage>
+
+        /// Handle the "FreezeShard" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
         /// > Freezes the shard at the source (a log entry) and answers once that is applied.
         ///
         /// - Parameters:
@@ -497,7 +600,8 @@ extension Flotilla_V1_Peer {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
+        /// > The target's leader asks each member of its group to fetch a copy of the shard, to keep it aside, and to let it follow
+        /// > what changes.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Flotilla_V1_StageShardRequest` message.
@@ -657,11 +761,48 @@ extension Flotilla_V1_Peer {
             context: GRPCCore.ServerContext
         ) async throws -> Flotilla_V1_IdentifyResponse
 
-        /// Handle the "FreezeShard" method.
+        /// Handle the "PrepareShard" method.
         ///
         /// > Source IDL Documentation:
         /// >
         /// > Moves. The target's leader asks, the source's leader answers.
+        /// > Has the source note what changes in the shard (a log entry), or go on with that. It is asked again before each round
+        /// > of copying, with how much may be written until the next.
+        ///
+        /// - Parameters:
+        ///   - request: A `Flotilla_V1_PrepareShardRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Flotilla_V1_PreparedShard` to respond with.
+        func prepareShard(
+            request: Flotilla_V1_PrepareShardRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Flotilla_V1_PreparedShard
+
+        /// Handle the "ShardChanges" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What has changed in the shard since a copy of it. Any member of the source answers.
+        ///
+        /// - Parameters:
+        ///   - request: A `Flotilla_V1_ShardChangesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Flotilla_V1_ShardChangesPage` to respond with.
+        func shardChanges(
+            request: Flotilla_V1_ShardChangesRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Flotilla_V1_ShardChangesPage
+
+        /// Handle the "FreezeShard" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
         /// > Freezes the shard at the source (a log entry) and answers once that is applied.
         ///
         /// - Parameters:
@@ -680,7 +821,8 @@ extension Flotilla_V1_Peer {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
+        /// > The target's leader asks each member of its group to fetch a copy of the shard, to keep it aside, and to let it follow
+        /// > what changes.
         ///
         /// - Parameters:
         ///   - request: A `Flotilla_V1_StageShardRequest` message.
@@ -803,6 +945,28 @@ extension Flotilla_V1_Peer.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Flotilla_V1_Peer.Method.PrepareShard.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_PrepareShardRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_PreparedShard>(),
+            handler: { request, context in
+                try await self.prepareShard(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Flotilla_V1_Peer.Method.ShardChanges.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ShardChangesRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ShardChangesPage>(),
+            handler: { request, context in
+                try await self.shardChanges(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Flotilla_V1_Peer.Method.FreezeShard.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ShardEpoch>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_FrozenShard>(),
@@ -901,6 +1065,28 @@ extension Flotilla_V1_Peer.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_IdentifyResponse> {
         let response = try await self.identify(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func prepareShard(
+        request: GRPCCore.StreamingServerRequest<Flotilla_V1_PrepareShardRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_PreparedShard> {
+        let response = try await self.prepareShard(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func shardChanges(
+        request: GRPCCore.StreamingServerRequest<Flotilla_V1_ShardChangesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Flotilla_V1_ShardChangesPage> {
+        let response = try await self.shardChanges(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -1034,6 +1220,32 @@ extension Flotilla_V1_Peer.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_IdentifyResponse> {
         return GRPCCore.ServerResponse<Flotilla_V1_IdentifyResponse>(
             message: try await self.identify(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func prepareShard(
+        request: GRPCCore.ServerRequest<Flotilla_V1_PrepareShardRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_PreparedShard> {
+        return GRPCCore.ServerResponse<Flotilla_V1_PreparedShard>(
+            message: try await self.prepareShard(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func shardChanges(
+        request: GRPCCore.ServerRequest<Flotilla_V1_ShardChangesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Flotilla_V1_ShardChangesPage> {
+        return GRPCCore.ServerResponse<Flotilla_V1_ShardChangesPage>(
+            message: try await self.shardChanges(
                 request: request.message,
                 context: context
             ),
@@ -1234,11 +1446,58 @@ extension Flotilla_V1_Peer {
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_IdentifyResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
-        /// Call the "FreezeShard" method.
+        /// Call the "PrepareShard" method.
         ///
         /// > Source IDL Documentation:
         /// >
         /// > Moves. The target's leader asks, the source's leader answers.
+        /// > Has the source note what changes in the shard (a log entry), or go on with that. It is asked again before each round
+        /// > of copying, with how much may be written until the next.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_PrepareShardRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_PrepareShardRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_PreparedShard` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func prepareShard<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_PrepareShardRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_PrepareShardRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_PreparedShard>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_PreparedShard>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ShardChanges" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What has changed in the shard since a copy of it. Any member of the source answers.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ShardChangesRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_ShardChangesRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ShardChangesPage` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func shardChanges<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_ShardChangesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ShardChangesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ShardChangesPage>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ShardChangesPage>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "FreezeShard" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
         /// > Freezes the shard at the source (a log entry) and answers once that is applied.
         ///
         /// - Parameters:
@@ -1262,7 +1521,8 @@ extension Flotilla_V1_Peer {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
+        /// > The target's leader asks each member of its group to fetch a copy of the shard, to keep it aside, and to let it follow
+        /// > what changes.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Flotilla_V1_StageShardRequest` message.
@@ -1537,11 +1797,80 @@ extension Flotilla_V1_Peer {
             )
         }
 
-        /// Call the "FreezeShard" method.
+        /// Call the "PrepareShard" method.
         ///
         /// > Source IDL Documentation:
         /// >
         /// > Moves. The target's leader asks, the source's leader answers.
+        /// > Has the source note what changes in the shard (a log entry), or go on with that. It is asked again before each round
+        /// > of copying, with how much may be written until the next.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_PrepareShardRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_PrepareShardRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_PreparedShard` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func prepareShard<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_PrepareShardRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_PrepareShardRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_PreparedShard>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_PreparedShard>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Flotilla_V1_Peer.Method.PrepareShard.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "ShardChanges" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What has changed in the shard since a copy of it. Any member of the source answers.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Flotilla_V1_ShardChangesRequest` message.
+        ///   - serializer: A serializer for `Flotilla_V1_ShardChangesRequest` messages.
+        ///   - deserializer: A deserializer for `Flotilla_V1_ShardChangesPage` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func shardChanges<Result>(
+            request: GRPCCore.ClientRequest<Flotilla_V1_ShardChangesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Flotilla_V1_ShardChangesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Flotilla_V1_ShardChangesPage>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ShardChangesPage>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Flotilla_V1_Peer.Method.ShardChanges.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "FreezeShard" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
         /// > Freezes the shard at the source (a log entry) and answers once that is applied.
         ///
         /// - Parameters:
@@ -1576,7 +1905,8 @@ extension Flotilla_V1_Peer {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
+        /// > The target's leader asks each member of its group to fetch a copy of the shard, to keep it aside, and to let it follow
+        /// > what changes.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Flotilla_V1_StageShardRequest` message.
@@ -1842,11 +2172,70 @@ extension Flotilla_V1_Peer.ClientProtocol {
         )
     }
 
-    /// Call the "FreezeShard" method.
+    /// Call the "PrepareShard" method.
     ///
     /// > Source IDL Documentation:
     /// >
     /// > Moves. The target's leader asks, the source's leader answers.
+    /// > Has the source note what changes in the shard (a log entry), or go on with that. It is asked again before each round
+    /// > of copying, with how much may be written until the next.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Flotilla_V1_PrepareShardRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func prepareShard<Result>(
+        request: GRPCCore.ClientRequest<Flotilla_V1_PrepareShardRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_PreparedShard>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.prepareShard(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_PrepareShardRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_PreparedShard>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ShardChanges" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > What has changed in the shard since a copy of it. Any member of the source answers.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Flotilla_V1_ShardChangesRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func shardChanges<Result>(
+        request: GRPCCore.ClientRequest<Flotilla_V1_ShardChangesRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ShardChangesPage>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.shardChanges(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Flotilla_V1_ShardChangesRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Flotilla_V1_ShardChangesPage>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "FreezeShard" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
     /// > Freezes the shard at the source (a log entry) and answers once that is applied.
     ///
     /// - Parameters:
@@ -1876,7 +2265,8 @@ extension Flotilla_V1_Peer.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
+    /// > The target's leader asks each member of its group to fetch a copy of the shard, to keep it aside, and to let it follow
+    /// > what changes.
     ///
     /// - Parameters:
     ///   - request: A request containing a single `Flotilla_V1_StageShardRequest` message.
@@ -2151,11 +2541,78 @@ extension Flotilla_V1_Peer.ClientProtocol {
         )
     }
 
-    /// Call the "FreezeShard" method.
+    /// Call the "PrepareShard" method.
     ///
     /// > Source IDL Documentation:
     /// >
     /// > Moves. The target's leader asks, the source's leader answers.
+    /// > Has the source note what changes in the shard (a log entry), or go on with that. It is asked again before each round
+    /// > of copying, with how much may be written until the next.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func prepareShard<Result>(
+        _ message: Flotilla_V1_PrepareShardRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_PreparedShard>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Flotilla_V1_PrepareShardRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.prepareShard(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ShardChanges" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > What has changed in the shard since a copy of it. Any member of the source answers.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func shardChanges<Result>(
+        _ message: Flotilla_V1_ShardChangesRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Flotilla_V1_ShardChangesPage>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Flotilla_V1_ShardChangesRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.shardChanges(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "FreezeShard" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
     /// > Freezes the shard at the source (a log entry) and answers once that is applied.
     ///
     /// - Parameters:
@@ -2189,7 +2646,8 @@ extension Flotilla_V1_Peer.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > The target's leader asks each member of its group to fetch the frozen shard and keep it aside.
+    /// > The target's leader asks each member of its group to fetch a copy of the shard, to keep it aside, and to let it follow
+    /// > what changes.
     ///
     /// - Parameters:
     ///   - message: request message to send.

@@ -198,7 +198,7 @@ public nonisolated struct Flotilla_V1_OpenExportRequest: Sendable {
     set {what = .snapshotFor(newValue)}
   }
 
-  /// One frozen shard.
+  /// One shard that is on the move under this epoch.
   public var shard: Flotilla_V1_ShardEpoch {
     get {
       if case .shard(let v)? = what {return v}
@@ -224,7 +224,7 @@ public nonisolated struct Flotilla_V1_OpenExportRequest: Sendable {
   public nonisolated enum OneOf_What: Equatable, Sendable {
     /// The whole group, for the member of this incarnation.
     case snapshotFor(Data)
-    /// One frozen shard.
+    /// One shard that is on the move under this epoch.
     case shard(Flotilla_V1_ShardEpoch)
     /// The whole group, for a tool that is no member. Always in portable chunks.
     case copy(Flotilla_V1_GroupCopy)
@@ -256,7 +256,8 @@ public nonisolated struct Flotilla_V1_Export: Sendable {
   /// Names the export in the calls that follow. It is kept for a minute after the last of them.
   public var id: UInt64 = 0
 
-  /// Of a group: position and membership, in the coding of docs/formats.md ("Snapshot header").
+  /// Of a group: position and membership, in the coding of docs/formats.md ("Snapshot header"). Of a shard: the index that
+  /// the source had applied, as a number.
   public var header: Data = Data()
 
   /// One for each family: its manifest as JSON (docs/formats.md).
@@ -435,6 +436,144 @@ public nonisolated struct Flotilla_V1_ShardEpoch: Sendable {
   fileprivate var _party: Flotilla_V1_Party? = nil
 }
 
+public nonisolated struct Flotilla_V1_PrepareShardRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var party: Flotilla_V1_Party {
+    get {_party ?? Flotilla_V1_Party()}
+    set {_party = newValue}
+  }
+  /// Returns true if `party` has been explicitly set.
+  public var hasParty: Bool {self._party != nil}
+  /// Clears the value of `party`. Subsequent reads from it will return its default value.
+  public mutating func clearParty() {self._party = nil}
+
+  public var shard: UInt32 = 0
+
+  public var epoch: UInt64 = 0
+
+  /// The group that the shard goes to.
+  public var to: UInt64 = 0
+
+  /// It is to be frozen soon: the source's leader is to know its fingerprints by then.
+  public var needsHashes: Bool = false
+
+  /// Bytes that writers may change until the next such request, if that is bounded. What is beyond hears BUSY.
+  public var bytesAllowed: UInt64 {
+    get {_bytesAllowed ?? 0}
+    set {_bytesAllowed = newValue}
+  }
+  /// Returns true if `bytesAllowed` has been explicitly set.
+  public var hasBytesAllowed: Bool {self._bytesAllowed != nil}
+  /// Clears the value of `bytesAllowed`. Subsequent reads from it will return its default value.
+  public mutating func clearBytesAllowed() {self._bytesAllowed = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _party: Flotilla_V1_Party? = nil
+  fileprivate var _bytesAllowed: UInt64? = nil
+}
+
+public nonisolated struct Flotilla_V1_PreparedShard: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// What the source's leader has applied.
+  public var through: UInt64 = 0
+
+  /// Bytes that were changed since the copy began.
+  public var bytes: UInt64 = 0
+
+  /// An earlier try has frozen it: nobody is served.
+  public var isFrozen: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct Flotilla_V1_ShardChangesRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var party: Flotilla_V1_Party {
+    get {_party ?? Flotilla_V1_Party()}
+    set {_party = newValue}
+  }
+  /// Returns true if `party` has been explicitly set.
+  public var hasParty: Bool {self._party != nil}
+  /// Clears the value of `party`. Subsequent reads from it will return its default value.
+  public mutating func clearParty() {self._party = nil}
+
+  public var shard: UInt32 = 0
+
+  public var epoch: UInt64 = 0
+
+  /// The copy has what the source had applied at this index.
+  public var after: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _party: Flotilla_V1_Party? = nil
+}
+
+public nonisolated struct Flotilla_V1_ShardChangesPage: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// In the order of their last changes.
+  public var rows: [Flotilla_V1_ChangedRow] = []
+
+  /// A copy that takes these in has what the source had applied at this index.
+  public var through: UInt64 = 0
+
+  /// There are no more for now; if the shard is frozen, there will be none.
+  public var isAll: Bool = false
+
+  public var isFrozen: Bool = false
+
+  /// Of the rows, in the text form of docs/formats.md.
+  public var checksum: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// A row of the shard's family as it is now.
+public nonisolated struct Flotilla_V1_ChangedRow: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var key: Data = Data()
+
+  /// Absent: there is none any more.
+  public var value: Data {
+    get {_value ?? Data()}
+    set {_value = newValue}
+  }
+  /// Returns true if `value` has been explicitly set.
+  public var hasValue: Bool {self._value != nil}
+  /// Clears the value of `value`. Subsequent reads from it will return its default value.
+  public mutating func clearValue() {self._value = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _value: Data? = nil
+}
+
 public nonisolated struct Flotilla_V1_FrozenShard: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -473,7 +612,7 @@ public nonisolated struct Flotilla_V1_StageShardRequest: Sendable {
 
   public var addresses: [String] = []
 
-  /// What the source froze.
+  /// What the source froze; both empty: it serves the shard, and `through` is enough.
   public var userHash: String = String()
 
   public var sessionHash: String = String()
@@ -481,12 +620,15 @@ public nonisolated struct Flotilla_V1_StageShardRequest: Sendable {
   /// The source group's identity, where the asker's map has one.
   public var fromIdentity: Data = Data()
 
+  /// The copy is to have what the source had applied at this index.
+  public var through: UInt64 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
 
-/// The shard is on this member's disk, and its hashes are those that were asked for.
+/// The shard is on this member's disk, as far as it was asked for.
 public nonisolated struct Flotilla_V1_StageShardResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -1314,6 +1456,243 @@ nonisolated extension Flotilla_V1_ShardEpoch: SwiftProtobuf.Message, SwiftProtob
   }
 }
 
+nonisolated extension Flotilla_V1_PrepareShardRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".PrepareShardRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}party\0\u{1}shard\0\u{1}epoch\0\u{1}to\0\u{3}needs_hashes\0\u{3}bytes_allowed\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._party) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.shard) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.to) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.needsHashes) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self._bytesAllowed) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._party {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.shard != 0 {
+      try visitor.visitSingularUInt32Field(value: self.shard, fieldNumber: 2)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 3)
+    }
+    if self.to != 0 {
+      try visitor.visitSingularUInt64Field(value: self.to, fieldNumber: 4)
+    }
+    if self.needsHashes != false {
+      try visitor.visitSingularBoolField(value: self.needsHashes, fieldNumber: 5)
+    }
+    try { if let v = self._bytesAllowed {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 6)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_PrepareShardRequest, rhs: Flotilla_V1_PrepareShardRequest) -> Bool {
+    if lhs._party != rhs._party {return false}
+    if lhs.shard != rhs.shard {return false}
+    if lhs.epoch != rhs.epoch {return false}
+    if lhs.to != rhs.to {return false}
+    if lhs.needsHashes != rhs.needsHashes {return false}
+    if lhs._bytesAllowed != rhs._bytesAllowed {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_PreparedShard: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".PreparedShard"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}through\0\u{1}bytes\0\u{3}is_frozen\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.through) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.isFrozen) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.through != 0 {
+      try visitor.visitSingularUInt64Field(value: self.through, fieldNumber: 1)
+    }
+    if self.bytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytes, fieldNumber: 2)
+    }
+    if self.isFrozen != false {
+      try visitor.visitSingularBoolField(value: self.isFrozen, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_PreparedShard, rhs: Flotilla_V1_PreparedShard) -> Bool {
+    if lhs.through != rhs.through {return false}
+    if lhs.bytes != rhs.bytes {return false}
+    if lhs.isFrozen != rhs.isFrozen {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_ShardChangesRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ShardChangesRequest"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}party\0\u{1}shard\0\u{1}epoch\0\u{1}after\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._party) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.shard) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.after) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._party {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.shard != 0 {
+      try visitor.visitSingularUInt32Field(value: self.shard, fieldNumber: 2)
+    }
+    if self.epoch != 0 {
+      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 3)
+    }
+    if self.after != 0 {
+      try visitor.visitSingularUInt64Field(value: self.after, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_ShardChangesRequest, rhs: Flotilla_V1_ShardChangesRequest) -> Bool {
+    if lhs._party != rhs._party {return false}
+    if lhs.shard != rhs.shard {return false}
+    if lhs.epoch != rhs.epoch {return false}
+    if lhs.after != rhs.after {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_ShardChangesPage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ShardChangesPage"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}rows\0\u{1}through\0\u{3}is_all\0\u{3}is_frozen\0\u{1}checksum\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.rows) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.through) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.isAll) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.isFrozen) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.checksum) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.rows.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.rows, fieldNumber: 1)
+    }
+    if self.through != 0 {
+      try visitor.visitSingularUInt64Field(value: self.through, fieldNumber: 2)
+    }
+    if self.isAll != false {
+      try visitor.visitSingularBoolField(value: self.isAll, fieldNumber: 3)
+    }
+    if self.isFrozen != false {
+      try visitor.visitSingularBoolField(value: self.isFrozen, fieldNumber: 4)
+    }
+    if !self.checksum.isEmpty {
+      try visitor.visitSingularStringField(value: self.checksum, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_ShardChangesPage, rhs: Flotilla_V1_ShardChangesPage) -> Bool {
+    if lhs.rows != rhs.rows {return false}
+    if lhs.through != rhs.through {return false}
+    if lhs.isAll != rhs.isAll {return false}
+    if lhs.isFrozen != rhs.isFrozen {return false}
+    if lhs.checksum != rhs.checksum {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Flotilla_V1_ChangedRow: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ChangedRow"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0\u{1}value\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.key) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self._value) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.key.isEmpty {
+      try visitor.visitSingularBytesField(value: self.key, fieldNumber: 1)
+    }
+    try { if let v = self._value {
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Flotilla_V1_ChangedRow, rhs: Flotilla_V1_ChangedRow) -> Bool {
+    if lhs.key != rhs.key {return false}
+    if lhs._value != rhs._value {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Flotilla_V1_FrozenShard: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".FrozenShard"
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}user_hash\0\u{3}session_hash\0\u{3}log_time_ms\0")
@@ -1356,7 +1735,7 @@ nonisolated extension Flotilla_V1_FrozenShard: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Flotilla_V1_StageShardRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".StageShardRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}to_incarnation\0\u{1}shard\0\u{1}epoch\0\u{1}from\0\u{1}addresses\0\u{3}user_hash\0\u{3}session_hash\0\u{3}from_identity\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}gid\0\u{3}to_incarnation\0\u{1}shard\0\u{1}epoch\0\u{1}from\0\u{1}addresses\0\u{3}user_hash\0\u{3}session_hash\0\u{3}from_identity\0\u{1}through\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1374,6 +1753,7 @@ nonisolated extension Flotilla_V1_StageShardRequest: SwiftProtobuf.Message, Swif
       case 8: try { try decoder.decodeSingularStringField(value: &self.userHash) }()
       case 9: try { try decoder.decodeSingularStringField(value: &self.sessionHash) }()
       case 10: try { try decoder.decodeSingularBytesField(value: &self.fromIdentity) }()
+      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.through) }()
       default: break
       }
     }
@@ -1410,6 +1790,9 @@ nonisolated extension Flotilla_V1_StageShardRequest: SwiftProtobuf.Message, Swif
     if !self.fromIdentity.isEmpty {
       try visitor.visitSingularBytesField(value: self.fromIdentity, fieldNumber: 10)
     }
+    if self.through != 0 {
+      try visitor.visitSingularUInt64Field(value: self.through, fieldNumber: 11)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1424,6 +1807,7 @@ nonisolated extension Flotilla_V1_StageShardRequest: SwiftProtobuf.Message, Swif
     if lhs.userHash != rhs.userHash {return false}
     if lhs.sessionHash != rhs.sessionHash {return false}
     if lhs.fromIdentity != rhs.fromIdentity {return false}
+    if lhs.through != rhs.through {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -16,6 +16,7 @@ extension HeldMap {
                 switch move.phase {
                 case .collecting: .collecting
                 case .rejected: .rejected
+                case .aborting: .aborting
                 case .moving, .unspecified, .UNRECOGNIZED: .moving
                 }
             rows[Int(move.shard)].move = ShardMap.Move(
@@ -68,6 +69,7 @@ extension HeldMap {
                 case .moving: .moving
                 case .collecting: .collecting
                 case .rejected: .rejected
+                case .aborting: .aborting
                 }
             return row
         }

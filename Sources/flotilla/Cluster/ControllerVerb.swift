@@ -71,14 +71,48 @@ struct ControllerVerb: AsyncParsableCommand {
     }
 
     struct Move: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Move one shard to a group.")
+        static let configuration = CommandConfiguration(
+            abstract: "Move one shard to a group, or end its move.",
+            discussion: """
+                With --abort the shard stays where it is: its source serves it further as soon as the move has ended, which \
+                takes no more than one of the two groups until the shard is frozen, and the target from then on. If the target \
+                is lost for good by then, --force-abort has the source serve again without it.
+                """)
         @OptionGroup var cluster: ClusterOptions
         @Argument var shard: ShardID
-        @Argument var gid: GroupID
+        @Argument(help: "Where to; not with --abort and --force-abort.") var gid: GroupID?
+        @Flag(help: "End the shard's move before its target has taken it over.") var abort = false
+        @Flag(help: "End the shard's move although its target is lost for good.") var forceAbort = false
+        @Flag(help: "Say that what the target has acknowledged since it took the shard over is lost.")
+        var acceptLoss = false
+
+        func validate() throws {
+            if abort && forceAbort { throw ValidationError("Give --abort or --force-abort, not both.") }
+            if forceAbort && !acceptLoss {
+                throw ValidationError(
+                    "If the target has taken shard \(shard) over, what it has acknowledged since would be lost; say so with "
+                        + "--accept-loss, or end the move with --abort.")
+            }
+            if acceptLoss && !forceAbort { throw ValidationError("--accept-loss goes with --force-abort.") }
+            if gid != nil && (abort || forceAbort) {
+                throw ValidationError("A move that is aborted names no group; leave the GID out.")
+            }
+            if gid == nil && !abort && !forceAbort {
+                throw ValidationError("Missing expected argument '<gid>': the group that shard \(shard) moves to.")
+            }
+        }
 
         func run() async throws {
-            let (shard, gid) = (shard, gid)
-            try await change { (client) throws(ClientError) in try await client.move(shard: shard, to: gid) }
+            let (shard, forceAbort) = (shard, forceAbort)
+            if let gid {
+                return try await change { (client) throws(ClientError) in try await client.move(shard: shard, to: gid) }
+            }
+            try await change { (client) throws(ClientError) in
+                try await client.abortMove(of: shard, acceptsLoss: forceAbort)
+            } told: { config in
+                guard let move = config.map.row(shard)?.move else { return "shard \(shard): it stays where it is" }
+                return "shard \(shard): the move to group \(move.to) is being aborted"
+            }
         }
     }
 
@@ -89,7 +123,8 @@ struct ControllerVerb: AsyncParsableCommand {
             discussion: """
                 A group whose nodes were all started with new directories serves nothing, because what was acknowledged \
                 before is gone. Restore the cluster from a backup (`snapshot restore`) to have the data again. This gives \
-                it up: every key of the group's shards is lost for good.
+                it up: every key of the group's shards is lost for good. What is on the move from the group ends where its \
+                newest copy is: at the target, if it has activated it, and else here, with nothing in it.
                 """)
         @OptionGroup var cluster: ClusterOptions
         @Argument var gid: GroupID
@@ -103,7 +138,17 @@ struct ControllerVerb: AsyncParsableCommand {
 
         func run() async throws {
             let gid = gid
-            try await change { (client) throws(ClientError) in try await client.giveUp(gid) }
+            try await change { (client) throws(ClientError) in
+                try await client.giveUp(gid)
+            } told: { config in
+                let map = config.map
+                let own = map.shardIDs.filter { map[$0].gid == gid }
+                let undecided = own.filter { map[$0].move?.from == GroupID.none }
+                let lost = own.filter { map[$0].isBlank && map[$0].move == nil }
+                return [("lost", lost), ("lost unless their targets have them", undecided)].filter { !$0.1.isEmpty }
+                    .map { "shards \($0.1.map(\.description).joined(separator: ", ")): \($0.0)" }.joined(
+                        separator: "; ")
+            }
         }
     }
 
@@ -154,15 +199,17 @@ extension ControllerVerb.Move: ControllerChange {}
 extension ControllerVerb.GiveUp: ControllerChange {}
 
 extension ControllerChange {
+    /// - Parameter told: what people hear of it besides the config's number, if anything.
     fileprivate func change(
-        _ body: (ControllerClient) async throws(ClientError) -> HeldMap
+        _ body: (ControllerClient) async throws(ClientError) -> HeldMap, told: (HeldMap) -> String = { _ in "" }
     ) async throws {
         let client = cluster.makeController()
         let config = try await report { () throws(ClientError) in try await body(client) }
         if cluster.format == .json {
             try confirmJSON(ConfigOutput(config))
         } else {
-            try StandardOutput.confirm("OK, config \(config.map.number)")
+            let words = told(config)
+            try StandardOutput.confirm("OK, config \(config.map.number)\(words.isEmpty ? "" : "; \(words)")")
             noteHold(config)
             let moves = config.map.moves
             if !moves.isEmpty { note("\(moves.count) shards are on the move; `query` shows them") }
@@ -244,6 +291,7 @@ private func phaseName(_ phase: ShardMap.Move.Phase) -> String {
     case .moving: "Moving"
     case .collecting: "Collecting"
     case .rejected: "Rejected"
+    case .aborting: "Aborting"
     }
 }
 
@@ -256,7 +304,10 @@ private func configText(_ config: HeldMap) -> String {
     for shard in map.shardIDs {
         let row = map[shard]
         let move =
-            row.move.map { "  (\(phaseName($0.phase)): \($0.from) -> \($0.to), epoch \($0.epoch))" }
+            row.move.map { move in
+                let from = move.from == .none ? "given up" : "\(move.from)"
+                return "  (\(phaseName(move.phase)): \(from) -> \(move.to), epoch \(move.epoch))"
+            }
             ?? config.hold?.waiting[shard].map { "  (waits to move to group \($0))" } ?? ""
         text += "shard \(shard): \(row.gid == .none ? "none" : "group \(row.gid)")\(move)\n"
     }

@@ -75,7 +75,23 @@ struct ControllerService: Flotilla_V1_Controller.SimpleServiceProtocol {
     }
 
     func move(request: Flotilla_V1_MoveRequest, context: ServerContext) async throws -> Flotilla_V1_ConfigResponse {
-        try await execute(.move(shard: ShardID(request.shard), to: GroupID(request.gid)), request.requestID)
+        let shard = ShardID(request.shard)
+        guard request.abort else {
+            guard !request.force, !request.acceptLoss else {
+                throw KvError(.invalidArgument, "only the end of a move is forced; set abort besides")
+            }
+            return try await execute(.move(shard: shard, to: GroupID(request.gid)), request.requestID)
+        }
+        guard request.gid == 0 else {
+            throw KvError(.invalidArgument, "a move that is aborted names no group; leave gid out")
+        }
+        guard request.force == request.acceptLoss else {
+            throw KvError(
+                .invalidArgument,
+                "by force, what the target of shard \(shard)'s move has acknowledged since it took the shard over is lost; "
+                    + "set accept_loss with force, or neither")
+        }
+        return try await execute(.abort(shard: shard, isForced: request.force), request.requestID)
     }
 
     func reportMove(

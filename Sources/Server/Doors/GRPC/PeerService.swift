@@ -117,7 +117,7 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         case .copy(let copy): question = .copy(fromLeader: copy.fromLeader)
         case nil: throw KvError(.invalidArgument, "the request names nothing to export")
         }
-        var exportShard: (@Sendable (ShardEpoch, [String], String) throws -> [FamilyManifest])?
+        var exportShard: (@Sendable (ShardEpoch, [String], String) throws -> (LogIndex, [FamilyManifest]))?
         if let source = moves?.source {
             exportShard = { shard, formats, directory in
                 try source.export(shard, formats: formats, to: directory)
@@ -172,6 +172,41 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         return response
     }
 
+    func prepareShard(
+        request: Flotilla_V1_PrepareShardRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_PreparedShard {
+        try node.check(Party(request.party))
+        let pace = CopyPace(
+            needsHashes: request.needsHashes, bytesAllowed: request.hasBytesAllowed ? request.bytesAllowed : nil)
+        let prepared = try await needMoves().source.prepare(
+            ShardEpoch(shard: ShardID(request.shard), epoch: request.epoch), for: GroupID(request.to), pace)
+        var response = Flotilla_V1_PreparedShard()
+        response.through = prepared.through
+        response.bytes = prepared.bytes
+        response.isFrozen = prepared.isFrozen
+        return response
+    }
+
+    func shardChanges(
+        request: Flotilla_V1_ShardChangesRequest, context: ServerContext
+    ) async throws -> Flotilla_V1_ShardChangesPage {
+        try node.check(Party(request.party))
+        let page = try await needMoves().source.changes(
+            of: ShardEpoch(shard: ShardID(request.shard), epoch: request.epoch), after: request.after)
+        var response = Flotilla_V1_ShardChangesPage()
+        response.rows = page.rows.map { row in
+            var wire = Flotilla_V1_ChangedRow()
+            wire.key = Data(row.key)
+            if let value = row.value { wire.value = Data(value) }
+            return wire
+        }
+        response.through = page.through
+        response.isAll = page.isAll
+        response.isFrozen = page.isFrozen
+        response.checksum = page.checksum.description
+        return response
+    }
+
     func stageShard(
         request: Flotilla_V1_StageShardRequest, context: ServerContext
     ) async throws -> Flotilla_V1_StageShardResponse {
@@ -184,7 +219,8 @@ struct PeerService<Machine: StateMachine>: Flotilla_V1_Peer.SimpleServiceProtoco
         }
         let order = StageOrder(
             shard: ShardEpoch(shard: ShardID(request.shard), epoch: request.epoch),
-            hashes: try Self.hashes(request.userHash, request.sessionHash),
+            goal: request.userHash.isEmpty && request.sessionHash.isEmpty
+                ? .through(request.through) : .all(try Self.hashes(request.userHash, request.sessionHash)),
             source: Party(
                 clusterID: request.clusterID.array, gid: GroupID(request.from), identity: request.fromIdentity.array),
             addresses: request.addresses)
