@@ -140,10 +140,10 @@ public struct MoveBench: Sendable {
         func milliseconds(_ time: Duration) -> Double { time / .milliseconds(1) }
         watch.begin()
         let start = ContinuousClock.now
-        _ = try await controller.move(shard: shard, to: to)
+        var map = try await controller.move(shard: shard, to: to).map
         var arrived: Duration?
         while true {
-            let row = try await controller.query().map.row(shard)
+            let row = map.row(shard)
             if row?.gid == to, arrived == nil { arrived = ContinuousClock.now - start }
             if let row, row.move == nil {
                 guard row.gid == to else { throw Obstacle(description: "the move to group \(to) was rejected") }
@@ -152,7 +152,7 @@ public struct MoveBench: Sendable {
             guard ContinuousClock.now - start < .seconds(600) else {
                 throw Obstacle(description: "the move to group \(to) isn't over after 600 s")
             }
-            try await Task.sleep(for: .milliseconds(10))
+            map = try await controller.query(newerThan: map.number, wait: .seconds(2)).map
         }
         let took = ContinuousClock.now - start
         let seen = watch.end()

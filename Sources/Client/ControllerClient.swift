@@ -120,6 +120,14 @@ public final class ControllerClient: Sendable {
         }
     }
 
+    /// The newest config, once its number is above this one, or after the wait.
+    public func query(newerThan number: UInt64, wait: Duration) async throws(ClientError) -> HeldMap {
+        var request = Flotilla_V1_QueryRequest()
+        request.newerThan = number
+        request.waitMs = UInt32(clamping: Int64(wait / .milliseconds(1)))
+        return try await call { [request] in HeldMap(try await $0.query(request, options: $1).config) }
+    }
+
     private static func requestID() -> Data { Data(RandomBytes.make(16)) }
 
     private enum Answer<Result: Sendable>: Sendable {

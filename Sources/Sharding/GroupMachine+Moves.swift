@@ -27,24 +27,39 @@ extension GroupMachine {
     mutating func prepare(
         _ shard: ShardEpoch, to target: GroupID, in context: inout ApplyContext
     ) throws(EngineError) -> GroupReply {
-        guard var record = shards[shard.shard] else { return .outOfStep("shard \(shard.shard) was never here") }
-        switch record.state {
-        case .frozen(_, let epoch):
-            return epoch == shard.epoch ? .stepped : .outOfStep("shard \(shard.shard) is frozen under epoch \(epoch)")
-        case .gone: return .outOfStep("shard \(shard.shard) has gone under epoch \(record.epoch)")
-        case .serving:
-            guard shard.epoch > record.epoch, shard.epoch > record.rejectedEpoch else {
-                return .outOfStep("epoch \(shard.epoch) of shard \(shard.shard) is over")
-            }
-            if let tracking = record.tracking, tracking.epoch >= shard.epoch {
-                return tracking.epoch == shard.epoch
-                    ? .stepped : .outOfStep("shard \(shard.shard) is being copied under epoch \(tracking.epoch)")
-            }
+        switch served(for: shard) {
+        case .over(let reply): return reply
+        case .served(var record):
+            if record.tracking?.epoch == shard.epoch { return .stepped }
             try flushSessions(of: shard.shard, in: &context)
             context.unmapFamily(ChangeRows.family(shard.shard))
             record.tracking = ShardTracking(epoch: shard.epoch, target: target)
             setRecord(shard.shard, record)
             return .stepped
+        }
+    }
+
+    private enum Service {
+        case served(ShardRecord)
+        /// It isn't any more, or not for this move: what a step of the move is answered.
+        case over(GroupReply)
+    }
+
+    /// Whether a move may take its shard on from here.
+    private func served(for shard: ShardEpoch) -> Service {
+        guard let record = shards[shard.shard] else { return .over(.outOfStep("shard \(shard.shard) was never here")) }
+        switch record.state {
+        case .frozen(_, shard.epoch): return .over(.stepped)
+        case .frozen(_, let epoch): return .over(.outOfStep("shard \(shard.shard) is frozen under epoch \(epoch)"))
+        case .gone: return .over(.outOfStep("shard \(shard.shard) has gone under epoch \(record.epoch)"))
+        case .serving:
+            guard shard.epoch > record.epoch, shard.epoch > record.rejectedEpoch else {
+                return .over(.outOfStep("epoch \(shard.epoch) of shard \(shard.shard) is over"))
+            }
+            if let tracking = record.tracking, tracking.epoch > shard.epoch {
+                return .over(.outOfStep("shard \(shard.shard) is being copied under epoch \(tracking.epoch)"))
+            }
+            return .served(record)
         }
     }
 
@@ -91,18 +106,9 @@ extension GroupMachine {
     }
 
     mutating func freeze(_ shard: ShardEpoch, to target: GroupID, in context: inout ApplyContext) -> GroupReply {
-        guard var record = shards[shard.shard] else { return .outOfStep("shard \(shard.shard) was never here") }
-        switch record.state {
-        case .frozen(_, let epoch):
-            return epoch == shard.epoch ? .stepped : .outOfStep("shard \(shard.shard) is frozen under epoch \(epoch)")
-        case .gone: return .outOfStep("shard \(shard.shard) has gone under epoch \(record.epoch)")
-        case .serving:
-            guard shard.epoch > record.epoch, shard.epoch > record.rejectedEpoch else {
-                return .outOfStep("epoch \(shard.epoch) of shard \(shard.shard) is over")
-            }
-            if let tracking = record.tracking, tracking.epoch > shard.epoch {
-                return .outOfStep("shard \(shard.shard) is being copied under epoch \(tracking.epoch)")
-            }
+        switch served(for: shard) {
+        case .over(let reply): return reply
+        case .served(var record):
             // Of a move that came to nothing.
             if record.tracking?.epoch != shard.epoch { endTracking(&record, shard, in: &context) }
             record.state = .frozen(to: target, epoch: shard.epoch)

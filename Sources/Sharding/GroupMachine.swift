@@ -215,13 +215,13 @@ public struct GroupMachine: StateMachine {
             return .failure(.invalid("a session token has \(SessionStamp.tokenBytes) bytes"))
         }
         let sessionKey = SessionKey(shard: shard, token: stamp.token)
-        var row: SessionRow
-        let before = try self.row(sessionKey, family: family, in: context)
+        let (before, isNew): (SessionRow, Bool)
         let now = time(of: shard, in: context)
         switch try session(sessionKey, stamp, now: now, family: family, at: index, in: &context) {
-        case .success(let found): row = found
+        case .success(let found): (before, isNew) = found
         case .failure(let refusal): return .failure(refusal)
         }
+        var row = before
         if let answer = row.answer(to: stamp.sequence) { return .success(answer) }
         if stamp.sequence < row.lowest {
             return .failure(.invalid("write \(stamp.sequence) of the session was answered, and its answer forgotten"))
@@ -239,7 +239,7 @@ public struct GroupMachine: StateMachine {
         }
         sessions[sessionKey] = row
         // What hasn't changed was changed last by an earlier entry, in whichever batch that was.
-        if row != before, plant != .keepsAnswersInMemoryOnly || row.answers.count < 2 {
+        if isNew || row != before, plant != .keepsAnswersInMemoryOnly || row.answers.count < 2 {
             dirtySessions[sessionKey] = index
         }
         return result
@@ -295,9 +295,10 @@ public struct GroupMachine: StateMachine {
     private mutating func session(
         _ key: SessionKey, _ stamp: SessionStamp, now: Milliseconds, family: FamilyID, at index: LogIndex,
         in context: inout ApplyContext
-    ) throws(EngineError) -> Result<SessionRow, KeyRefusal> {
+    ) throws(EngineError) -> Result<(SessionRow, isNew: Bool), KeyRefusal> {
         if let found = try row(key, family: family, in: context) {
-            return found.end > now && !found.isClosed ? .success(found) : .failure(.sessionExpired(logTime: now))
+            return found.end > now && !found.isClosed
+                ? .success((found, isNew: false)) : .failure(.sessionExpired(logTime: now))
         }
         guard stamp.end > now else { return .failure(.sessionExpired(logTime: now)) }
         guard stamp.end <= now.addingClamped(SessionLimits.lifetimeMax) else {
@@ -323,7 +324,7 @@ public struct GroupMachine: StateMachine {
         try setRow(
             key.shard, family, SessionEndRow.key(stamp.end, key.token), SessionEndRow.value(stamp.origin), at: index,
             in: &context)
-        return .success(SessionRow(end: stamp.end))
+        return .success((SessionRow(end: stamp.end), isNew: true))
     }
 
     /// The row of a session as this batch leaves it; `nil`: it has none.

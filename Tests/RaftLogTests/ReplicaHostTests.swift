@@ -47,6 +47,38 @@ import Testing
         }
     }
 
+    /// A page that comes late, or a verdict on what was staged before, must not touch what the log has mapped meanwhile.
+    @Test(arguments: [EngineKind.memory] + EngineKind.durable) func onlyWhatIsStillStagedAsItWasIsChanged(
+        kind: EngineKind
+    ) async throws {
+        let group = try HostGroup([kind])
+        defer { group.stop() }
+        let leader = await group.nextLeader()
+        let (host, name) = (leader.host, "shard")
+        try host.stage(name, StagedFamily(family: nil, note: [1]))
+        func change(from note: [UInt8], to next: [UInt8], _ value: [UInt8]?) throws -> (isDone: Bool, before: [UInt8]?)
+        {
+            var before: [UInt8]?
+            let isDone = try host.changeStaged(name, noted: note) { (row) throws(EngineError) in
+                before = try row([7])
+                return Host.StagedChange(rows: [([7], value)], note: next)
+            }
+            return (isDone, before)
+        }
+        let first = try change(from: [1], to: [2], [10])
+        #expect(first.isDone && first.before == nil, "in a family that is made for it")
+        let late = try change(from: [1], to: [3], [11])
+        #expect(!late.isDone)
+        let second = try change(from: [2], to: [3], nil)
+        #expect(second.isDone && second.before == [10])
+        try host.discardStaged([name], noted: [2])
+        let third = try change(from: [3], to: [4], [12])
+        #expect(third.isDone && third.before == nil, "what was judged was another copy")
+        try host.discardStaged([name], noted: [4])
+        let gone = try change(from: [4], to: [5], nil)
+        #expect(!gone.isDone)
+    }
+
     @Test func manyProposalsAreAllAnsweredOnce() async throws {
         let group = try HostGroup([.memory])
         defer { group.stop() }

@@ -23,6 +23,25 @@ import Testing
         try compare([(0, first)] + payloads, gid: 0) { ControllerMachine() }
     }
 
+    /// How entries fall into batches is another thing on each replica; what they make of them must not be. Compared while
+    /// shards are copied, too: what is noted of changes is the same whoever is asked.
+    @Test(arguments: 1...12 as ClosedRange<UInt64>) func howEntriesFallIntoBatchesChangesNothing(seed: UInt64) throws {
+        var source = LifeSource(seed: seed)
+        let replicas = try (0..<3).map { _ in try FuzzedReplica(MemoryEngine(), gid: 7) { GroupMachine() } }
+        for round in 0..<60 {
+            let commands = (0..<12).map { _ in source.next() }
+            let replies = [
+                try replicas[0].apply(commands), try commands.flatMap { try replicas[1].apply([$0]) },
+                try commands.chunks(of: 1 + round % 5).flatMap { try replicas[2].apply($0) },
+            ]
+            let contents = try replicas.map { try $0.contents() }
+            for other in [1, 2] {
+                #expect(replies[other] == replies[0], "round \(round)")
+                #expect(contents[other] == contents[0], "round \(round), replica \(other)")
+            }
+        }
+    }
+
     private func compare<Machine: StateMachine>(
         _ payloads: [(stamp: Milliseconds, bytes: [UInt8])], gid: GroupID, _ make: @escaping () -> Machine
     ) throws where Machine.Reply: Equatable {
@@ -117,6 +136,78 @@ private final class FuzzedReplica<Machine: StateMachine> {
     }
 }
 
+/// The life of a group in commands: two shards are written in sessions, which end and are closed, and begin to move and stay.
+private struct LifeSource {
+    private var random: SplitMix64
+    private var now: Milliseconds = 1_000_000
+    private var adopted = 0
+    private var epoch: UInt64 = 1
+    private var sequences: [UInt8: UInt64] = [:]
+
+    init(seed: UInt64) { random = SplitMix64(seed: seed) }
+
+    private mutating func draw(_ most: Int) -> Int { Int.random(in: 0..<most, using: &random) }
+
+    mutating func next() -> (stamp: Milliseconds, bytes: [UInt8]) {
+        now += Milliseconds(draw(60))
+        return (now, command().encoded)
+    }
+
+    private mutating func command() -> GroupCommand {
+        if adopted < 2 {
+            adopted += 1
+            return .adopt(ShardEpoch(shard: ShardID(clamping: adopted - 1), epoch: 1), shardCount: 2)
+        }
+        let shard = ShardID(clamping: draw(2))
+        switch draw(24) {
+        case 0:
+            epoch += 1
+            return .prepare(ShardEpoch(shard: shard, epoch: epoch), to: 8)
+        case 1: return .prepare(ShardEpoch(shard: shard, epoch: epoch), to: 8)
+        case 2: return .freeze(ShardEpoch(shard: shard, epoch: epoch), to: 8)
+        case 3, 4: return .unfreeze(ShardEpoch(shard: shard, epoch: epoch))
+        case 5: return .abandon(ShardEpoch(shard: shard, epoch: epoch))
+        case 6:
+            epoch += 1
+            return .thaw(ShardEpoch(shard: shard, epoch: epoch))
+        case 7: return .passTime
+        case 8: return .closeSession(shard, token: token(UInt8(draw(12))))
+        default: return write()
+        }
+    }
+
+    private mutating func write() -> GroupCommand {
+        let key = bytes("key \(draw(6))")
+        let operation: KeyOperation
+        switch draw(8) {
+        case 0, 1: operation = .delete
+        case 2: operation = .append(value: bytes("+"))
+        case 3: operation = .compareAndSet(expected: nil, value: bytes("new"))
+        // Refused, and its session's row stays as it is.
+        case 4 where draw(6) == 0:
+            operation = .put(value: [UInt8](repeating: 1, count: Limits.valueBytesMax + 1))
+        default: operation = .put(value: bytes("value \(draw(4))"))
+        }
+        guard draw(4) > 0 else { return .write(key: key, operation, nil) }
+        // Old sessions end within a few entries, and new ones take their numbers.
+        let number = UInt8(draw(12))
+        let lasts = number < 6 ? Milliseconds(150) : 3_600_000
+        let sequence = sequences[number, default: 1]
+        if draw(5) > 0 { sequences[number] = sequence + 1 }
+        let lowest = draw(3) == 0 ? sequence : 0
+        return .write(
+            key: key, operation,
+            SessionStamp(
+                token: token(number), end: (now / lasts + 1) * lasts, sequence: sequence, lowestUnanswered: lowest))
+    }
+
+    /// One that ends is another one afterwards.
+    private func token(_ number: UInt8) -> [UInt8] {
+        let life = number < 6 ? UInt8(truncatingIfNeeded: now / 150) : 0
+        return [UInt8](repeating: number, count: 15) + [life]
+    }
+}
+
 /// Commands of any shape: sound, extreme, and with damaged bytes.
 private struct CommandSource {
     private var random: SplitMix64
@@ -180,7 +271,9 @@ private struct CommandSource {
     private mutating func value() -> [UInt8] { bytes(pick([0, 1, 100, 2_000])) }
 
     mutating func groupCommand() -> GroupCommand {
-        switch Int.random(in: 0..<20, using: &random) {
+        switch Int.random(in: 0..<22, using: &random) {
+        case 20: return .prepare(epoch(), to: pick([0, 1, .max]))
+        case 21: return .expect(epoch())
         case 0, 1: return .adopt(epoch(), shardCount: chance(80) ? 8 : pick([0, 1, 9, 1_024, 1_025, .max]))
         case 2: return .freeze(epoch(), to: pick([0, 1, .max]))
         case 3: return .unfreeze(epoch())

@@ -204,8 +204,13 @@ import Testing
         #expect(admits(1, now: 3_000), "the target has fallen silent")
         ask(100, now: 4_000)
         #expect(admits(200, now: 4_000) && !admits(1, now: 4_000))
-        ask(nil, now: 4_001)
-        #expect(admits(1 << 30, now: 4_001))
+        desk.renew(3, now: 5_900)
+        #expect(!admits(1, now: 7_800), "members are still at it")
+        desk.renew(3, now: 7_900)
+        #expect(admits(1, now: 7_900), "what is over isn't renewed")
+        ask(100, now: 8_000)
+        ask(nil, now: 8_001)
+        #expect(admits(1 << 30, now: 8_001))
     }
 
     // MARK: - Target
@@ -279,6 +284,15 @@ import Testing
         #expect(call.heard(.staged(copy(others, through: 35)), &desk) == .staged)
         call.end(&desk)
         #expect(desk.fetching.isEmpty)
+    }
+
+    /// However far its log has come since.
+    @Test func aFrozenSourceHasNothingMoreForACopyThatHasAll() {
+        var desk = TargetDesk()
+        var call = StageCall(order(.through(150)))
+        _ = call.heard(.staged(copy(others, through: 110)), &desk)
+        _ = call.changed(page(through: 120, isFrozen: true))
+        #expect(call.heard(.staged(copy(others, through: 120)), &desk) == .staged)
     }
 
     @Test func aSourceThatIsBehindIsAsGoodAsSilent() {

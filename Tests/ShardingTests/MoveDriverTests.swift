@@ -293,6 +293,28 @@ import Testing
         #expect(allowed == halves)
     }
 
+    /// Nobody is served: a leader that begins at the top doesn't wait for whole copies.
+    @Test func whatAnEarlierTryHasFrozenIsNotCopiedInRounds() throws {
+        var bench = Bench(Self.leader())
+        try bench.give(Self.map())
+        try bench.answer(.leader("a2"), where: isLeader)
+        try bench.answer(.decision(nil)) { $0 == .decision(shard) }
+        try bench.answer(.done) { $0 == .command(.expect(shard)) }
+        try bench.answer(.prepared(PreparedShard(through: 5, bytes: 0, isFrozen: true), by: "a2"), where: isPrepare)
+        #expect(bench.count(where: isFreeze) == 1 && bench.count(where: isStage) == 0)
+    }
+
+    /// It can't be prepared for that before.
+    @Test func whatIsFrozenForAMoveThatWasEndedByForceThawsThoughTheNextOneHasBegun() throws {
+        var map = Self.map(8, moves: 0)
+        map[0] = .init(
+            gid: Self.own, epoch: 3, move: .init(from: Self.own, to: 1, epoch: 4, phase: .moving))
+        var bench = Bench(Self.leader())
+        try bench.give(map)
+        try bench.answer(.records([0: ShardRecord(state: .frozen(to: 1, epoch: 2), epoch: 1)])) { $0 == .records }
+        #expect(bench.count(where: isCommand(.thaw(ShardEpoch(shard: 0, epoch: 3)))) == 1)
+    }
+
     @Test func aValueThatIsLargerThanWhatIsAllowedHoldsUpNoMove() throws {
         var bench = try copying()
         var bytes: UInt64 = 0

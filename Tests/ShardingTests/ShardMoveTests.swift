@@ -146,6 +146,106 @@ import Testing
         #expect(try target.reader.time(of: Self.shard) == source.now + 1_000)
     }
 
+    // MARK: - What is noted of a shard that is copied
+
+    /// A copy as of any moment, and what has changed since.
+    @Test func aCopyAndWhatHasChangedSinceIsTheShard() throws {
+        let source = try source()
+        #expect(try source.run(.prepare(epoch, to: 2)) == .stepped)
+        var copy: [[UInt8]: [UInt8]] = [:]
+        let family = try #require(try source.reader.family(Self.shard))
+        try source.engine.snapshot().scan(family) { key, value in
+            copy[Array(key)] = Array(value)
+            return true
+        }
+        var through = try source.reader.applied().position.index
+        let session = TestSession(1, end: source.now + 60_000)
+        for (number, key) in Self.keys.enumerated() {
+            switch number % 3 {
+            case 0: _ = try source.write(key, .put(value: bytes("changed")))
+            case 1: _ = try source.write(key, .delete)
+            default: _ = try source.write(key, .append(value: bytes("+")), session.stamp(UInt64(number)))
+            }
+            if number % 5 == 0 { _ = try source.write(Self.keys[0], .put(value: bytes("hot \(number)"))) }
+        }
+        #expect(try source.run(.freeze(epoch, to: 2)) == .stepped)
+        var pages = 0
+        while true {
+            let page = try #require(try source.reader.changes(of: epoch, after: through, bytesMax: 100))
+            for row in page.rows { copy[row.key] = row.value }
+            (through, pages) = (page.through, pages + 1)
+            if page.isAll {
+                #expect(page.isFrozen)
+                break
+            }
+            #expect(!page.rows.isEmpty)
+        }
+        #expect(pages > 3)
+        var hashes = ShardHashes()
+        for (key, value) in copy {
+            key.withUnsafeBytes { key in value.withUnsafeBytes { ShardRows.add(key: key, value: $0, to: &hashes) } }
+        }
+        #expect(try hashes == source.reader.hashes(Self.shard))
+    }
+
+    /// Whichever replica is asked says the same, also in the middle: a refused write changes nothing of its session.
+    @Test func aRefusedWriteDoesNotDateItsSessionAnew() throws {
+        let (one, other) = (try source(), try source())
+        let session = TestSession(1, end: one.now + 60_000)
+        func write(_ key: Int, _ value: [UInt8], _ stamp: SessionStamp?) -> GroupCommand {
+            .write(key: bytes(Self.keys[key]), .put(value: value), stamp)
+        }
+        let commands: [GroupCommand] = [
+            .prepare(epoch, to: 2), write(0, [1], session.stamp(1)), write(1, [2], nil),
+            write(0, [UInt8](repeating: 0, count: Limits.valueBytesMax + 1), session.stamp(2)),
+        ]
+        let replies = try one.run(commands)
+        #expect(try commands.map { try other.run($0) } == replies)
+        guard case .refused? = replies.last else {
+            Issue.record("taken: \(replies)")
+            return
+        }
+        func pages(_ bench: Bench) throws -> [ShardChanges] {
+            var pages: [ShardChanges] = []
+            repeat {
+                let page = try bench.reader.changes(of: epoch, after: pages.last?.through ?? 0, bytesMax: 1)
+                pages.append(try #require(page))
+            } while pages.last?.isAll == false && pages.count < 10
+            return pages
+        }
+        #expect(try pages(one).count > 1)
+        #expect(try pages(one) == pages(other))
+    }
+
+    @Test func whatIsNotedGoesWithTheMove() throws {
+        let source = try source()
+        for end in [GroupCommand.abandon(epoch), .unfreeze(epoch)] {
+            let bench = try self.source()
+            try bench.run(.prepare(epoch, to: 2))
+            _ = try bench.write(Self.keys[0], .put(value: []))
+            #expect(bench.storage.families.keys.contains("moving/\(Self.shard)"))
+            #expect(try bench.run(end) == .stepped)
+            #expect(bench.machine.shards[Self.shard]?.tracking == nil)
+            #expect(!bench.storage.families.keys.contains("moving/\(Self.shard)"))
+            #expect(try bench.run(.prepare(epoch, to: 2)) != .stepped, "the epoch is used up")
+        }
+        #expect(source.machine.shards[Self.shard]?.tracking == nil)
+    }
+
+    /// What has changed tells what is frozen, until that move is over.
+    @Test func aLaterMoveDoesNotEndWhatIsNotedOfTheOneThatTheShardIsFrozenFor() throws {
+        let source = try source()
+        let later = ShardEpoch(shard: Self.shard, epoch: 3)
+        try source.run(.prepare(epoch, to: 2))
+        _ = try source.write(Self.keys[0], .put(value: []))
+        try source.run(.freeze(epoch, to: 2))
+        try source.run(.unfreeze(later))
+        try source.run(.abandon(later))
+        #expect(source.machine.shards[Self.shard]?.tracking?.epoch == 2)
+        try source.run(.thaw(later))
+        #expect(source.machine.shards[Self.shard]?.tracking == nil)
+    }
+
     // MARK: - Source
 
     @Test func aFrozenShardTakesNoWritesAndNoReadsAndTheOthersDo() throws {

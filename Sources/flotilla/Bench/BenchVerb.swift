@@ -155,7 +155,7 @@ struct BenchVerb: AsyncParsableCommand {
 
 private func milliseconds(_ value: Double?) -> String { value.map { String(format: "%.0f ms", $0) } ?? "-" }
 
-/// Medians, and the worst: of twenty moves that is the 99th percentile.
+/// The least, the median and the most of all moves.
 private func text(_ result: MoveBench.Result) -> String {
     func row(_ name: String, _ values: [Double?], _ show: (Double?) -> String = milliseconds) -> [String] {
         let sorted = values.compactMap(\.self).sorted()
